@@ -1,0 +1,1 @@
+"""Reads a run directory and nothing else: captures, ledger, metrics, plots, report."""

@@ -1,0 +1,1 @@
+"""The controller: partitioning, fringe layers, cuts, the compression loop; Accordion's training and admission."""

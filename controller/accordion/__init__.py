@@ -1,0 +1,1 @@
+"""Accordion: training, sampling, look-up table, admission."""

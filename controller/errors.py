@@ -1,0 +1,19 @@
+"""Errors of the controller."""
+
+from typing import ClassVar
+
+
+class ControllerError(Exception):
+    """Root of this package's errors; a failed run (exit status 1)."""
+
+    exit_status: ClassVar[int] = 1
+
+
+class BadPartitionError(ControllerError):
+    """The model cannot be split as asked: bad input (exit status 2)."""
+
+    exit_status = 2
+
+
+class StageFailedError(ControllerError):
+    """A stage refused an order or went away."""

@@ -1,0 +1,1 @@
+"""Everything that runs on an emulated host: wire format, stages, models, data, Accordion's two ends."""

@@ -1,0 +1,247 @@
+"""The events of a run: typed, append-only, one JSON object per line.
+
+Every process of a run appends to the same ``events.jsonl``; a line is written by one
+``write(2)`` on a file opened with ``O_APPEND``, so lines never interleave. Progress bars
+and the analysis read the file; nobody rewrites it. Times are ``CLOCK_MONOTONIC``.
+"""
+
+import json
+import os
+import time
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import ClassVar, Self
+
+
+@dataclass(frozen=True, kw_only=True)
+class Event:
+    """One thing that happened; a subclass per kind.
+
+    ``t_ns`` is the monotonic clock of the emulation when it happened, ``who`` the process
+    that saw it (a host name, ``controller``, ``runner``).
+    """
+
+    kind: ClassVar[str]
+    registry: ClassVar[dict[str, type["Event"]]] = {}
+
+    t_ns: int
+    who: str
+
+    def __init_subclass__(cls) -> None:
+        Event.registry[cls.kind] = cls
+
+    @classmethod
+    def from_json(cls, line: str) -> "Event":
+        """Parse one line; unknown fields are ignored so that newer files stay readable."""
+        record = json.loads(line)
+        event_type = Event.registry[record.pop("kind")]
+        known = {field.name for field in fields(event_type)}
+        return event_type(**{name: value for name, value in record.items() if name in known})
+
+    def to_json(self) -> str:
+        """One line, without the newline."""
+        return json.dumps({"kind": self.kind, **asdict(self)}, separators=(",", ":"))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Phase(Event):
+    """A phase of the run begins or ends (``build``, ``probe``, ``pipeline``, ``accordion``, ...)."""
+
+    kind = "phase"
+    phase: str
+    state: str  # "begin" or "end"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Progress(Event):
+    """``done`` of ``total`` units of a named task are finished."""
+
+    kind = "progress"
+    task: str
+    done: int
+    total: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Message(Event):
+    """One plain line for the person who watches."""
+
+    kind = "message"
+    text: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class GenerationActivated(Event):
+    """The source admits frames under a new generation from now on.
+
+    ``widths`` has one entry per cut: channels sent, or ``None`` for the uncompressed cut.
+    """
+
+    kind = "generation_activated"
+    generation: int
+    widths: tuple[int | None, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Iteration(Event):
+    """One iteration of the optimisation loop, measured on the live pipeline (FIG. 5).
+
+    ``bytes_per_inference`` has one entry per cut and counts frame headers and payload as the
+    sending stage's ledger saw them. ``accuracy`` is a share (0..1) over ``samples``
+    validation images. ``outcome`` is ``baseline``, ``kept``, ``rolled back`` or ``target met``.
+    """
+
+    kind = "iteration"
+    index: int
+    cut: int | None
+    generation: int
+    widths: tuple[int | None, ...]
+    accuracy: float
+    samples: int
+    latency_ms_median: float
+    bytes_per_inference: tuple[float, ...]
+    outcome: str
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoopEnded(Event):
+    """The optimisation loop is done; ``reached`` says whether the target was met."""
+
+    kind = "loop_ended"
+    reached: bool
+    generation: int
+    widths: tuple[int | None, ...]
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Measurement(Event):
+    """A steady window of the pipeline under one generation, for the final figures.
+
+    Frames admitted by the source between ``begin_ns`` and ``end_ns`` under ``generation`` belong
+    to it. ``label`` is ``before`` or ``after`` compression; ``split`` names the data set split.
+    """
+
+    kind = "measurement"
+    label: str
+    generation: int
+    widths: tuple[int | None, ...]
+    begin_ns: int
+    end_ns: int
+    accuracy: float
+    samples: int
+    split: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class PartitionChosen(Event):
+    """How the model lies over the hosts and which of its layers are fringe layers."""
+
+    kind = "partition"
+    hosts: tuple[str, ...]
+    stages: tuple[tuple[str, ...], ...]
+    fringe: tuple[str, ...]
+    raw_input_bytes: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class FrozenHash(Event):
+    """SHA-256 over every tensor that is not of a fringe layer, before and after the run."""
+
+    kind = "frozen_hash"
+    before: str
+    after: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelRequested(Event):
+    """A UE asks for a model (FIG. 2, step 1) or for an upgrade of it (step 4)."""
+
+    kind = "model_requested"
+    model: str
+    deadline_ms: float | None
+    max_bytes: int | None
+    accuracy: float | None
+    first_byte: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Admitted(Event):
+    """The model server decided what to send (steps 2 and 5); ``first_byte`` to ``end_byte`` of the file."""
+
+    kind = "admitted"
+    model: str
+    ue: str
+    configuration: tuple[int, ...]
+    first_byte: int
+    end_byte: int
+    estimate_mbit: float
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class ConfigurationReady(Event):
+    """The last byte of one more configuration reached the UE; it can run from now on."""
+
+    kind = "configuration_ready"
+    model: str
+    configuration: tuple[int, ...]
+    file_bytes: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class ConfigurationEvaluated(Event):
+    """The UE ran one configuration on its data; ``t_ns`` is when the first inference ended."""
+
+    kind = "configuration_evaluated"
+    model: str
+    configuration: tuple[int, ...]
+    accuracy: float
+    samples: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class DownloadEnded(Event):
+    """A response is complete: TCP connect began at ``begin_ns``, the last byte came at ``t_ns``."""
+
+    kind = "download_ended"
+    model: str
+    begin_ns: int
+    first_byte: int
+    end_byte: int
+    local_port: int
+    server_port: int
+
+
+class EventLog:
+    """Appends events of one process to the run's file."""
+
+    def __init__(self, path: Path, who: str) -> None:
+        self._fd = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        self._who = who
+
+    def emit(self, event_type: type[Event], /, **values: object) -> None:
+        """Record one event, stamped with this process and, unless given, the present time."""
+        values.setdefault("t_ns", time.monotonic_ns())
+        event = event_type(who=self._who, **values)  # type: ignore[arg-type]
+        os.write(self._fd, (event.to_json() + "\n").encode())
+
+    def close(self) -> None:
+        """Close the file; further events are an error."""
+        os.close(self._fd)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def read_events(path: Path) -> Iterator[Event]:
+    """Every complete event of a file, in the order of writing."""
+    with path.open(encoding="utf-8") as lines:
+        for line in lines:
+            if line.endswith("\n"):
+                yield Event.from_json(line)

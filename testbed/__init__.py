@@ -1,0 +1,1 @@
+"""Assembles an experiment and runs it: CLI, experiment files, hosts, run directory."""
