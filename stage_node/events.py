@@ -37,7 +37,13 @@ class Event:
         record = json.loads(line)
         event_type = Event.registry[record.pop("kind")]
         known = {field.name for field in fields(event_type)}
-        return event_type(**{name: value for name, value in record.items() if name in known})
+        return event_type(
+            **{
+                name: tuple(value) if isinstance(value, list) else value
+                for name, value in record.items()
+                if name in known
+            }
+        )
 
     def to_json(self) -> str:
         """One line, without the newline."""
