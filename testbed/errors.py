@@ -1,0 +1,30 @@
+"""Errors of the testbed itself."""
+
+from typing import ClassVar
+
+
+class TestbedError(Exception):
+    """Root of this package's errors; a failed run (exit status 1)."""
+
+    __test__ = False
+    exit_status: ClassVar[int] = 1
+
+
+class BadExperimentError(TestbedError):
+    """The user's input is wrong; one line per mistake, each with file and field (exit status 2)."""
+
+    exit_status = 2
+
+
+class HostUnavailableError(TestbedError):
+    """The place asked for cannot run Mininet on this machine; the message says what would fix it."""
+
+    exit_status = 2
+
+
+class GuestDiedError(TestbedError):
+    """The microVM ended without an answer, or stopped answering and was ended."""
+
+
+class RunFailedError(TestbedError):
+    """The emulation ended with an error; the message is its own."""

@@ -1,0 +1,70 @@
+"""What must be known to repeat a run: code, versions, machine, clock."""
+
+import os
+import platform
+import shutil
+import subprocess
+import time
+from importlib.metadata import distributions
+from pathlib import Path
+from typing import Any
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+
+
+def describe_code() -> dict[str, Any]:
+    """The commit of the working tree and whether it was changed since."""
+    commit = _git("rev-parse", "HEAD")
+    return {"git_commit": commit, "git_dirty": bool(_git("status", "--porcelain")) if commit else None}
+
+
+def describe_machine() -> dict[str, Any]:
+    """Kernel, processor, memory and the versions of everything installed."""
+    return {
+        "kernel": platform.release(),
+        "machine": platform.machine(),
+        "cpu_model": _cpu_model(),
+        "cpus": len(os.sched_getaffinity(0)),
+        "memory_mib": os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2**20,
+        "python": platform.python_version(),
+        "packages": {d.metadata["Name"]: d.version for d in distributions()},
+        "tools": {tool: _version(*command) for tool, command in _TOOLS.items()},
+    }
+
+
+def clock_pair() -> dict[str, int]:
+    """The two clocks at one moment: the ledger uses the first, captures the second."""
+    before = time.monotonic_ns()
+    realtime = time.time_ns()
+    after = time.monotonic_ns()
+    return {"monotonic_ns": (before + after) // 2, "realtime_ns": realtime}
+
+
+_TOOLS = {
+    "tc": ("tc", "-Version"),
+    "tcpdump": ("tcpdump", "--version"),
+    "mnexec": ("mnexec", "-v"),
+    "ethtool": ("ethtool", "--version"),
+}
+
+
+def _version(*command: str) -> str | None:
+    if shutil.which(command[0]) is None:
+        return None
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    lines = (done.stdout + done.stderr).strip().splitlines()
+    return lines[0] if lines else ""
+
+
+def _git(*arguments: str) -> str | None:
+    done = subprocess.run(
+        ["git", "-C", str(REPOSITORY), *arguments], capture_output=True, text=True, check=False
+    )
+    return done.stdout.strip() if done.returncode == 0 else None
+
+
+def _cpu_model() -> str | None:
+    for line in Path("/proc/cpuinfo").read_text().splitlines():
+        if line.lower().startswith("model name"):
+            return line.split(":", 1)[1].strip()
+    return None

@@ -1,0 +1,147 @@
+"""Shows a run while it works: follows the event log and draws it with rich."""
+
+import threading
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn
+from rich.progress import TimeElapsedColumn as Elapsed
+
+from stage_node.events import (
+    Admitted,
+    ConfigurationEvaluated,
+    Event,
+    Iteration,
+    LoopEnded,
+    Measurement,
+    Message,
+    ModelRequested,
+    Phase,
+)
+from stage_node.events import Progress as ProgressEvent
+
+POLL_INTERVAL_S = 0.2
+
+
+class EventFollower:
+    """Reads an event log as it grows and hands over each complete line once."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._offset = 0
+
+    def fresh(self) -> list[Event]:
+        """Events written since the last call."""
+        with self._path.open("rb") as file:
+            file.seek(self._offset)
+            chunk = file.read()
+        complete = chunk[: chunk.rfind(b"\n") + 1]
+        self._offset += len(complete)
+        return [Event.from_json(line) for line in complete.decode().splitlines()]
+
+
+def describe(event: Event) -> str | None:
+    """One line for a person, or nothing for events that only move a bar."""
+    match event:
+        case Message(text=text):
+            return text
+        case Iteration() as it:
+            widths = ", ".join("full" if width is None else str(width) for width in it.widths)
+            sent = " + ".join(f"{size:,.0f}" for size in it.bytes_per_inference)
+            return (
+                f"iteration {it.index}: widths ({widths}), {sent} B per inference, "
+                f"accuracy {it.accuracy:.1%}, {it.latency_ms_median:.1f} ms: {it.outcome}"
+            )
+        case LoopEnded(reason=reason):
+            return f"loop ended: {reason}"
+        case Measurement() as m:
+            return f"{m.label} compression: accuracy {m.accuracy:.1%} on {m.samples} {m.split} images"
+        case ModelRequested() as request:
+            wish = [
+                f"accuracy {request.accuracy:.1%}" if request.accuracy is not None else "",
+                f"within {request.deadline_ms:g} ms" if request.deadline_ms is not None else "",
+                f"from byte {request.first_byte:,}" if request.first_byte else "",
+            ]
+            return f"{request.who} asks for {request.model} " + ", ".join(filter(None, wish))
+        case Admitted() as answer:
+            return (
+                f"server sends bytes {answer.first_byte:,} to {answer.end_byte:,}: "
+                f"configuration {answer.configuration} ({answer.reason})"
+            )
+        case ConfigurationEvaluated() as ran:
+            return f"{ran.who} runs {ran.configuration}: accuracy {ran.accuracy:.1%}"
+        case _:
+            return None
+
+
+class RunDisplay:
+    """Draws phases and bars from the event log until left; a context manager."""
+
+    def __init__(self, events: Path, console: Console) -> None:
+        self._follower = EventFollower(events)
+        self._console = console
+        self._bars = Progress(
+            SpinnerColumn(),
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=30),
+            MofNCompleteColumn(),
+            Elapsed(),
+            console=console,
+            transient=True,
+        )
+        self._tasks: dict[str, int] = {}
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._follow, name="display", daemon=True)
+
+    def __enter__(self) -> Self:
+        self._bars.start()
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._stop.set()
+        self._thread.join()
+        self._bars.stop()
+
+    def _follow(self) -> None:
+        while not self._stop.wait(POLL_INTERVAL_S):
+            self._show(self._follower.fresh())
+        self._show(self._follower.fresh())
+
+    def _show(self, events: list[Event]) -> None:
+        for event in events:
+            self._draw(event)
+
+    def _draw(self, event: Event) -> None:
+        match event:
+            case Phase(phase=phase, state="begin"):
+                self._task(phase, total=None)
+            case Phase(phase=phase, state="end"):
+                self._end(phase)
+            case ProgressEvent() as step:
+                self._task(step.task, total=step.total)
+                self._bars.update(self._tasks[step.task], completed=step.done)  # type: ignore[arg-type]
+                if step.done >= step.total:
+                    self._end(step.task)
+            case _:
+                line = describe(event)
+                if line:
+                    self._console.print(f"  {line}", highlight=False, markup=False)
+
+    def _task(self, name: str, total: int | None) -> None:
+        if name not in self._tasks:
+            self._tasks[name] = self._bars.add_task(name, total=total)
+
+    def _end(self, name: str) -> None:
+        task = self._tasks.pop(name, None)
+        if task is not None:
+            self._bars.remove_task(task)  # type: ignore[arg-type]
+
+

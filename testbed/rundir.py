@@ -1,0 +1,98 @@
+"""The run directory: what a run leaves, and nothing else knows the file names."""
+
+import json
+import re
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from testbed.errors import BadExperimentError
+
+
+@dataclass(frozen=True)
+class RunDirectory:
+    """Names of the files below one run's directory (DESIGN section 7)."""
+
+    path: Path
+
+    @property
+    def experiment(self) -> Path:
+        """The resolved experiment: every default filled in, every profile spelled out."""
+        return self.path / "experiment.yaml"
+
+    @property
+    def manifest(self) -> Path:
+        """What is needed to repeat the run: versions, kernel, host kind, commit, seed, clock."""
+        return self.path / "manifest.json"
+
+    @property
+    def network(self) -> Path:
+        """Hosts, interfaces, addresses and the links as configured."""
+        return self.path / "network.json"
+
+    @property
+    def fidelity(self) -> Path:
+        """What the probe measured of every link, and the verdict."""
+        return self.path / "fidelity.json"
+
+    @property
+    def events(self) -> Path:
+        """The append-only event log."""
+        return self.path / "events.jsonl"
+
+    @property
+    def failure(self) -> Path:
+        """Why the emulation failed, when it did: error type, message, exit status."""
+        return self.path / "failure.json"
+
+    @property
+    def ledger(self) -> Path:
+        """Folder of the frame, compute and result tables."""
+        return self.path / "ledger"
+
+    @property
+    def captures(self) -> Path:
+        """Folder of the packet captures, one file per interface."""
+        return self.path / "captures"
+
+    @property
+    def capture_counters(self) -> Path:
+        """tcpdump's own counters for every capture."""
+        return self.path / "captures.json"
+
+    @property
+    def logs(self) -> Path:
+        """Folder of the processes' standard output and error."""
+        return self.path / "logs"
+
+    @property
+    def report(self) -> Path:
+        """The page a person opens."""
+        return self.path / "report.html"
+
+    @classmethod
+    def create(cls, name: str, out: Path | None) -> "RunDirectory":
+        """Make a fresh directory: ``out`` if given (it must be empty), else ``runs/<time>-<name>``."""
+        if out is None:
+            stamp = time.strftime("%Y%m%d-%H%M%S")
+            out = Path("runs") / f"{stamp}-{re.sub(r'[^A-Za-z0-9_.-]+', '-', name)}"
+            while out.exists():
+                out = out.with_name(out.name + "+")
+        elif out.exists() and (not out.is_dir() or any(out.iterdir())):
+            raise BadExperimentError(f"--out {out}: exists and is not an empty directory")
+        run = cls(out.resolve())
+        for folder in (run.path, run.ledger, run.captures, run.logs):
+            folder.mkdir(parents=True, exist_ok=True)
+        run.events.touch()
+        return run
+
+    def update_manifest(self, **values: Any) -> None:
+        """Add or replace entries of the manifest."""
+        present = json.loads(self.manifest.read_text()) if self.manifest.exists() else {}
+        write_json(self.manifest, present | values)
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write JSON the way every file of a run directory is written."""
+    path.write_text(json.dumps(value, indent=2, default=str) + "\n")
