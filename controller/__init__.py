@@ -1,1 +1,4 @@
-"""The controller: partitioning, fringe layers, cuts, the compression loop; Accordion's training and admission."""
+"""Decides how a model is split, compressed and delivered.
+
+Partitioning, fringe layers, cuts and the compression loop; Accordion's training and admission.
+"""
