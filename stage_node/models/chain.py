@@ -1,0 +1,137 @@
+"""A model is a chain of named layers: it can be cut after any of them, and shortened."""
+
+import contextlib
+from collections.abc import Iterator, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from stage_node.errors import BadModelError
+from stage_node.models.family import Configuration, Family, ModelSpec
+
+
+class Segment(nn.Module):
+    """Some layers of a chain, run one after the other.
+
+    The keys of its ``state_dict`` are ``layers.<layer>.<parameter>``, the same as the whole
+    model's.
+    """
+
+    def __init__(self, layers: dict[str, nn.Module]) -> None:
+        super().__init__()
+        self.layers = nn.ModuleDict(layers)
+
+    @property
+    def layer_names(self) -> tuple[str, ...]:
+        """Names of the layers in the order they run."""
+        return tuple(self.layers)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Run all layers on a batch (N, C, H, W)."""
+        for layer in self.layers.values():
+            x = layer(x)
+        return x
+
+
+class ChainModel(Segment):
+    """A whole model: images (N, in_channels, image_size, image_size) to logits (N, classes)."""
+
+    def __init__(self, spec: ModelSpec) -> None:
+        super().__init__(dict(Family.of(spec).layers(spec)))
+        self.spec = spec
+
+    def segment(self, names: Sequence[str]) -> Segment:
+        """Consecutive layers as one module that shares this model's parameters."""
+        own = self.layer_names
+        if not names or names[0] not in own:
+            raise BadModelError(f"no layer {names[0]!r} in this model" if names else "no layers")
+        begin = own.index(names[0])
+        if tuple(names) != own[begin : begin + len(names)]:
+            raise BadModelError(f"{', '.join(names)} are not consecutive layers of this model")
+        return Segment({name: self.layers[name] for name in names})
+
+    def subset(self, configuration: Configuration) -> tuple[str, ...]:
+        """Names of the layers that run in a configuration, in order.
+
+        ``configuration`` counts the blocks kept of each inner block, leftmost first. Everything
+        that is no residual block always runs. ``BadModelError`` where a block left out changes
+        the shape, or the counts do not fit the model.
+        """
+        blocks = Family.of(self.spec).inner_blocks(self.spec)
+        if len(configuration) != len(blocks) or any(
+            not 0 <= kept <= len(names) for kept, names in zip(configuration, blocks, strict=False)
+        ):
+            whole = tuple(len(names) for names in blocks)
+            raise BadModelError(f"configuration {configuration} does not fit a model of {whole}")
+        left_out = {
+            name for kept, names in zip(configuration, blocks, strict=True) for name in names[kept:]
+        }
+        if fixed := sorted(left_out - Family.of(self.spec).skippable(self.spec)):
+            raise BadModelError(
+                f"configuration {configuration} leaves out {', '.join(fixed)}, which changes the "
+                f"shape (downsample={self.spec.downsample!r})"
+            )
+        return tuple(name for name in self.layer_names if name not in left_out)
+
+    def configured(self, configuration: Configuration) -> Segment:
+        """This model with the blocks of one configuration, sharing parameters."""
+        return Segment({name: self.layers[name] for name in self.subset(configuration)})
+
+    @property
+    def full_configuration(self) -> Configuration:
+        """The configuration of the whole model."""
+        return tuple(len(names) for names in Family.of(self.spec).inner_blocks(self.spec))
+
+    def shapes(self, batch: int = 1) -> dict[str, tuple[int, ...]]:
+        """Shape of the activation after each layer for ``batch`` images."""
+        shapes = {}
+        with torch.inference_mode():
+            x = torch.zeros(batch, *self.input_shape)
+            for name, layer in _evaluating(self):
+                x = layer(x)
+                shapes[name] = tuple(x.shape)
+        return shapes
+
+    @property
+    def input_shape(self) -> tuple[int, int, int]:
+        """Shape (C, H, W) of one image."""
+        return (self.spec.in_channels, self.spec.image_size, self.spec.image_size)
+
+    def macs(self) -> dict[str, int]:
+        """Multiply-accumulate operations of each layer for one image.
+
+        Convolutions and linear layers count; BatchNorm, ReLU, pooling and additions do not,
+        as in He et al. (2016) and the Accordion paper.
+        """
+        counts = dict.fromkeys(self.layer_names, 0)
+        with torch.inference_mode(), contextlib.ExitStack() as hooks:
+            for name, layer in self.layers.items():
+                for module in layer.modules():
+                    if isinstance(module, nn.Conv2d | nn.Linear):
+
+                        def count(
+                            module: nn.Module, _: object, output: Tensor, name: str = name
+                        ) -> None:
+                            weight = module.get_parameter("weight")
+                            counts[name] += output[0, 0].numel() * weight.numel()
+
+                        hooks.callback(module.register_forward_hook(count).remove)
+            x = torch.zeros(1, *self.input_shape)
+            for _, layer in _evaluating(self):
+                x = layer(x)
+        return counts
+
+
+def _evaluating(model: ChainModel) -> Iterator[tuple[str, nn.Module]]:
+    """The layers, in evaluation mode while they are iterated: BatchNorm learns nothing."""
+    was_training = model.training
+    model.eval()
+    try:
+        yield from model.layers.items()
+    finally:
+        model.train(was_training)
+
+
+def build_model(spec: ModelSpec) -> ChainModel:
+    """A freshly initialised model; ``BadModelError`` when the specification makes no sense."""
+    return ChainModel(spec)
