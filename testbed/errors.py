@@ -28,3 +28,9 @@ class GuestDiedError(TestbedError):
 
 class RunFailedError(TestbedError):
     """The emulation ended with an error; the message is its own."""
+
+
+class RunInterruptedError(TestbedError):
+    """The user ended the run (Ctrl-C); the exit status is the shell's own for that."""
+
+    exit_status = 130

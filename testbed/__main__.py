@@ -1,0 +1,5 @@
+"""``python -m testbed``: the program behind the ``concertina`` launcher."""
+
+from testbed.cli import main
+
+main()

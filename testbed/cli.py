@@ -1,0 +1,193 @@
+"""The command line: what a user types, and what an error looks like to them."""
+
+import sys
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from analysis.errors import AnalysisError
+from controller.errors import ControllerError
+from stage_node.errors import StageNodeError
+from testbed.errors import TestbedError
+from topologies.errors import TopologyError
+
+OUR_ERRORS = (TestbedError, TopologyError, StageNodeError, ControllerError, AnalysisError)
+
+app = typer.Typer(
+    name="concertina",
+    help=(
+        "A network-emulation testbed for neural networks that are split over devices or "
+        "delivered progressively to one.\n\n"
+        "Start with `concertina demo`; then copy one of the files in testbed/experiments, "
+        "change its links, and `concertina run` it. Every run leaves a directory with its "
+        "captures, its figures (summary.json) and a page to open (report.html)."
+    ),
+    epilog=(
+        "Exit status: 0 success; 1 the run failed or its links were not what they claim; "
+        "2 bad input, nothing was started; 130 interrupted."
+    ),
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode="markdown",
+    pretty_exceptions_enable=False,
+)
+console = Console()
+errors = Console(stderr=True)
+
+
+class HostKind(StrEnum):
+    """Where Mininet runs."""
+
+    AUTO = "auto"
+    NATIVE = "native"
+    MICROVM = "microvm"
+
+
+HostOption = Annotated[
+    HostKind,
+    typer.Option(
+        "--host",
+        help="Where Mininet runs: **native** (root and a kernel with netem), **microvm** "
+        "(User-Mode Linux, no root), or **auto**: native where it works, else microvm.",
+    ),
+]
+OutOption = Annotated[
+    Path | None,
+    typer.Option("--out", metavar="DIR", help="Run directory; default runs/<time>-<name>."),
+]
+
+
+@app.callback()
+def _global(
+    debug: Annotated[
+        bool, typer.Option("--debug", help="Show the Python traceback of an error (anywhere).")
+    ] = False,
+) -> None:
+    del debug  # main() reads it before the parser does, so that it may stand anywhere
+
+
+@app.command()
+def demo(host: HostOption = HostKind.AUTO, out: OutOption = None) -> None:
+    """Run the main job: a split model and an Accordion download on shaped links.
+
+    The same as `concertina run demo`: a handwritten-digits ResNet in three stages on a UE, an
+    edge server and a cloud server; the controller narrows its cuts while it serves; then a UE
+    downloads an Accordion model within a deadline and upgrades it. Takes about a minute.
+    """
+    _run(Path("demo"), [], host, out)
+
+
+@app.command()
+def run(
+    experiment: Annotated[
+        Path,
+        typer.Argument(
+            metavar="EXPERIMENT.yaml", help="An experiment file, or the name of a shipped one."
+        ),
+    ],
+    assignments: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set",
+            metavar="KEY=VALUE",
+            help="Replace one field, e.g. `--set network.access.rate_mbit=5`; may be repeated.",
+        ),
+    ] = None,
+    out: OutOption = None,
+    host: HostOption = HostKind.AUTO,
+) -> None:
+    """Run an experiment and build its report.
+
+    The file is checked whole before anything starts. Progress is shown while it works; the
+    last lines say where the report is. `--set` takes any field of the file by its dotted path,
+    list entries by their number.
+    """
+    _run(experiment, assignments or [], host, out)
+
+
+@app.command()
+def report(
+    directory: Annotated[Path, typer.Argument(metavar="DIR", help="A run directory.")],
+) -> None:
+    """Rebuild summary.json, the plots and report.html of a run, on any machine, without root."""
+    from analysis.build import build_report
+
+    summary = build_report(directory)
+    console.print(f"fidelity: {summary.fidelity.verdict}")
+    console.print(f"report: {directory / 'report.html'}", soft_wrap=True)
+
+
+@app.command()
+def doctor() -> None:
+    """Say what this machine offers, where experiments would run, and what would fix the rest."""
+    from testbed.doctor import examine, render
+
+    findings = examine()
+    console.print(render(findings))
+    raise typer.Exit(0 if findings.usable else 1)
+
+
+@app.command()
+def profiles(
+    name: Annotated[
+        str | None, typer.Argument(metavar="[NAME]", help="One profile, in full.")
+    ] = None,
+) -> None:
+    """List the link profiles, or show one and where its numbers come from."""
+    from testbed.listing import profile_details, profile_table
+
+    console.print(profile_details(name) if name else profile_table())
+
+
+@app.command()
+def test(
+    arguments: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[PYTEST ARGUMENTS]", help="Passed on to pytest, after `--`."),
+    ] = None,
+) -> None:
+    """Run all checks: lint, types, the import contract, and every test."""
+    from testbed.checks import run_checks
+
+    raise typer.Exit(run_checks(arguments or []))
+
+
+@app.command()
+def clean(
+    runs: Annotated[
+        bool, typer.Option("--runs", help="Also delete the run directories below ./runs.")
+    ] = False,
+) -> None:
+    """End whatever a killed run may have left: guests, emulated hosts, temporary files.
+
+    Touches only what belongs to Concertina runs whose own process is gone.
+    """
+    from testbed.clean import clean_up
+
+    for line in clean_up(runs):
+        console.print(line)
+
+
+def _run(experiment: Path, assignments: list[str], host: HostKind, out: Path | None) -> None:
+    from testbed.experiment import load_experiment
+    from testbed.runner import run_experiment
+
+    status = run_experiment(load_experiment(experiment, assignments), host.value, out, console)
+    raise typer.Exit(status)
+
+
+def main() -> None:
+    """Entry point: runs the command, turns our errors into one line and an exit status."""
+    debug = "--debug" in sys.argv[1:]
+    sys.argv = [argument for argument in sys.argv if argument != "--debug"]
+    try:
+        app(prog_name="concertina")
+    except OUR_ERRORS as error:
+        if debug:
+            raise
+        for line in str(error).splitlines():
+            errors.print(f"concertina: {line}", style="red", highlight=False, markup=False)
+        sys.exit(error.exit_status)

@@ -1,0 +1,316 @@
+"""The experiment file: its schema, and one clear line for every mistake in it.
+
+An experiment is YAML. Every number has its unit in its name. Nothing is started, and nothing
+written, before the whole file is known to be good: first its form (unknown fields, types,
+ranges), then its sense (profiles, hosts, layers, checkpoints that must exist).
+"""
+
+import difflib
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from controller.targets import FringeTargets
+from testbed.errors import BadExperimentError
+
+SHIPPED = Path(__file__).parent / "experiments"
+CHECKPOINTS = Path(__file__).parent / "checkpoints"
+
+
+class Section(BaseModel):
+    """A part of the experiment file; unknown fields are mistakes."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class LinkOverrides(Section):
+    """Values that replace those of a profile, in one direction or in both."""
+
+    rate_mbit: float | None = Field(None, gt=0, description="bottleneck rate")
+    delay_ms: float | None = Field(None, ge=0, description="one-way delay")
+    jitter_ms: float | None = Field(None, ge=0, description="standard deviation of the delay")
+    loss_percent: float | None = Field(None, ge=0, lt=100, description="random packet loss")
+    buffer_bdp: float | None = Field(
+        None, gt=0, description="droptail buffer in bandwidth-delay products"
+    )
+
+    def given(self) -> dict[str, float]:
+        """The values that are set."""
+        names = ("rate_mbit", "delay_ms", "jitter_ms", "loss_percent", "buffer_bdp")
+        return {name: getattr(self, name) for name in names if getattr(self, name) is not None}
+
+
+class LinkChoice(LinkOverrides):
+    """A catalogue profile, values of one's own, or a profile with some values replaced.
+
+    In a file, a bare name stands for the profile of that name. ``up`` is the direction away
+    from the user (towards the cloud, or to the next device of a chain), ``down`` the other.
+    """
+
+    profile: str | None = Field(None, description="name in the catalogue: `concertina profiles`")
+    up: LinkOverrides = LinkOverrides()
+    down: LinkOverrides = LinkOverrides()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _name_alone(cls, value: object) -> object:
+        return {"profile": value} if isinstance(value, str) else value
+
+    @model_validator(mode="after")
+    def _says_something(self) -> "LinkChoice":
+        for direction in (self.up, self.down):
+            both = self.given() | direction.given()
+            if self.profile is None and not {"rate_mbit", "delay_ms"} <= both.keys():
+                raise ValueError("needs a profile, or at least rate_mbit and delay_ms")
+        return self
+
+
+class NetworkSection(Section):
+    """Fields that every shape has."""
+
+    shaper: Literal["netem", "tclink"] = Field(
+        "netem", description="netem rate+delay, or Mininet's own HTB-then-netem for comparison"
+    )
+
+
+class ChainNetwork(NetworkSection):
+    """Devices joined one to the next by direct links, no switch."""
+
+    shape: Literal["chain"]
+    hosts: list[str] = Field(min_length=2)
+    links: LinkChoice | list[LinkChoice] = Field(description="one for all, or one per hop")
+
+    @model_validator(mode="after")
+    def _one_per_hop(self) -> "ChainNetwork":
+        if isinstance(self.links, list) and len(self.links) != len(self.hosts) - 1:
+            raise ValueError(
+                f"links: a chain of {len(self.hosts)} hosts has {len(self.hosts) - 1} links, "
+                f"{len(self.links)} given"
+            )
+        return self
+
+
+class StarNetwork(NetworkSection):
+    """Devices around one switch."""
+
+    shape: Literal["star"]
+    hosts: list[str] = Field(min_length=2)
+    links: LinkChoice | dict[str, LinkChoice] = Field(description="one for all, or one per host")
+
+    @model_validator(mode="after")
+    def _one_per_host(self) -> "StarNetwork":
+        if isinstance(self.links, dict) and set(self.links) != set(self.hosts):
+            raise ValueError(f"links: expected one per host ({', '.join(self.hosts)})")
+        return self
+
+
+class EdgeCloudNetwork(NetworkSection):
+    """UEs behind one access link to an edge server, then a backhaul to the cloud."""
+
+    shape: Literal["edge-cloud"]
+    ues: list[str] = Field(["ue1"], min_length=1)
+    access: LinkChoice
+    backhaul: LinkChoice
+
+
+Network = Annotated[
+    ChainNetwork | StarNetwork | EdgeCloudNetwork, Field(discriminator="shape")
+]
+
+
+class SplitSection(Section):
+    """How the model is split: a number of stages, or the layers after which to cut."""
+
+    stages: int | None = Field(None, ge=2)
+    after: list[str] | None = Field(None, min_length=1)
+
+    @model_validator(mode="after")
+    def _exactly_one(self) -> "SplitSection":
+        if (self.stages is None) == (self.after is None):
+            raise ValueError("give either stages (a number) or after (layer names)")
+        return self
+
+
+class PipelineSection(Section):
+    """A model split over hosts, and the optimisation loop over its cuts."""
+
+    model: str = Field(description="a shipped checkpoint's name or the path of one")
+    dataset: str = "digits"
+    hosts: list[str] = Field(min_length=2, description="one per stage, in order")
+    split: SplitSection
+    batch: int = Field(16, ge=1, description="images per frame")
+    window: int = Field(4, ge=1, description="frames in flight")
+    calibration_images: int = Field(512, ge=2, description="train images for the PCA of each cut")
+    measured_images: int = Field(
+        300, ge=1, description="test images for the figures before and after"
+    )
+    targets: FringeTargets
+
+
+class DownloadStep(Section):
+    """One request of a UE: a deadline, a wanted accuracy, or everything that is missing."""
+
+    deadline_ms: float | None = Field(None, gt=0)
+    max_bytes: int | None = Field(None, gt=0)
+    accuracy: float | None = Field(None, gt=0, le=1)
+    everything: bool = False
+
+    @model_validator(mode="after")
+    def _asks_something(self) -> "DownloadStep":
+        if not self.everything and self.deadline_ms is None and self.accuracy is None:
+            raise ValueError("give deadline_ms, accuracy or everything: true")
+        return self
+
+
+class Download(Section):
+    """What one UE asks for, step by step."""
+
+    ue: str
+    steps: list[DownloadStep] = Field(min_length=1)
+    pause_s: float = Field(0.5, ge=0, description="between two steps")
+
+
+class AccordionSection(Section):
+    """A prefix-runnable model delivered to UEs."""
+
+    model: str = Field(description="a shipped checkpoint's name or the path of one")
+    dataset: str = "digits"
+    server: str
+    downloads: list[Download] = Field(min_length=1)
+
+
+class Experiment(Section):
+    """One experiment: a network, and a split model or an Accordion delivery on it, or both."""
+
+    name: str = Field(min_length=1, max_length=64)
+    description: str = ""
+    seed: int = 1
+    network: Network
+    pipeline: PipelineSection | None = None
+    accordion: AccordionSection | None = None
+
+    @model_validator(mode="after")
+    def _does_something(self) -> "Experiment":
+        if self.pipeline is None and self.accordion is None:
+            raise ValueError("needs a pipeline or an accordion section")
+        return self
+
+
+def load_experiment(file: Path, assignments: list[str] | None = None) -> Experiment:
+    """Read and validate an experiment file, with ``--set key=value`` applied.
+
+    ``file`` may be the name of a shipped experiment. Raises BadExperimentError with one line
+    per mistake.
+    """
+    path = _find(file)
+    try:
+        raw = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise BadExperimentError(f"{path}: cannot be read: {_first_line(error)}") from error
+    if not isinstance(raw, dict):
+        raise BadExperimentError(f"{path}: expected a mapping of fields")
+    for assignment in assignments or []:
+        _assign(raw, assignment)
+    return validate_experiment(raw, str(path))
+
+
+def validate_experiment(raw: dict[str, Any], origin: str) -> Experiment:
+    """The typed experiment of a parsed file; ``origin`` names it in error messages."""
+    try:
+        return Experiment.model_validate(raw)
+    except ValidationError as error:
+        lines = [f"{origin}: {line}" for line in _explain(error)]
+        raise BadExperimentError("\n".join(lines)) from error
+
+
+def shipped_experiments() -> dict[str, Path]:
+    """Name to file of the experiments that come with Concertina."""
+    return {path.stem: path for path in sorted(SHIPPED.glob("*.yaml"))}
+
+
+def _find(file: Path) -> Path:
+    if file.exists():
+        return file
+    shipped = shipped_experiments()
+    if str(file) in shipped:
+        return shipped[str(file)]
+    raise BadExperimentError(
+        f"{file}: no such file, and no shipped experiment of that name "
+        f"(there are: {', '.join(shipped)})"
+    )
+
+
+def _assign(raw: dict[str, Any], assignment: str) -> None:
+    """Apply one ``a.b.0.c=value`` to a parsed file; the value is YAML."""
+    key, sign, text = assignment.partition("=")
+    if not sign or not key:
+        raise BadExperimentError(f"--set {assignment}: expected key=value")
+    *parents, last = key.split(".")
+    place: Any = raw
+    for part in parents:
+        if isinstance(place, dict):
+            place = place.setdefault(part, {})
+        elif isinstance(place, list) and part.isdigit() and int(part) < len(place):
+            place = place[int(part)]
+        else:
+            raise BadExperimentError(f"--set {assignment}: {part!r} is not in the file")
+    value = yaml.safe_load(text)
+    if isinstance(place, dict):
+        place[last] = value
+    elif isinstance(place, list) and last.isdigit() and int(last) < len(place):
+        place[int(last)] = value
+    else:
+        raise BadExperimentError(f"--set {assignment}: {last!r} is not in the file")
+
+
+_TAGS = {"chain", "star", "edge-cloud", "LinkChoice", "list[LinkChoice]", "dict[str,LinkChoice]"}
+
+
+def _explain(error: ValidationError) -> list[str]:
+    """One line per mistake: the field's path, then what was expected."""
+    lines = []
+    for mistake in error.errors():
+        path = [str(part) for part in mistake["loc"] if str(part) not in _TAGS]
+        where = ".".join(path) or "the file"
+        lines.append(f"{where}: {_reason(mistake, path)}")
+    return list(dict.fromkeys(lines))
+
+
+def _reason(mistake: Any, path: list[str]) -> str:
+    kind = mistake["type"]
+    if kind == "extra_forbidden":
+        return f"unknown field{_suggestion(path[-1])}"
+    if kind == "missing":
+        return "missing"
+    message = mistake["msg"].removeprefix("Value error, ")
+    given = mistake.get("input")
+    shown = f", got {given!r}" if isinstance(given, str | int | float | bool) else ""
+    return f"{message[0].lower()}{message[1:]}{shown}"
+
+
+def _suggestion(name: str) -> str:
+    """``did you mean``: the field of that name with its unit, or one spelled alike."""
+    known = sorted(_field_names(Experiment))
+    with_unit = [field for field in known if field.startswith(f"{name}_")]
+    close = with_unit or difflib.get_close_matches(name, known, n=1)
+    if not close:
+        return ""
+    unit = " (every number has its unit in its name)" if with_unit else ""
+    return f"; did you mean {' or '.join(close)}?{unit}"
+
+
+def _field_names(model: type[BaseModel]) -> set[str]:
+    """Every field name of the schema, nested ones included."""
+    schema = model.model_json_schema()
+    parts = [schema, *schema.get("$defs", {}).values()]
+    return {name for part in parts for name in part.get("properties", {})}
+
+
+def _first_line(error: Exception) -> str:
+    mark = getattr(error, "problem_mark", None)
+    problem = getattr(error, "problem", None)
+    if mark is not None and problem:
+        return f"line {mark.line + 1}: {problem}"
+    return str(error).splitlines()[0]

@@ -1,0 +1,76 @@
+"""Runs one experiment: chooses the host, starts the emulation in it, shows it, builds the report."""
+
+import json
+import sys
+import time
+from pathlib import Path
+
+import yaml
+from rich.console import Console
+
+from analysis.build import build_report
+from analysis.summary import Summary
+from testbed.errors import RunFailedError, RunInterruptedError
+from testbed.experiment import Experiment
+from testbed.hosts.choose import choose_host
+from testbed.manifest import describe_code, describe_machine
+from testbed.progress import RunDisplay
+from testbed.rundir import RunDirectory
+from testbed.validation import check_experiment
+
+
+def run_experiment(experiment: Experiment, host: str, out: Path | None, console: Console) -> int:
+    """Run ``experiment`` and leave its run directory; the exit status for the shell.
+
+    0: done and every link was what it claims; 1: it was not (the report says where). Raises
+    BadExperimentError before anything starts, RunFailedError when the emulation failed,
+    RunInterruptedError on Ctrl-C.
+    """
+    check_experiment(experiment)
+    choice = choose_host(host)
+    console.print(f"host: {choice.kind} ({choice.reason})", highlight=False)
+    run = RunDirectory.create(experiment.name, out)
+    console.print(f"run directory: {run.path}", highlight=False, soft_wrap=True)
+    run.experiment.write_text(
+        yaml.safe_dump(experiment.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+    )
+    run.update_manifest(
+        schema=1,
+        name=experiment.name,
+        seed=experiment.seed,
+        host=choice.kind,
+        started=time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+        command=sys.argv[1:],
+        code=describe_code(),
+        outer_machine=describe_machine(),
+    )
+    try:
+        with RunDisplay(run.events, console):
+            status = choice.host.run(
+                [sys.executable, "-m", "testbed.emulation", str(run.path)], writable=run.path
+            )
+    except KeyboardInterrupt as error:
+        raise RunInterruptedError(
+            f"interrupted; nothing is left running, what was recorded is in {run.path}"
+        ) from error
+    _raise_failure(run, status)
+    with console.status("analysing captures and drawing the report"):
+        summary = build_report(run.path)
+    return _conclude(run, summary, console)
+
+
+def _raise_failure(run: RunDirectory, status: int) -> None:
+    """Turn the emulation's own error into ours."""
+    if run.failure.exists():
+        failure = json.loads(run.failure.read_text())
+        raise RunFailedError(f"{failure['message']} (logs in {run.logs})")
+    if status != 0:
+        raise RunFailedError(f"the emulation ended with status {status} (logs in {run.logs})")
+
+
+def _conclude(run: RunDirectory, summary: Summary, console: Console) -> int:
+    console.print(f"fidelity: {summary.fidelity.verdict}", highlight=False)
+    for reason in summary.fidelity.reasons:
+        console.print(f"  {reason}", highlight=False, markup=False)
+    console.print(f"report: {run.report}", highlight=False, soft_wrap=True)
+    return 1 if summary.fidelity.verdict == "fail" else 0

@@ -1,0 +1,99 @@
+"""Does the experiment make sense? Checked before anything starts.
+
+The form of the file is checked where it is read (testbed.experiment); here its names must
+exist: hosts, layers, checkpoints, data sets, profiles.
+"""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from controller.errors import ControllerError
+from controller.partition import Partition, split_after, split_balanced
+from stage_node.data import DATASETS
+from stage_node.errors import StageNodeError
+from stage_node.models import ChainModel, load_checkpoint
+from testbed.errors import BadExperimentError
+from testbed.experiment import CHECKPOINTS, AccordionSection, Experiment, PipelineSection
+from testbed.networks import build_network
+from topologies.errors import TopologyError
+
+
+def check_experiment(experiment: Experiment) -> None:
+    """Raise BadExperimentError with one line per mistake; do nothing else."""
+    mistakes = list(_mistakes(experiment))
+    if mistakes:
+        raise BadExperimentError("\n".join(mistakes))
+
+
+def checkpoint_path(model: str) -> Path:
+    """The file of a checkpoint: a shipped one by its name, or a path."""
+    shipped = CHECKPOINTS / f"{model}.safetensors"
+    return shipped if shipped.exists() else Path(model).resolve()
+
+
+def partition_of(section: PipelineSection, model: ChainModel) -> Partition:
+    """The partition that a pipeline section asks for; balanced by multiply-accumulates."""
+    if section.split.after is not None:
+        return split_after(model.layer_names, section.split.after)
+    assert section.split.stages is not None
+    return split_balanced(model.layer_names, section.split.stages, model.macs())
+
+
+def _mistakes(experiment: Experiment) -> Iterator[str]:
+    hosts: tuple[str, ...] = ()
+    try:
+        hosts = tuple(host.name for host in build_network(experiment.network).hosts)
+    except TopologyError as error:
+        yield from (f"network: {line}" for line in str(error).splitlines())
+    if experiment.pipeline is not None:
+        yield from _pipeline_mistakes(experiment.pipeline, hosts)
+    if experiment.accordion is not None:
+        yield from _accordion_mistakes(experiment.accordion, hosts)
+
+
+def _pipeline_mistakes(section: PipelineSection, hosts: tuple[str, ...]) -> Iterator[str]:
+    for index, host in enumerate(section.hosts):
+        yield from _unknown_host(f"pipeline.hosts.{index}", host, hosts)
+    if len(set(section.hosts)) < len(section.hosts):
+        yield "pipeline.hosts: each stage needs a host of its own"
+    yield from _unknown_dataset("pipeline.dataset", section.dataset)
+
+    def splits() -> None:
+        partition = partition_of(section, load_checkpoint(checkpoint_path(section.model)))
+        if len(partition.stages) != len(section.hosts):
+            raise BadExperimentError(
+                f"{len(partition.stages)} stages for {len(section.hosts)} hosts "
+                f"({', '.join(section.hosts)})"
+            )
+
+    yield from _attempt("pipeline.split", splits)
+
+
+def _accordion_mistakes(section: AccordionSection, hosts: tuple[str, ...]) -> Iterator[str]:
+    yield from _unknown_host("accordion.server", section.server, hosts)
+    for index, download in enumerate(section.downloads):
+        yield from _unknown_host(f"accordion.downloads.{index}.ue", download.ue, hosts)
+        if download.ue == section.server:
+            yield f"accordion.downloads.{index}.ue: the server cannot download from itself"
+    yield from _unknown_dataset("accordion.dataset", section.dataset)
+    yield from _attempt(
+        "accordion.model", lambda: load_checkpoint(checkpoint_path(section.model)) and None
+    )
+
+
+def _unknown_host(field: str, host: str, hosts: tuple[str, ...]) -> Iterator[str]:
+    if hosts and host not in hosts:
+        yield f"{field}: no host {host!r} in the network (there are: {', '.join(hosts)})"
+
+
+def _unknown_dataset(field: str, name: str) -> Iterator[str]:
+    if name not in DATASETS:
+        yield f"{field}: unknown data set {name!r} (there are: {', '.join(DATASETS)})"
+
+
+def _attempt(field: str, check: Callable[[], None]) -> Iterator[str]:
+    """What a check of another package says, under the field that caused it."""
+    try:
+        check()
+    except (StageNodeError, ControllerError, BadExperimentError) as error:
+        yield f"{field}: {error}"
