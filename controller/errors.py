@@ -15,5 +15,15 @@ class BadPartitionError(ControllerError):
     exit_status = 2
 
 
+class BadTargetsError(ControllerError):
+    """No compression of this model can do what is asked: bad input (exit status 2)."""
+
+    exit_status = 2
+
+
 class StageFailedError(ControllerError):
     """A stage refused an order or went away."""
+
+
+class FrozenLayerChangedError(ControllerError):
+    """A tensor outside the fringe layers is not what it was before the run."""

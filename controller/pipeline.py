@@ -1,0 +1,62 @@
+"""The live pipeline as the compression loop sees it; nothing here knows sockets."""
+
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+Widths = tuple[int | None, ...]
+"""Channels sent over each cut, ``None`` for an uncompressed one."""
+
+SplitName = Literal["validation", "test"]
+
+
+@dataclass(frozen=True)
+class Connection:
+    """What one cut carried, per inference, measured by the stages on its two ends.
+
+    ``size_bytes`` counts frame headers and payload at the sender. ``transfer_ms`` is the time
+    from the first to the last byte of a frame at the receiver, shared by the frame's images: the
+    bytes over the rate that the connection really gave them.
+    """
+
+    size_bytes: float
+    transfer_ms: float
+
+
+@dataclass(frozen=True)
+class Observation:
+    """A steady window of the live pipeline under one generation.
+
+    ``begin_ns`` and ``end_ns`` are the first and last admission of the frames counted.
+    """
+
+    generation: int
+    widths: Widths
+    split: SplitName
+    correct: int
+    samples: int
+    latency_ms_median: float
+    connections: tuple[Connection, ...]
+    begin_ns: int
+    end_ns: int
+
+    @property
+    def accuracy(self) -> float:
+        """Share of correct answers."""
+        return self.correct / self.samples
+
+    @property
+    def size_bytes(self) -> float:
+        """Bytes per inference over all cuts together: the sum of P_i in Eq. 1 ([0043])."""
+        return sum(connection.size_bytes for connection in self.connections)
+
+
+class Pipeline(Protocol):
+    """A pipeline that serves without end while its cuts are changed."""
+
+    def observe(self, widths: Widths, split: SplitName) -> Observation:
+        """Switch to ``widths`` as a new generation and measure it over a whole split."""
+        ...
+
+    def resume(self, generation: int) -> None:
+        """Serve under an earlier generation again, on the validation split."""
+        ...

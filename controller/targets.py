@@ -1,0 +1,76 @@
+"""What the user asks of the compression loop (US 2025/0265465 A1, claim 11; FIG. 4; [0045])."""
+
+from typing import Annotated, Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from controller.errors import BadTargetsError
+
+
+class FringeTargets(BaseModel):
+    """The control options of the loop.
+
+    Exactly one accuracy floor, and at least one thing to reach. All bytes are counted over all
+    cuts together, frame headers included; the latency is the median from the admission of a
+    frame at the source to its result.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    min_accuracy: Annotated[float, Field(ge=0, le=1)] | None = Field(
+        default=None, description="Accuracy floor, a share of the validation images."
+    )
+    max_accuracy_loss_points: Annotated[float, Field(ge=0, le=100)] | None = Field(
+        default=None,
+        description="Accuracy floor, as percentage points below the uncompressed model.",
+    )
+    bandwidth_reduction: Annotated[float, Field(ge=1)] | None = Field(
+        default=None, description="Factor by which the bytes per inference are to fall."
+    )
+    max_bytes_per_inference: Annotated[float, Field(gt=0)] | None = Field(
+        default=None, description="Bytes per inference to come down to, all cuts together."
+    )
+    max_latency_ms: Annotated[float, Field(gt=0)] | None = Field(
+        default=None, description="Median latency per frame to come down to."
+    )
+    step_ratio: Annotated[float, Field(gt=0, lt=1)] = Field(
+        default=0.5, description="Share of the bytes of a cut that one coarse step leaves."
+    )
+
+    @model_validator(mode="after")
+    def _complete(self) -> Self:
+        if (self.min_accuracy is None) == (self.max_accuracy_loss_points is None):
+            raise ValueError("give one of min_accuracy and max_accuracy_loss_points")
+        if self.bandwidth_reduction is not None and self.max_bytes_per_inference is not None:
+            raise ValueError("give one of bandwidth_reduction and max_bytes_per_inference")
+        if (
+            self.bandwidth_reduction is None
+            and self.max_bytes_per_inference is None
+            and self.max_latency_ms is None
+        ):
+            raise ValueError(
+                "nothing to reach: give bandwidth_reduction, max_bytes_per_inference "
+                "or max_latency_ms"
+            )
+        return self
+
+    def accuracy_floor(self, uncompressed: float) -> float:
+        """The share of correct answers below which no step is kept.
+
+        Raises ``BadTargetsError`` where the uncompressed model itself is below it.
+        """
+        if self.max_accuracy_loss_points is not None:
+            return uncompressed - self.max_accuracy_loss_points / 100
+        assert self.min_accuracy is not None
+        if uncompressed < self.min_accuracy:
+            raise BadTargetsError(
+                f"min_accuracy: the uncompressed model reaches only {uncompressed:.4f} of the "
+                f"{self.min_accuracy:.4f} asked for; no compression can mend that"
+            )
+        return self.min_accuracy
+
+    def byte_budget(self, uncompressed: float) -> float | None:
+        """Bytes per inference to come down to, given those of the uncompressed pipeline."""
+        if self.bandwidth_reduction is not None:
+            return uncompressed / self.bandwidth_reduction
+        return self.max_bytes_per_inference
