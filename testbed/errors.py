@@ -17,7 +17,7 @@ class BadExperimentError(TestbedError):
 
 
 class HostUnavailableError(TestbedError):
-    """The place asked for cannot run Mininet on this machine; the message says what would fix it."""
+    """The host asked for cannot run on this machine; the message says what would fix it."""
 
     exit_status = 2
 

@@ -1,0 +1,44 @@
+"""What a host is to the rest of the testbed: a place that runs one command as root."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import ClassVar, Protocol
+
+
+class Host(Protocol):
+    """A place where a command finds itself root, with network namespaces of its own to make."""
+
+    kind: ClassVar[str]
+
+    def run(
+        self,
+        command: Sequence[str],
+        *,
+        writable: Path,
+        readable: Sequence[Path] = (),
+        env: Mapping[str, str] | None = None,
+        output: Path | None = None,
+    ) -> int:
+        """Run ``command`` to its end and return its exit status (128 + n after signal n).
+
+        Its working directory is the caller's. ``writable`` is an existing directory, in the
+        microVM the only one whose changes reach this machine; ``readable`` names paths that it
+        must see although they may lie under ``/tmp`` or ``/run`` (the repository and the Python
+        installation are always there). ``env`` is added to a fixed environment: the caller's
+        own variables are not passed on. Standard output and error are appended to ``output``,
+        by default ``writable/logs/emulation.log``. Whatever ends the call (an exception, a signal,
+        the death of this process), nothing that the command started survives it.
+
+        Raises HostUnavailableError when the host cannot start, GuestDiedError when it ends
+        without a status of the command.
+        """
+        ...
+
+
+def output_file(output: Path | None, writable: Path) -> Path:
+    """Where a command's output goes; its folder is made if need be."""
+    path = (output or writable / "logs" / "emulation.log").resolve()
+    if not path.is_relative_to(writable):
+        raise ValueError(f"output {path} is not below the writable directory {writable}")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return path

@@ -1,0 +1,66 @@
+"""The native host: one command run in place, as root, in throw-away namespaces.
+
+The command gets network, mount and process namespaces of its own (namespaces(7)). When it ends,
+or this process does, the kernel ends all its processes, and their interfaces and mounts with
+them: nothing is ever made in the machine's own namespaces. See unshare(1), setpriv(1).
+"""
+
+import subprocess
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar
+
+from testbed.errors import HostUnavailableError
+from testbed.hosts.environment import GUEST_ENVIRONMENT
+from testbed.hosts.host import output_file
+
+# `ip netns add` would otherwise leave names in the machine's own /run/netns.
+PREPARE = (
+    'mkdir -p /run/netns && mount -t tmpfs tmpfs /run/netns && ip link set lo up || exit 125; "$@"'
+)
+PREPARE_FAILED = 125
+
+
+@dataclass(frozen=True)
+class Native:
+    """This machine itself; needs root and a kernel with veth and netem."""
+
+    kind: ClassVar[str] = "native"
+
+    def run(
+        self,
+        command: Sequence[str],
+        *,
+        writable: Path,
+        readable: Sequence[Path] = (),
+        env: Mapping[str, str] | None = None,
+        output: Path | None = None,
+    ) -> int:
+        """Run ``command`` in place; see ``Host.run``. Here every file is the machine's own."""
+        del readable
+        log = output_file(output, writable.resolve(strict=True))
+        with log.open("ab") as stream:
+            process = subprocess.Popen(
+                in_namespaces(command),
+                stdin=subprocess.DEVNULL,
+                stdout=stream,
+                stderr=stream,
+                env=GUEST_ENVIRONMENT | dict(env or {}),
+                start_new_session=True,
+            )
+        try:
+            status = process.wait()
+        finally:
+            process.kill()  # the namespaces' first process dies with it, and all others with that
+            process.wait()
+        if status == PREPARE_FAILED:
+            raise HostUnavailableError(f"native: namespaces cannot be prepared (see {log})")
+        return status if status >= 0 else 128 - status
+
+
+def in_namespaces(command: Sequence[str]) -> list[str]:
+    """``command`` wrapped so that it runs in its own namespaces and dies with its parent."""
+    die_with_parent = ["setpriv", "--pdeathsig", "KILL"]
+    namespaces = ["unshare", "--net", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc"]
+    return [*die_with_parent, *namespaces, "sh", "-c", PREPARE, "sh", *command]
