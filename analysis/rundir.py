@@ -1,0 +1,266 @@
+"""Reads a run directory: the only module that knows its files."""
+
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+import polars as pl
+from pydantic import BaseModel, ValidationError
+
+from analysis.clock import Clock
+from analysis.errors import DamagedCaptureError, NotARunError
+from analysis.network import Described, Network
+from analysis.pcap import PACKET_SCHEMA, read_capture
+from analysis.summary import Direction
+from stage_node.events import Event, read_events
+
+EventT = TypeVar("EventT", bound=Event)
+
+LEDGER_SCHEMA: dict[str, dict[str, type[pl.DataType]]] = {
+    "frames": {
+        "node": pl.String,
+        "peer": pl.String,
+        "direction": pl.String,
+        "cut": pl.Int32,
+        "local_ip": pl.String,
+        "local_port": pl.Int32,
+        "peer_ip": pl.String,
+        "peer_port": pl.Int32,
+        "sequence": pl.Int64,
+        "generation": pl.Int64,
+        "kind": pl.String,
+        "codec": pl.String,
+        "samples": pl.Int32,
+        "first_byte": pl.Int64,
+        "end_byte": pl.Int64,
+        "payload_bytes": pl.Int64,
+        "t_queued_ns": pl.Int64,
+        "t_begin_ns": pl.Int64,
+        "t_end_ns": pl.Int64,
+    },
+    "compute": {
+        "node": pl.String,
+        "sequence": pl.Int64,
+        "generation": pl.Int64,
+        "samples": pl.Int32,
+        "t_begin_ns": pl.Int64,
+        "t_end_ns": pl.Int64,
+    },
+    "results": {
+        "sequence": pl.Int64,
+        "generation": pl.Int64,
+        "samples": pl.Int32,
+        "correct": pl.Int32,
+        "t_admitted_ns": pl.Int64,
+        "t_result_ns": pl.Int64,
+    },
+}
+"""Tables of the ledger and the columns that the analysis needs."""
+
+
+class LinkProbe(Described):
+    """What the probe measured of one direction of a link."""
+
+    link: str
+    direction: Direction
+    goodput_mbit: float
+    ideal_goodput_mbit: float | None = None
+    goodput_error: float | None = None
+
+
+class RttProbe(Described):
+    """What the probe measured of a link's round trip."""
+
+    link: str
+    rtt_min_ms: float
+    expected_ms: float | None = None
+
+
+class QdiscCounters(Described):
+    """What the kernel counted for one direction of a link."""
+
+    link: str
+    direction: Direction
+    sent_packets: int
+    sent_bytes: int
+    dropped_packets: int
+
+
+class FidelityRecord(Described):
+    """``fidelity.json``."""
+
+    verdict: Literal["pass", "warn", "fail", "unknown"]
+    reasons: tuple[str, ...] = ()
+    links: tuple[LinkProbe, ...] = ()
+    rtt: tuple[RttProbe, ...] = ()
+    qdisc: tuple[QdiscCounters, ...] = ()
+    cpu_idle: dict[str, Any] | None = None
+
+    def goodput_mbit(self, link: str, direction: Direction) -> float | None:
+        """Measured TCP goodput of one direction of a link."""
+        return next(
+            (p.goodput_mbit for p in self.links if (p.link, p.direction) == (link, direction)), None
+        )
+
+    def rtt_ms(self, link: str) -> float | None:
+        """Measured minimum round-trip time of a link."""
+        return next((probe.rtt_min_ms for probe in self.rtt if probe.link == link), None)
+
+    def counters(self, link: str, direction: Direction) -> QdiscCounters | None:
+        """The kernel's counters of one direction of a link."""
+        return next((q for q in self.qdisc if (q.link, q.direction) == (link, direction)), None)
+
+
+@dataclass(frozen=True)
+class Run:
+    """Everything that a run left, captures included; all times are monotonic.
+
+    ``captures`` maps an interface to its packets. ``problems`` lists what is missing or damaged
+    without making the rest useless.
+    """
+
+    path: Path
+    name: str
+    manifest: dict[str, Any]
+    experiment: str
+    failure: str | None
+    network: Network
+    fidelity: FidelityRecord
+    capture_counters: tuple[dict[str, Any], ...]
+    events: tuple[Event, ...]
+    frames: pl.DataFrame
+    compute: pl.DataFrame
+    results: pl.DataFrame
+    captures: dict[str, pl.DataFrame]
+    problems: tuple[str, ...] = field(default=())
+
+    def events_of(self, kind: type[EventT]) -> tuple[EventT, ...]:
+        """The events of one type, in the order of time."""
+        chosen = (event for event in self.events if isinstance(event, kind))
+        return tuple(sorted(chosen, key=lambda event: event.t_ns))
+
+    @property
+    def begin_ns(self) -> int:
+        """The earliest event: zero of the report's time axes."""
+        return min((event.t_ns for event in self.events), default=0)
+
+
+def read_run(path: Path) -> Run:
+    """Read a run directory.
+
+    Raises ``NotARunError`` with one line when it is none: a file that every run has is missing or
+    is not what it should be. What a run may lack is listed in ``problems``.
+    """
+    if not path.is_dir():
+        raise NotARunError(f"{path}: no such directory")
+    manifest = _json(path / "manifest.json")
+    network = _model(Network, path / "network.json")
+    problems: list[str] = []
+    try:
+        clock = Clock.of(manifest["clock"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise NotARunError(f"{path}: manifest.json has no clock pairs: {error!r}") from None
+    return Run(
+        path=path,
+        name=str(manifest.get("name", path.name)),
+        manifest=manifest,
+        experiment=_text(path / "experiment.yaml"),
+        failure=_failure(path / "failure.json"),
+        network=network,
+        fidelity=_fidelity(path / "fidelity.json"),
+        capture_counters=tuple(_json(path / "captures.json", [])),
+        events=_events(path / "events.jsonl"),
+        frames=_ledger(path, "frames"),
+        compute=_ledger(path, "compute"),
+        results=_ledger(path, "results"),
+        captures=_captures(path, network, clock, problems),
+        problems=tuple(problems),
+    )
+
+
+def _text(path: Path) -> str:
+    return path.read_text(encoding="utf-8") if path.exists() else ""
+
+
+def _json(path: Path, missing: Any = None) -> Any:
+    if not path.exists():
+        if missing is not None:
+            return missing
+        raise NotARunError(f"{path.parent}: not a run directory, {path.name} is missing")
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise NotARunError(f"{path}: not JSON: {error}") from None
+
+
+ModelT = TypeVar("ModelT", bound=BaseModel)
+
+
+def _model(model: type[ModelT], path: Path) -> ModelT:
+    try:
+        return model.model_validate(_json(path))
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise NotARunError(f"{path}: {where}: {first['msg']}") from None
+
+
+def _fidelity(path: Path) -> FidelityRecord:
+    if path.exists():
+        return _model(FidelityRecord, path)
+    reason = "no fidelity.json: the run ended before its network was judged"
+    return FidelityRecord(verdict="unknown", reasons=(reason,))
+
+
+def _failure(path: Path) -> str | None:
+    return str(_json(path).get("message", "unknown")) if path.exists() else None
+
+
+def _events(path: Path) -> tuple[Event, ...]:
+    if not path.exists():
+        raise NotARunError(f"{path.parent}: not a run directory, {path.name} is missing")
+    try:
+        return tuple(read_events(path))
+    except (ValueError, KeyError, TypeError) as error:
+        raise NotARunError(f"{path}: not an event log: {error!r}") from None
+
+
+def _ledger(path: Path, table: str) -> pl.DataFrame:
+    """One table of the ledger; empty where no process kept it."""
+    schema = LEDGER_SCHEMA[table]
+    parts = [pl.DataFrame(schema=schema)]
+    for file in sorted((path / "ledger").glob(f"{table}*.parquet")):
+        try:
+            parts.append(pl.read_parquet(file).select(pl.col(n).cast(t) for n, t in schema.items()))
+        except (pl.exceptions.PolarsError, OSError) as error:
+            raise NotARunError(f"{file}: not a {table} table: {_first_line(error)}") from None
+    return pl.concat(parts)
+
+
+def _captures(
+    path: Path, network: Network, clock: Clock, problems: list[str]
+) -> dict[str, pl.DataFrame]:
+    captures = {}
+    for link in network.links:
+        for interface in (link.a.interface, link.b.interface):
+            file = path / "captures" / f"{interface}.pcap"
+            packets = _packets(file, problems)
+            times = clock.to_monotonic(packets["t_ns"].to_numpy())
+            captures[interface] = packets.with_columns(pl.Series("t_ns", times))
+    return captures
+
+
+def _packets(file: Path, problems: list[str]) -> pl.DataFrame:
+    try:
+        capture = read_capture(file)
+    except (DamagedCaptureError, OSError) as error:
+        problems.append(f"capture {file.name} cannot be read: {_first_line(error)}")
+        return pl.DataFrame(schema=PACKET_SCHEMA)
+    if capture.damage:
+        problems.append(f"capture {file.name} is damaged: {capture.damage}")
+    return capture.packets
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0]

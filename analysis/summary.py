@@ -1,0 +1,335 @@
+"""``summary.json``: the figures of a run, typed and documented field by field.
+
+``docs/summary.md`` is generated from these models: ``python -m analysis.document``.
+Everything was measured: times and bytes come from the captures and the ledger, rates from the
+probe, never from the configuration. A figure that could not be measured is ``null``.
+"""
+
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+from pydantic import BaseModel, ConfigDict, Field
+
+SCHEMA_VERSION: Literal[1] = 1
+
+Direction = Literal["a_to_b", "b_to_a"]
+
+
+class Section(BaseModel):
+    """A part of the summary."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
+
+
+class Distribution(Section):
+    """Summary of many times of one kind."""
+
+    count: int = Field(description="number of values")
+    min_ms: float = Field(description="smallest")
+    mean_ms: float = Field(description="arithmetic mean")
+    median_ms: float = Field(description="half of the values are smaller")
+    p95_ms: float = Field(description="95 % of the values are smaller")
+    p99_ms: float = Field(description="99 % of the values are smaller")
+    max_ms: float = Field(description="largest")
+
+    @classmethod
+    def of_ns(cls, values_ns: npt.NDArray[np.int64]) -> "Distribution | None":
+        """Of times in nanoseconds; None of none."""
+        if not len(values_ns):
+            return None
+        values = np.asarray(values_ns) / 1e6
+        median, p95, p99 = np.percentile(values, [50, 95, 99])
+        return cls(
+            count=len(values),
+            min_ms=values.min(),
+            mean_ms=values.mean(),
+            median_ms=median,
+            p95_ms=p95,
+            p99_ms=p99,
+            max_ms=values.max(),
+        )
+
+
+class Fidelity(Section):
+    """Whether the emulated network was what it claimed to be."""
+
+    verdict: Literal["pass", "warn", "fail", "unknown"] = Field(
+        description="`unknown`: the run ended before it was judged"
+    )
+    reasons: tuple[str, ...] = Field(description="why not `pass`, one line each")
+    goodput_error_max: float | None = Field(
+        description="largest deviation of a link's probed TCP goodput from its ideal, as a share"
+    )
+    rtt_error_ms_max: float | None = Field(
+        description="largest deviation of a link's probed minimum round-trip time from its ideal"
+    )
+    capture_dropped_packets: int | None = Field(description="packets that tcpdump lost, all links")
+    cpu_idle_min_share: float | None = Field(
+        description="smallest share of idle CPU in any second of the network-bound phases"
+    )
+
+
+class LinkTraffic(Section):
+    """One direction of one link over the whole capture."""
+
+    link: str = Field(description="name of the link")
+    direction: Direction = Field(description="along or against the link as it is declared")
+    source: str = Field(description="node that sends in this direction")
+    target: str = Field(description="node that receives in this direction")
+    profile: str | None = Field(description="name of the link profile that shaped it")
+    probed_goodput_mbit: float | None = Field(
+        description="TCP goodput that the probe measured before the run"
+    )
+    probed_capacity_mbit: float | None = Field(
+        description="the same with headers: goodput times wire bytes / payload bytes of the "
+        "largest data packet in the receiver's capture"
+    )
+    probed_rtt_ms: float | None = Field(description="minimum round-trip time the probe measured")
+    sent_packets: int = Field(description="packets in the sender's capture, before the queue")
+    sent_wire_bytes: int = Field(description="their bytes, Ethernet header included")
+    received_packets: int = Field(description="packets in the receiver's capture")
+    received_wire_bytes: int = Field(description="their bytes, Ethernet header included")
+    lost_packets: int = Field(description="sent less received: random loss and full queue")
+    peak_mbit: float | None = Field(
+        description="highest throughput at the receiver in any bin of the throughput plot"
+    )
+    qdisc_sent_bytes: int | None = Field(description="bytes that the queueing discipline sent")
+    qdisc_dropped_packets: int | None = Field(description="packets that it dropped")
+    qdisc_difference: float | None = Field(
+        description="(received - sent by qdisc) / sent by qdisc: how well capture and kernel agree"
+    )
+
+
+class Accuracy(Section):
+    """An accuracy and where it came from."""
+
+    value: float = Field(description="share of the images classified correctly, 0 to 1")
+    images: int = Field(description="number of images it was measured on")
+    split: str = Field(description="part of the data set: `train`, `validation` or `test`")
+
+
+class CutTraffic(Section):
+    """One connection between two stages, during one window; per inference: per image."""
+
+    cut: int = Field(description="index of the cut: between stage `cut` and stage `cut` + 1")
+    source: str = Field(description="host of the sending stage")
+    target: str = Field(description="host of the receiving stage")
+    links: tuple[str, ...] = Field(description="links that the connection crosses")
+    frames: int = Field(description="activation frames of the window")
+    inferences: int = Field(description="images in those frames")
+    payload_bytes: float = Field(description="activation bytes per inference, as encoded")
+    frame_bytes: float = Field(description="the same with the frame headers")
+    wire_bytes: float = Field(
+        description="bytes per inference on the wire, sender's capture: frames with TCP, IP and "
+        "Ethernet headers and retransmissions. W and P of Eq. 1"
+    )
+    ack_wire_bytes: float = Field(
+        description="bytes per inference of the packets that travelled the other way meanwhile"
+    )
+    retransmitted_bytes: int = Field(description="payload bytes sent again, whole window")
+    wait: Distribution | None = Field(
+        description="from handed to the sender (ledger) to first byte out (sender's capture)"
+    )
+    transfer: Distribution | None = Field(
+        description="from first byte out (sender's capture) to last byte delivered (receiver's "
+        "capture). Its median is T and L of Eq. 2"
+    )
+    hop: Distribution | None = Field(description="wait and transfer together")
+
+
+class StageCompute(Section):
+    """What one stage's computing took per frame, during one window."""
+
+    host: str = Field(description="host of the stage")
+    time: Distribution = Field(description="compute time of a frame (ledger)")
+
+
+class LinkLoad(Section):
+    """How busy one direction of a link was during one window."""
+
+    link: str = Field(description="name of the link")
+    direction: Direction = Field(description="along or against the link as it is declared")
+    throughput_mbit: float = Field(description="wire bits received / length of the window")
+    busy: float | None = Field(
+        description="throughput / probed capacity. A link that never idles while a packet waits "
+        "(netem does not) is busy for exactly this share of the time. Above 1 by the probe's error"
+    )
+
+
+class Window(Section):
+    """A steady window of the pipeline under one generation."""
+
+    label: str = Field(description="`before` or `after` compression")
+    generation: int = Field(description="generation that the source stamped on its frames")
+    widths: tuple[int | None, ...] = Field(description="channels sent per cut, null: uncompressed")
+    duration_s: float = Field(description="length of the window")
+    accuracy: Accuracy = Field(description="accuracy of the split model during the window")
+    inferences: int = Field(description="images admitted in the window whose result came")
+    inferences_per_s: float | None = Field(
+        description="rate at which their results came: images after the first frame / time from "
+        "the first to the last result"
+    )
+    end_to_end: Distribution | None = Field(
+        description="from admitted by the source to result, per frame (ledger)"
+    )
+    cuts: tuple[CutTraffic, ...] = Field(description="per connection")
+    compute: tuple[StageCompute, ...] = Field(description="per stage")
+    loads: tuple[LinkLoad, ...] = Field(description="per link and direction")
+    busiest: LinkLoad | None = Field(description="the load that is highest")
+
+
+class Reduction(Section):
+    """A figure before and after compression."""
+
+    before: float = Field(description="W or T: uncompressed split")
+    after: float = Field(description="P or L: compressed fringe layers")
+    reduction: float = Field(description="before - after")
+    share: float | None = Field(description="reduction / before")
+
+    @classmethod
+    def of(cls, before: float, after: float) -> "Reduction":
+        """The two figures and their difference."""
+        return cls(
+            before=before,
+            after=after,
+            reduction=before - after,
+            share=(before - after) / before if before else None,
+        )
+
+
+class Reductions(Section):
+    """One of the patent application's two sums, by connection and global."""
+
+    connections: tuple[Reduction, ...] = Field(description="one per cut, in order")
+    total: Reduction = Field(description="the sum over all connections")
+
+
+class IterationFigures(Section):
+    """One iteration of the optimisation loop, as the controller saw it on the live pipeline."""
+
+    index: int = Field(description="0 is the baseline")
+    cut: int | None = Field(description="cut that was changed")
+    generation: int = Field(description="generation it ran under")
+    widths: tuple[int | None, ...] = Field(description="channels sent per cut, null: uncompressed")
+    accuracy: Accuracy = Field(description="accuracy of this step")
+    latency_ms_median: float = Field(description="end-to-end latency of a frame")
+    bytes_per_inference: tuple[float, ...] = Field(
+        description="frame headers and payload per image and cut (ledger)"
+    )
+    outcome: str = Field(description="`baseline`, `kept`, `rolled back` or `target met`")
+    reason: str = Field(description="why, in words")
+
+
+class Pipeline(Section):
+    """The split model."""
+
+    hosts: tuple[str, ...] = Field(description="host of each stage, in order")
+    stages: tuple[tuple[str, ...], ...] = Field(description="layers of each stage")
+    fringe: tuple[str, ...] = Field(description="fringe layers; all others are frozen")
+    frozen_unchanged: bool | None = Field(
+        description="whether the frozen tensors' hash was the same before and after"
+    )
+    frozen_sha256: str | None = Field(description="the hash before")
+    raw_input_bytes: int = Field(
+        description="baseline: bytes of one raw input image, if that were sent instead"
+    )
+    windows: tuple[Window, ...] = Field(description="before and after compression")
+    bandwidth_reduction: Reductions | None = Field(
+        description="Eq. 1 (US 2025/0265465 A1, [0043]): sum of W - sum of P, wire bytes per "
+        "inference"
+    )
+    latency_reduction: Reductions | None = Field(
+        description="Eq. 2: sum of T - sum of L, median milliseconds from first byte out to last "
+        "byte delivered"
+    )
+    iterations: tuple[IterationFigures, ...] = Field(description="history of the loop")
+    target_reached: bool | None = Field(description="whether the loop met its target")
+    loop_reason: str | None = Field(description="why the loop ended")
+
+
+class ExpectedDownload(Section):
+    """The least time a download can take, from what was measured.
+
+    One round trip for the handshake, one from the request to the first byte, the payload at the
+    probed goodput, and the time for which slow start leaves the link idle: rounds that begin with
+    10 segments (RFC 6928) and double, until a round fills the round-trip time.
+    """
+
+    handshake_ms: float = Field(description="SYN to SYN-ACK in the UE's capture: one round trip")
+    request_ms: float = Field(description="one more round trip for request and first byte")
+    slow_start_ms: float = Field(description="idle time of the rounds of slow start")
+    payload_ms: float = Field(description="payload bytes / lowest probed goodput on the path")
+    total_ms: float = Field(description="the sum")
+
+
+class Download(Section):
+    """One response of the model server to one UE, from the UE's capture."""
+
+    ue: str = Field(description="host that asked")
+    server: str = Field(description="host that answered")
+    model: str = Field(description="name of the model")
+    deadline_ms: float | None = Field(description="deadline the UE asked for")
+    wanted_accuracy: float | None = Field(description="accuracy the UE asked for")
+    configuration: tuple[int, ...] | None = Field(description="what the server decided to send")
+    admission_reason: str | None = Field(description="why, in the server's words")
+    first_byte: int = Field(description="first byte of the model file that was sent")
+    end_byte: int = Field(description="byte of the model file before which sending ended")
+    payload_bytes: int = Field(description="bytes of the response, HTTP header included")
+    wire_bytes: int = Field(description="the same with TCP, IP and Ethernet headers, as received")
+    retransmitted_bytes: int = Field(description="payload bytes that the server sent again")
+    begin_s: float = Field(description="SYN, since the first request of this UE for this model")
+    duration_ms: float = Field(description="from the first SYN to the last payload byte")
+    deadline_met: bool | None = Field(description="duration ≤ deadline; null without a deadline")
+    goodput_mbit: float = Field(description="payload bits / duration")
+    expected: ExpectedDownload | None = Field(description="null where the probe lacks the path")
+    excess: float | None = Field(description="duration / expected - 1")
+
+
+class ConfigurationFigures(Section):
+    """One configuration of an Accordion model that became able to run on a UE."""
+
+    ue: str = Field(description="host it runs on")
+    model: str = Field(description="name of the model")
+    configuration: tuple[int, ...] = Field(description="blocks per part of the network")
+    file_bytes: int = Field(description="length of the file's prefix that holds it")
+    ready_s: float = Field(
+        description="last byte at the UE, since the first SYN of the model's downloads"
+    )
+    usable_s: float | None = Field(description="end of its first inference, since the same moment")
+    accuracy: Accuracy | None = Field(description="measured by the UE; null: never run")
+
+
+class Accordion(Section):
+    """The progressively delivered models."""
+
+    downloads: tuple[Download, ...] = Field(description="in the order of time")
+    configurations: tuple[ConfigurationFigures, ...] = Field(description="in the order of time")
+
+
+class Summary(Section):
+    """The figures of one run."""
+
+    schema_version: Literal[1] = Field(
+        SCHEMA_VERSION, alias="schema", description="version of this format"
+    )
+    name: str = Field(description="name of the experiment")
+    failure: str | None = Field(description="why the emulation failed, if it did")
+    fidelity: Fidelity = Field(description="whether the network can be trusted")
+    problems: tuple[str, ...] = Field(
+        description="what the analysis could not read or join; the figures are without it"
+    )
+    captured_packets: int = Field(description="packets in all captures")
+    links: tuple[LinkTraffic, ...] = Field(description="per link and direction")
+    pipeline: Pipeline | None = Field(description="null: the run had no split model")
+    accordion: Accordion | None = Field(description="null: the run delivered no model")
+
+    def write(self, path: Path) -> None:
+        """As indented JSON."""
+        path.write_text(self.model_dump_json(indent=2, by_alias=True) + "\n", encoding="utf-8")
+
+    @classmethod
+    def read(cls, path: Path) -> "Summary":
+        """What ``write`` wrote; pydantic's ``ValidationError`` where it was not."""
+        return cls.model_validate_json(path.read_text(encoding="utf-8"))
