@@ -1,0 +1,104 @@
+"""Link profiles: what a real access network does to packets, and where the numbers come from.
+
+A profile has two directions, ``down`` (towards the user) and ``up`` (from the user). Delays are
+one-way: where a source gives a round trip, each direction holds half of it, as WebPageTest does,
+and ``latency`` records the source's own figure and convention.
+"""
+
+import difflib
+from collections.abc import Mapping
+from functools import cache
+from importlib.resources import files
+from types import MappingProxyType
+from typing import Self
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from topologies.errors import BadTopologyError
+
+
+class DirectionProfile(BaseModel):
+    """One direction of a link.
+
+    ``rate_mbit`` is the line rate in 10^6 bit/s counted over whole Ethernet frames, ``delay_ms``
+    the one-way propagation delay, ``jitter_ms`` how far netem spreads it, uniformly, to either
+    side (never reordering), ``loss_percent`` the share of frames lost at random, ``buffer_bdp`` the droptail queue before
+    the line in bandwidth-delay products (this rate times the round trip of both directions).
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    rate_mbit: float = Field(gt=0, le=100_000, allow_inf_nan=False)
+    delay_ms: float = Field(default=0, ge=0, le=60_000, allow_inf_nan=False)
+    jitter_ms: float = Field(default=0, ge=0, allow_inf_nan=False)
+    loss_percent: float = Field(default=0, ge=0, lt=100, allow_inf_nan=False)
+    buffer_bdp: float = Field(default=1, gt=0, le=1000, allow_inf_nan=False)
+
+    @model_validator(mode="after")
+    def _jitter_within_delay(self) -> Self:
+        if self.jitter_ms > self.delay_ms:
+            raise ValueError(
+                f"jitter_ms ({self.jitter_ms:g}) must not exceed delay_ms ({self.delay_ms:g})"
+            )
+        return self
+
+    @property
+    def is_exact(self) -> bool:
+        """Neither loss nor jitter: one TCP connection can fill it and its delay is constant."""
+        return self.loss_percent == 0 and self.jitter_ms == 0
+
+
+class LinkProfile(BaseModel):
+    """A named pair of directions with its source; see the module for the conventions."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str = Field(min_length=1)
+    down: DirectionProfile
+    up: DirectionProfile
+    source: str = Field(min_length=1)
+    latency: str = Field(min_length=1)
+
+    @property
+    def rtt_ms(self) -> float:
+        """Round trip without serialisation and queueing."""
+        return self.down.delay_ms + self.up.delay_ms
+
+
+def parse_profile(name: str, fields: object) -> LinkProfile:
+    """A profile from the mapping a YAML file holds; ``BadTopologyError`` names the bad field."""
+    if not isinstance(fields, Mapping):
+        raise BadTopologyError(f"profile {name}: expected a mapping, got {fields!r}")
+    try:
+        return LinkProfile.model_validate({**fields, "name": name})
+    except ValidationError as error:
+        raise BadTopologyError(f"profile {name}: {first_reason(error)}") from error
+
+
+def first_reason(error: ValidationError) -> str:
+    """The first complaint of pydantic in one line: field, reason and the value that was given."""
+    detail = error.errors(include_url=False)[0]
+    field = ".".join(str(part) for part in detail["loc"])
+    reason = detail["msg"].removeprefix("Value error, ")
+    given = detail["input"]
+    shown = f" (got {given!r})" if isinstance(given, str | int | float) else ""
+    return f"{field}: {reason}{shown}"
+
+
+@cache
+def catalogue() -> Mapping[str, LinkProfile]:
+    """The shipped profiles by name, in the order of the file."""
+    text = files("topologies").joinpath("profiles.yaml").read_text(encoding="utf-8")
+    return MappingProxyType(
+        {name: parse_profile(name, fields) for name, fields in yaml.safe_load(text).items()}
+    )
+
+
+def load_profile(name: str) -> LinkProfile:
+    """A shipped profile; an unknown name raises ``BadTopologyError`` with the nearest ones."""
+    known = catalogue()
+    if name in known:
+        return known[name]
+    near = difflib.get_close_matches(name, known) or sorted(known)
+    raise BadTopologyError(f"profile {name!r} is not known; known are, e.g., {', '.join(near)}")
