@@ -21,3 +21,11 @@ class WireError(StageNodeError):
 
 class ContractMismatchError(WireError):
     """The two ends of a connection disagree on what travels over it; the message says where."""
+
+
+class PeerLostError(StageNodeError):
+    """The other end of a connection went away or does not answer."""
+
+
+class RefusedError(StageNodeError):
+    """A stage did not do what the controller asked; the message is its reason."""

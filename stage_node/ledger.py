@@ -1,0 +1,222 @@
+"""The ledger: what each process saw of every frame, to be joined with the packet captures.
+
+Rows are written into preallocated int64 arrays while frames fly (about a microsecond each); names
+and addresses are added when the ledger is saved. A process leaves ``<table>-<process>.npy``
+(structured arrays, no pickle) and ``to_parquet`` makes one Parquet file of each table.
+
+Times are ``CLOCK_MONOTONIC`` in nanoseconds; byte offsets count from the first payload byte of the
+TCP stream in that direction.
+"""
+
+import socket
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from stage_node.codecs import Codec
+from stage_node.wire import HEADER_BYTES, Header, Kind
+
+FRAMES = np.dtype(
+    [
+        ("node", "S32"),
+        ("peer", "S32"),
+        ("direction", "S4"),  # send or recv
+        ("cut", "i4"),  # -1: not over a cut
+        ("local_ip", "S15"),
+        ("local_port", "i4"),
+        ("peer_ip", "S15"),
+        ("peer_port", "i4"),
+        ("kind", "S12"),
+        ("codec", "S12"),
+        ("sequence", "i8"),
+        ("generation", "i8"),
+        ("samples", "i4"),
+        ("first_byte", "i8"),
+        ("end_byte", "i8"),  # exclusive
+        ("payload_bytes", "i8"),
+        ("t_queued_ns", "i8"),  # send: handed to the sender; recv: 0
+        ("t_begin_ns", "i8"),  # first byte handed to, or got from, the kernel
+        ("t_end_ns", "i8"),  # last byte
+    ]
+)
+COMPUTE = np.dtype(
+    [
+        ("node", "S32"),
+        ("sequence", "i8"),
+        ("generation", "i8"),
+        ("samples", "i4"),
+        ("t_begin_ns", "i8"),
+        ("t_end_ns", "i8"),
+    ]
+)
+RESULTS = np.dtype(
+    [
+        ("sequence", "i8"),
+        ("generation", "i8"),
+        ("samples", "i4"),
+        ("correct", "i4"),
+        ("t_admitted_ns", "i8"),
+        ("t_result_ns", "i8"),
+    ]
+)
+TABLES = {"frames": FRAMES, "compute": COMPUTE, "results": RESULTS}
+
+Table = npt.NDArray[np.void]
+
+
+def _lookup(names: Mapping[int, str]) -> npt.NDArray[np.bytes_]:
+    """Text of every number that fits the header's one byte."""
+    return np.array([names.get(number, "").lower() for number in range(256)], "S12")
+
+
+KIND_NAMES = _lookup({kind: kind.name for kind in Kind})
+CODEC_NAMES = _lookup({codec.number: codec.name for codec in Codec.all()})
+
+
+class Rows:
+    """Rows of integers under named columns; one thread appends, any thread may read."""
+
+    def __init__(self, columns: tuple[str, ...], capacity: int = 1024) -> None:
+        self.columns = columns
+        self._cells = np.zeros((capacity, len(columns)), np.int64)
+        self._count = 0
+
+    def append(self, *row: int) -> None:
+        """Add one row."""
+        if self._count == len(self._cells):
+            self._cells = np.concatenate([self._cells, np.zeros_like(self._cells)])
+        self._cells[self._count] = row
+        self._count += 1
+
+    def table(
+        self,
+        dtype: np.dtype[np.void],
+        names: Mapping[str, npt.NDArray[np.bytes_]] | None = None,
+        **constants: object,
+    ) -> Table:
+        """The complete rows as a structured array.
+
+        Numbers in the columns of ``names`` are looked up there; ``constants`` are whole columns.
+        """
+        cells = self._cells[: self._count]
+        table = np.zeros(len(cells), dtype)
+        for column, name in enumerate(self.columns):
+            lookup = (names or {}).get(name)
+            table[name] = cells[:, column] if lookup is None else lookup[cells[:, column]]
+        for name, value in constants.items():
+            table[name] = value
+        return table
+
+
+class FrameLog:
+    """Frames of one connection as one of its ends saw them.
+
+    ``cut`` is -1 for a connection that is no cut; ``peer`` is set once the peer has said its name.
+    """
+
+    COLUMNS = (
+        *("kind", "codec", "sequence", "generation", "samples"),
+        *("first_byte", "end_byte", "payload_bytes"),
+        *("t_queued_ns", "t_begin_ns", "t_end_ns"),
+    )
+
+    def __init__(self, node: str, cut: int, sock: socket.socket, peer: str = "") -> None:
+        self.peer = peer
+        self._node = node
+        self._cut = cut
+        self._local, self._remote = sock.getsockname()[:2], sock.getpeername()[:2]
+        self._sent, self._received = Rows(self.COLUMNS), Rows(self.COLUMNS)
+
+    def sent(
+        self, header: Header, first: int, t_queued_ns: int, t_begin_ns: int, t_end_ns: int
+    ) -> None:
+        """A frame went out at offset ``first`` of the outgoing stream."""
+        self._sent.append(*_described(header, first), t_queued_ns, t_begin_ns, t_end_ns)
+
+    def received(self, header: Header, first: int, t_begin_ns: int, t_end_ns: int) -> None:
+        """A frame came in at offset ``first`` of the incoming stream."""
+        self._received.append(*_described(header, first), 0, t_begin_ns, t_end_ns)
+
+    def table(self) -> Table:
+        """All frames, those sent first."""
+        return np.concatenate(
+            [self._table("send", self._sent), self._table("recv", self._received)]
+        )
+
+    def _table(self, direction: str, rows: Rows) -> Table:
+        return rows.table(
+            FRAMES,
+            names={"kind": KIND_NAMES, "codec": CODEC_NAMES},
+            node=self._node,
+            peer=self.peer,
+            direction=direction,
+            cut=self._cut,
+            local_ip=self._local[0],
+            local_port=self._local[1],
+            peer_ip=self._remote[0],
+            peer_port=self._remote[1],
+        )
+
+
+def _described(header: Header, first: int) -> tuple[int, ...]:
+    return (
+        header.kind,
+        header.codec,
+        header.sequence,
+        header.generation,
+        header.shape[0] if header.shape else 0,
+        first,
+        first + HEADER_BYTES + header.payload_bytes,
+        header.payload_bytes,
+    )
+
+
+class Ledger:
+    """All tables of one process."""
+
+    def __init__(self, process: str) -> None:
+        self.process = process
+        self.compute = Rows(("sequence", "generation", "samples", "t_begin_ns", "t_end_ns"))
+        self.results = Rows(
+            ("sequence", "generation", "samples", "correct", "t_admitted_ns", "t_result_ns")
+        )
+        self._frames: list[FrameLog] = []
+
+    def frames(self, cut: int, sock: socket.socket, peer: str = "") -> FrameLog:
+        """The log of one more connection."""
+        log = FrameLog(self.process, cut, sock, peer)
+        self._frames.append(log)
+        return log
+
+    def save(self, directory: Path) -> None:
+        """Write every table that has rows."""
+        tables = {
+            "frames": np.concatenate([np.zeros(0, FRAMES), *(log.table() for log in self._frames)]),
+            "compute": self.compute.table(COMPUTE, node=self.process),
+            "results": self.results.table(RESULTS),
+        }
+        directory.mkdir(parents=True, exist_ok=True)
+        for name, table in tables.items():
+            if len(table):
+                np.save(directory / f"{name}-{self.process}.npy", table, allow_pickle=False)
+
+
+def to_parquet(directory: Path) -> None:
+    """Replace the processes' arrays by one ``<table>.parquet`` for each of ``TABLES``.
+
+    A table that nobody wrote to becomes an empty file with the right columns.
+    """
+    import polars  # not preloaded in stage processes: it starts threads
+
+    for name, dtype in TABLES.items():
+        parts = sorted(directory.glob(f"{name}-*.npy"))
+        rows = np.concatenate([np.zeros(0, dtype), *(np.load(part) for part in parts)])
+        columns = {
+            column: rows[column].astype("U") if rows[column].dtype.kind == "S" else rows[column]
+            for column in dtype.names or ()
+        }
+        polars.DataFrame(columns).write_parquet(directory / f"{name}.parquet")
+        for part in parts:
+            part.unlink()

@@ -1,0 +1,265 @@
+"""What the controller says to a stage, and what the stage answers.
+
+Each request travels as one CONTROL frame (JSON) over TCP, some followed by one WEIGHTS frame
+(safetensors), and is answered by exactly one reply. Any request may be answered by ``Refusal``.
+
+The order of a run::
+
+    Configure, LoadLayers          every stage
+    LoadCut                        both stages of each cut: sender "encoder", receiver "decoder"
+    Start                          the last stage first, stage 0 last: frames flow from then on
+    Prepare ... Activate           every stage, then stage 0: the two phases of a switch
+    Results, Traffic, FrozenHash   whenever wanted
+    Drain                          stage 0
+    Stop                           stage 0 first, the last stage last
+"""
+
+from typing import Annotated, Literal, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+
+from stage_node.contract import ActivationContract
+from stage_node.errors import WireError
+from stage_node.models import ModelSpec
+
+Split = Literal["train", "validation", "test"]
+Side = Literal["encoder", "decoder"]
+
+
+class Message(BaseModel):
+    """A request or a reply; its ``type`` says which."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    @property
+    def name(self) -> str:
+        """What kind of message this is."""
+        return str(type(self).model_fields["type"].default)
+
+    def to_payload(self) -> bytes:
+        """JSON, UTF-8."""
+        return self.model_dump_json().encode()
+
+
+class Configure(Message):
+    """Where this stage stands in the pipeline; answered by ``Ack``.
+
+    The stage binds ``listen_ip:data_port`` (every stage but the first) at once, and stage 0 also
+    ``results_ip:results_port`` on the management network, so that ``Start`` finds its peers
+    listening. ``upstream`` and ``downstream`` are the contracts of the cuts on either side,
+    ``None`` at the ends of the chain. ``model_hash`` names the checkpoint: stages of different
+    checkpoints refuse each other. ``fringe`` names the layers that ``FrozenHash`` leaves out.
+    ``window`` frames of up to ``batch`` images are in flight at most. ``dataset`` is the workload
+    (stage 0; other stages ignore it).
+    """
+
+    type: Literal["configure"] = "configure"
+    stage: int = Field(ge=0)
+    stages: int = Field(ge=1)
+    model: ModelSpec
+    model_hash: str
+    layers: tuple[str, ...]
+    fringe: tuple[str, ...] = ()
+    upstream: ActivationContract | None
+    downstream: ActivationContract | None
+    listen_ip: str | None
+    data_port: int
+    next_ip: str | None
+    next_port: int | None
+    results_ip: str
+    results_port: int
+    window: int = Field(ge=1)
+    batch: int = Field(ge=1)
+    dataset: str | None = None
+
+
+class LoadLayers(Message):
+    """Weights of this stage's layers (``layers.<layer>.<parameter>``) in the WEIGHTS frame that
+    follows; answered by ``FrozenHashReply``."""
+
+    type: Literal["load_layers"] = "load_layers"
+
+
+class LoadCut(Message):
+    """The importance-ordered basis of a cut, in the WEIGHTS frame that follows: ``basis`` (C, C)
+    with principal directions as columns, ``mean`` (C,). Answered by ``Ack``. Generations prepared
+    before keep the basis they were prepared with."""
+
+    type: Literal["load_cut"] = "load_cut"
+    cut: int
+    side: Side
+
+
+class Prepare(Message):
+    """Make ready to serve a generation: ``widths`` has one entry per cut of the pipeline, the
+    channels that are sent, ``None`` for the uncompressed cut. Answered by ``Ack``. Generation 0 is
+    uncompressed everywhere and always prepared; a generation never changes its meaning."""
+
+    type: Literal["prepare"] = "prepare"
+    generation: int = Field(ge=0)
+    widths: tuple[int | None, ...]
+
+
+class Start(Message):
+    """Connect downstream. Answered by ``Ack`` when both HELLOs agree; at stage 0 this also means
+    that the whole pipeline is connected, and the source admits frames of generation 0 without end,
+    cycling over ``split``."""
+
+    type: Literal["start"] = "start"
+    split: Split = "validation"
+
+
+class Activate(Message):
+    """Stage 0: every frame admitted from now on carries ``generation``, and the source starts
+    again at image 0 of ``split``. Answered by ``Activated``. Resumes a drained pipeline."""
+
+    type: Literal["activate"] = "activate"
+    generation: int = Field(ge=0)
+    split: Split
+
+
+class Results(Message):
+    """Stage 0: wait until ``count`` images have results under the active generation, not counting
+    the first ``skip`` frames since ``Activate``; answered by ``ResultsReply``.
+
+    Frames never straddle the end of a split, so with ``count`` = the split's size every image of
+    it counts exactly once, whatever ``skip`` is. Refused when ``generation`` is not active.
+    """
+
+    type: Literal["results"] = "results"
+    generation: int = Field(ge=0)
+    count: int = Field(ge=1)
+    skip: int = Field(default=0, ge=0)
+
+
+class Traffic(Message):
+    """What this stage has sent over its downstream cut so far; answered by ``TrafficReply``."""
+
+    type: Literal["traffic"] = "traffic"
+
+
+class Drain(Message):
+    """Stage 0: admit nothing more, wait for all results; answered by ``Ack``."""
+
+    type: Literal["drain"] = "drain"
+
+
+class FrozenHash(Message):
+    """Hash the frozen tensors as they are in memory now; answered by ``FrozenHashReply``."""
+
+    type: Literal["frozen_hash"] = "frozen_hash"
+
+
+class Stop(Message):
+    """Write the ledger, answer ``Ack``, exit with status 0. Drain first."""
+
+    type: Literal["stop"] = "stop"
+
+
+class Ack(Message):
+    """Done, at ``t_ns`` (monotonic)."""
+
+    type: Literal["ack"] = "ack"
+    t_ns: int
+
+
+class Activated(Message):
+    """The first frame under the new generation is ``first_sequence``, admitted after ``t_ns``."""
+
+    type: Literal["activated"] = "activated"
+    t_ns: int
+    first_sequence: int
+
+
+class ResultsReply(Message):
+    """Results of consecutive frames under one generation, measured at the source.
+
+    Latency is from admission to result, per frame. The times bound what was counted.
+    """
+
+    type: Literal["results_reply"] = "results_reply"
+    frames: int
+    samples: int
+    correct: int
+    latency_ms_median: float
+    latency_ms_p95: float
+    t_first_admitted_ns: int
+    t_last_admitted_ns: int
+    t_last_result_ns: int
+
+    @property
+    def accuracy(self) -> float:
+        """Share of the images whose class was predicted, 0..1."""
+        return self.correct / self.samples
+
+
+class GenerationTraffic(BaseModel):
+    """Activation frames sent under one generation; ``sent_bytes`` counts headers and payloads."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    frames: int
+    samples: int
+    sent_bytes: int
+
+
+class TrafficReply(Message):
+    """Traffic over the downstream cut (empty at the last stage), by generation."""
+
+    type: Literal["traffic_reply"] = "traffic_reply"
+    generations: dict[int, GenerationTraffic]
+
+
+class FrozenHashReply(Message):
+    """SHA-256 over names, dtypes, shapes and bytes of the stage's frozen tensors."""
+
+    type: Literal["frozen_hash_reply"] = "frozen_hash_reply"
+    frozen_sha256: str
+
+
+class Refusal(Message):
+    """The request was not carried out, or the stage is about to end: ``reason`` says why."""
+
+    type: Literal["refusal"] = "refusal"
+    reason: str
+
+
+Request = Annotated[
+    Configure
+    | LoadLayers
+    | LoadCut
+    | Prepare
+    | Start
+    | Activate
+    | Results
+    | Traffic
+    | Drain
+    | FrozenHash
+    | Stop,
+    Field(discriminator="type"),
+]
+Reply = Annotated[
+    Ack | Activated | ResultsReply | TrafficReply | FrozenHashReply | Refusal,
+    Field(discriminator="type"),
+]
+
+T = TypeVar("T")
+_REQUEST: TypeAdapter[Request] = TypeAdapter(Request)
+_REPLY: TypeAdapter[Reply] = TypeAdapter(Reply)
+
+
+def parse_request(payload: bytes | memoryview) -> Request:
+    """A controller's request; ``WireError`` when it is none."""
+    return _parsed(_REQUEST, payload)
+
+
+def parse_reply(payload: bytes | memoryview) -> Reply:
+    """A stage's reply; ``WireError`` when it is none."""
+    return _parsed(_REPLY, payload)
+
+
+def _parsed(adapter: TypeAdapter[T], payload: bytes | memoryview) -> T:
+    try:
+        return adapter.validate_json(bytes(payload))
+    except ValidationError as error:
+        raise WireError(f"malformed control message: {error}") from None
