@@ -172,11 +172,9 @@ def clean(
 
 
 def _run(experiment: Path, assignments: list[str], host: HostKind, out: Path | None) -> None:
-    from testbed.experiment import load_experiment
     from testbed.runner import run_experiment
 
-    status = run_experiment(load_experiment(experiment, assignments), host.value, out, console)
-    raise typer.Exit(status)
+    raise typer.Exit(run_experiment(experiment, assignments, host.value, out, console))
 
 
 def main() -> None:

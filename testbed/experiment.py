@@ -10,7 +10,15 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Discriminator,
+    Field,
+    Tag,
+    ValidationError,
+    model_validator,
+)
 
 from controller.targets import FringeTargets
 from testbed.errors import BadExperimentError
@@ -67,6 +75,25 @@ class LinkChoice(LinkOverrides):
         return self
 
 
+def _one_or_each(value: object) -> str:
+    return "<each>" if isinstance(value, list) or _maps_hosts(value) else "<one>"
+
+
+def _maps_hosts(value: object) -> bool:
+    """Whether a mapping is of links by host, rather than one link's own fields."""
+    return isinstance(value, dict) and bool(value) and not value.keys() & LinkChoice.model_fields
+
+
+ChainLinks = Annotated[
+    Annotated[LinkChoice, Tag("<one>")] | Annotated[list[LinkChoice], Tag("<each>")],
+    Discriminator(_one_or_each),
+]
+StarLinks = Annotated[
+    Annotated[LinkChoice, Tag("<one>")] | Annotated[dict[str, LinkChoice], Tag("<each>")],
+    Discriminator(_one_or_each),
+]
+
+
 class NetworkSection(Section):
     """Fields that every shape has."""
 
@@ -80,7 +107,7 @@ class ChainNetwork(NetworkSection):
 
     shape: Literal["chain"]
     hosts: list[str] = Field(min_length=2)
-    links: LinkChoice | list[LinkChoice] = Field(description="one for all, or one per hop")
+    links: ChainLinks = Field(description="one for all, or one per hop")
 
     @model_validator(mode="after")
     def _one_per_hop(self) -> "ChainNetwork":
@@ -97,7 +124,7 @@ class StarNetwork(NetworkSection):
 
     shape: Literal["star"]
     hosts: list[str] = Field(min_length=2)
-    links: LinkChoice | dict[str, LinkChoice] = Field(description="one for all, or one per host")
+    links: StarLinks = Field(description="one for all, or one per host")
 
     @model_validator(mode="after")
     def _one_per_host(self) -> "StarNetwork":
@@ -111,6 +138,10 @@ class EdgeCloudNetwork(NetworkSection):
 
     shape: Literal["edge-cloud"]
     ues: list[str] = Field(["ue1"], min_length=1)
+    device: LinkChoice = Field(
+        LinkChoice(profile="ethernet-lan"),
+        description="each UE's own link to the shared access link, where there are several UEs",
+    )
     access: LinkChoice
     backhaul: LinkChoice
 
@@ -265,17 +296,22 @@ def _assign(raw: dict[str, Any], assignment: str) -> None:
         raise BadExperimentError(f"--set {assignment}: {last!r} is not in the file")
 
 
-_TAGS = {"chain", "star", "edge-cloud", "LinkChoice", "list[LinkChoice]", "dict[str,LinkChoice]"}
-
-
 def _explain(error: ValidationError) -> list[str]:
     """One line per mistake: the field's path, then what was expected."""
     lines = []
     for mistake in error.errors():
-        path = [str(part) for part in mistake["loc"] if str(part) not in _TAGS]
+        path = _field_path(mistake["loc"])
         where = ".".join(path) or "the file"
         lines.append(f"{where}: {_reason(mistake, path)}")
     return list(dict.fromkeys(lines))
+
+
+def _field_path(location: tuple[int | str, ...]) -> list[str]:
+    """The field as it stands in the file: without pydantic's own steps into its unions."""
+    steps = [str(step) for step in location]
+    if steps[:1] == ["network"]:
+        del steps[1:2]  # the shape
+    return [step for step in steps if step not in ("<one>", "<each>")]
 
 
 def _reason(mistake: Any, path: list[str]) -> str:

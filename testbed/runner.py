@@ -11,7 +11,7 @@ from rich.console import Console
 from analysis.build import build_report
 from analysis.summary import Summary
 from testbed.errors import RunFailedError, RunInterruptedError
-from testbed.experiment import Experiment
+from testbed.experiment import load_experiment
 from testbed.hosts.choose import choose_host
 from testbed.manifest import describe_code, describe_machine
 from testbed.progress import RunDisplay
@@ -19,14 +19,17 @@ from testbed.rundir import RunDirectory
 from testbed.validation import check_experiment
 
 
-def run_experiment(experiment: Experiment, host: str, out: Path | None, console: Console) -> int:
-    """Run ``experiment`` and leave its run directory; the exit status for the shell.
+def run_experiment(
+    file: Path, assignments: list[str], host: str, out: Path | None, console: Console
+) -> int:
+    """Run an experiment file and leave its run directory; the exit status for the shell.
 
     0: done and every link was what it claims; 1: it was not (the report says where). Raises
     BadExperimentError before anything starts, RunFailedError when the emulation failed,
     RunInterruptedError on Ctrl-C.
     """
-    check_experiment(experiment)
+    experiment = load_experiment(file, assignments)
+    check_experiment(experiment, str(file))
     choice = choose_host(host)
     console.print(f"host: {choice.kind} ({choice.reason})", highlight=False)
     run = RunDirectory.create(experiment.name, out)

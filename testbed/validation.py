@@ -9,7 +9,7 @@ from pathlib import Path
 
 from controller.errors import ControllerError
 from controller.partition import Partition, split_after, split_balanced
-from stage_node.data import DATASETS
+from stage_node.data import SOURCES
 from stage_node.errors import StageNodeError
 from stage_node.models import ChainModel, load_checkpoint
 from testbed.errors import BadExperimentError
@@ -18,9 +18,9 @@ from testbed.networks import build_network
 from topologies.errors import TopologyError
 
 
-def check_experiment(experiment: Experiment) -> None:
-    """Raise BadExperimentError with one line per mistake; do nothing else."""
-    mistakes = list(_mistakes(experiment))
+def check_experiment(experiment: Experiment, origin: str) -> None:
+    """Raise BadExperimentError with one line per mistake, each begun by ``origin``, the file."""
+    mistakes = [f"{origin}: {mistake}" for mistake in _mistakes(experiment)]
     if mistakes:
         raise BadExperimentError("\n".join(mistakes))
 
@@ -42,7 +42,7 @@ def partition_of(section: PipelineSection, model: ChainModel) -> Partition:
 def _mistakes(experiment: Experiment) -> Iterator[str]:
     hosts: tuple[str, ...] = ()
     try:
-        hosts = tuple(host.name for host in build_network(experiment.network).hosts)
+        hosts = build_network(experiment.network).hosts
     except TopologyError as error:
         yield from (f"network: {line}" for line in str(error).splitlines())
     if experiment.pipeline is not None:
@@ -87,8 +87,8 @@ def _unknown_host(field: str, host: str, hosts: tuple[str, ...]) -> Iterator[str
 
 
 def _unknown_dataset(field: str, name: str) -> Iterator[str]:
-    if name not in DATASETS:
-        yield f"{field}: unknown data set {name!r} (there are: {', '.join(DATASETS)})"
+    if name not in SOURCES:
+        yield f"{field}: unknown data set {name!r} (there are: {', '.join(SOURCES)})"
 
 
 def _attempt(field: str, check: Callable[[], None]) -> Iterator[str]:

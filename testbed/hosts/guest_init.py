@@ -6,25 +6,22 @@ is started by path: ``python -I -S guest_init.py REQUEST.json``. The request is 
 ``ready``, then ``alive`` once per heartbeat, and at the end ``status N`` or ``failed WHY``.
 """
 
-# importing pathlib would cost the guest 50 ms of every boot
-# ruff: noqa: PTH
-
 import ctypes
 import json
 import os
-import shutil
 import signal
 import socket
 import sys
 import time
 import tty
+from pathlib import Path
 from typing import Any
 
 MS_RDONLY, MS_BIND = 1, 4096
 RB_POWER_OFF = 0x4321FEDC
 SERIAL_LINE = "/dev/ttyS0"
-MODULE_ROOT = "/run/modules"
-MODULE_LOADER = "/run/modprobe"
+MODULE_ROOT = Path("/run/modules")
+MODULE_LOADER = Path("/run/modprobe")
 
 libc = ctypes.CDLL(None, use_errno=True)
 
@@ -48,41 +45,40 @@ def make_system(request: dict[str, Any]) -> None:
     mount("proc", "/proc", "proc")
     mount("sysfs", "/sys", "sysfs")
     for directory in request["scratch"]:
-        os.makedirs(directory, exist_ok=True)
+        make_directory(directory)
         mount("tmpfs", directory, "tmpfs")
-    os.makedirs("/dev/pts", exist_ok=True)
+    make_directory("/dev/pts")
     mount("devpts", "/dev/pts", "devpts", 0, "mode=620,ptmxmode=666")
     for name, target in (("fd", "fd"), ("stdin", "fd/0"), ("stdout", "fd/1"), ("stderr", "fd/2")):
-        if not os.path.lexists(f"/dev/{name}"):
-            os.symlink(f"/proc/self/{target}", f"/dev/{name}")
+        Path("/dev", name).symlink_to(Path("/proc/self", target))
     for path, writable in request["mounts"]:
-        if not os.path.isdir(path):
-            os.makedirs(path)
+        make_directory(path)
         mount("host", path, "hostfs", 0 if writable else MS_RDONLY, path)
+
+
+def make_directory(path: str) -> None:
+    """A mount point, made where it is not there already (below a read-only root it must be)."""
+    Path(path).mkdir(parents=True, exist_ok=True)
 
 
 def name_the_guest(name: str) -> None:
     """A private /etc/hosts, so that programs may change it and find the guest's own name."""
     socket.sethostname(name)
-    hosts = "/run/hosts"
-    if os.path.exists("/etc/hosts"):
-        shutil.copyfile("/etc/hosts", hosts)
-        with open(hosts, "a") as file:
-            file.write(f"\n127.0.1.1 {name}\n")
-        mount(hosts, "/etc/hosts", "", MS_BIND)
+    hosts, private_hosts = Path("/etc/hosts"), Path("/run/hosts")
+    if hosts.exists():
+        private_hosts.write_text(f"{hosts.read_text()}\n127.0.1.1 {name}\n")
+        mount(str(private_hosts), str(hosts), "", MS_BIND)
 
 
 def load_modules(tree: str, modules: list[str]) -> None:
     """Load kernel modules from the guest kernel's own tree, and let the kernel find others."""
     for place in ("lib", "usr/lib"):  # which of the two depends on how kmod was built
-        os.makedirs(f"{MODULE_ROOT}/{place}")
-        os.symlink(tree, f"{MODULE_ROOT}/{place}/modules")
-    with open(MODULE_LOADER, "w") as loader:
-        loader.write(f'#!/bin/sh\nexec modprobe -d {MODULE_ROOT} "$@"\n')
-    os.chmod(MODULE_LOADER, 0o755)
-    with open("/proc/sys/kernel/modprobe", "w") as setting:
-        setting.write(MODULE_LOADER)
-    call("modprobe", "-d", MODULE_ROOT, "-a", *modules)
+        (MODULE_ROOT / place).mkdir(parents=True)
+        (MODULE_ROOT / place / "modules").symlink_to(tree)
+    MODULE_LOADER.write_text(f'#!/bin/sh\nexec modprobe -d {MODULE_ROOT} "$@"\n')
+    MODULE_LOADER.chmod(0o755)
+    Path("/proc/sys/kernel/modprobe").write_text(str(MODULE_LOADER))
+    call("modprobe", "-d", str(MODULE_ROOT), "-a", *modules)
 
 
 def start(request: dict[str, Any]) -> int:
@@ -118,18 +114,15 @@ def wait(pid: int, serial: int, heartbeat_s: float) -> int:
             signal.sigtimedwait({signal.SIGCHLD}, heartbeat_s)
 
 
-def switch_off() -> None:
-    """End every process, write everything to the host, power off."""
+def settle() -> None:
+    """End every other process and write everything to the host."""
     os.kill(-1, signal.SIGKILL)
     os.sync()
-    libc.reboot(RB_POWER_OFF)
-    time.sleep(60)
 
 
 def main() -> None:
     """Boot, run, say how it went, switch off."""
-    with open(sys.argv[1]) as file:
-        request = json.load(file)
+    request = json.loads(Path(sys.argv[1]).read_text())
     serial = os.open(SERIAL_LINE, os.O_RDWR | os.O_NOCTTY | os.O_CLOEXEC)
     try:
         tty.setraw(serial)
@@ -141,11 +134,13 @@ def main() -> None:
         call("ip", "link", "set", "lo", "up")
         os.write(serial, b"ready\n")
         status = wait(start(request), serial, request["heartbeat_s"])
+        settle()
         os.write(serial, b"status %d\n" % status)
     except BaseException as error:
         os.write(serial, f"failed {error}\n".encode())
     finally:
-        switch_off()
+        libc.reboot(RB_POWER_OFF)
+        time.sleep(60)
 
 
 main()

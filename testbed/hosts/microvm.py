@@ -93,13 +93,14 @@ class MicroVm:
             )
         writable = writable.resolve(strict=True)
         log = output_file(output, writable)
-        cpu, claim = claim_cpu(self.cpu)
-        state = Path(tempfile.mkdtemp(prefix="concertina-", dir=_visible_temporary_directory()))
         request = guest_request(command, writable, readable, env or {}, log)
+        memory = memory_directory(self.memory_mib)
+        state = Path(tempfile.mkdtemp(prefix="concertina-", dir=_visible_temporary_directory()))
         (state / "request.json").write_text(json.dumps(request))
+        cpu, claim = claim_cpu(self.cpu)
         supervision = {
             "kernel": kernel_command(kernel, state, self.memory_mib),
-            "env": {"TMPDIR": str(memory_directory(self.memory_mib)), "HOME": str(state)},
+            "env": {"TMPDIR": str(memory), "HOME": str(state)},
             "cpu": cpu,
             "console": str(log.with_name("kernel.log")),
             "boot_s": self.boot_s,

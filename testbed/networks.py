@@ -1,0 +1,63 @@
+"""From an experiment's network section to the network that is built."""
+
+from testbed.experiment import (
+    ChainNetwork,
+    EdgeCloudNetwork,
+    LinkChoice,
+    Network,
+    StarNetwork,
+)
+from topologies.profiles import LinkProfile, load_profile, parse_profile
+from topologies.shapes import chain, edge_cloud, star
+from topologies.spec import NetworkSpec
+
+
+def build_network(section: Network) -> NetworkSpec:
+    """The network that a section describes.
+
+    Raises BadTopologyError, naming field and reason, for an unknown profile, a value out of
+    range, or names that cannot work.
+    """
+    match section:
+        case ChainNetwork():
+            return chain(section.hosts, _one_or_each(section.links), section.shaper)
+        case StarNetwork(links=dict() as links):
+            profiles = [link_profile(links[host]) for host in section.hosts]
+            return star(section.hosts, profiles, shaper=section.shaper)
+        case StarNetwork(links=LinkChoice() as link):
+            return star(section.hosts, link_profile(link), shaper=section.shaper)
+        case EdgeCloudNetwork():
+            return edge_cloud(
+                section.ues,
+                device=link_profile(section.device),
+                access=link_profile(section.access),
+                backhaul=link_profile(section.backhaul),
+                shaper=section.shaper,
+            )
+    raise AssertionError(f"shape {section.shape} has no builder")
+
+
+def link_profile(choice: LinkChoice) -> LinkProfile:
+    """The profile that a link of an experiment has, with its overrides applied."""
+    changed = choice.given() or choice.up.given() or choice.down.given()
+    if choice.profile is None:
+        source, latency, base = "the experiment file", "one-way, as given", None
+    else:
+        base = load_profile(choice.profile)
+        if not changed:
+            return base
+        source, latency = f"{base.source}; changed in the experiment file", base.latency
+    directions = {
+        name: (getattr(base, name).model_dump() if base else {})
+        | choice.given()
+        | getattr(choice, name).given()
+        for name in ("down", "up")
+    }
+    name = f"{choice.profile}, changed" if choice.profile else "custom"
+    return parse_profile(name, {**directions, "source": source, "latency": latency})
+
+
+def _one_or_each(links: LinkChoice | list[LinkChoice]) -> LinkProfile | list[LinkProfile]:
+    if isinstance(links, list):
+        return [link_profile(link) for link in links]
+    return link_profile(links)

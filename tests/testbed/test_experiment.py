@@ -1,0 +1,123 @@
+"""An experiment file is good, or each of its mistakes is one line with file and field."""
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from testbed.errors import BadExperimentError
+from testbed.experiment import load_experiment, shipped_experiments, validate_experiment
+from testbed.networks import build_network
+from testbed.validation import check_experiment
+
+GOOD = {
+    "name": "t",
+    "network": {"shape": "chain", "hosts": ["h1", "h2"], "links": "lte"},
+    "pipeline": {
+        "model": "digits-resnet20",
+        "hosts": ["h1", "h2"],
+        "split": {"after": ["block1_2"]},
+        "targets": {"max_accuracy_loss_points": 1, "bandwidth_reduction": 2},
+    },
+}
+
+
+def changed(path: str, value: object) -> dict:
+    """GOOD with one field replaced (or, with None, removed)."""
+    raw = yaml.safe_load(yaml.safe_dump(GOOD))
+    *parents, last = path.split(".")
+    place = raw
+    for part in parents:
+        place = place[part]
+    if value is None:
+        del place[last]
+    else:
+        place[last] = value
+    return raw
+
+
+def complaint(raw: dict) -> str:
+    """What a user reads about a wrong experiment, whichever check finds it."""
+    with pytest.raises(BadExperimentError) as error:
+        check_experiment(validate_experiment(raw, "x.yaml"), "x.yaml")
+    assert error.value.exit_status == 2
+    assert all(line.startswith("x.yaml: ") for line in str(error.value).splitlines())
+    return str(error.value)
+
+
+@pytest.mark.parametrize("name", shipped_experiments())
+def test_every_shipped_experiment_is_valid(name: str) -> None:
+    check_experiment(load_experiment(Path(name)), name)
+
+
+def test_the_good_file_is_good() -> None:
+    check_experiment(validate_experiment(GOOD, "x.yaml"), "x.yaml")
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "expected"),
+    [
+        ("pipeline.colour", "red", ["pipeline.colour", "unknown field"]),
+        ("network.links", {"rate": 5, "delay_ms": 1}, ["network.links.rate", "rate_mbit", "unit"]),
+        ("network.links", "lte-7", ["network", "'lte-7'", "lte"]),
+        ("network.links", {"rate_mbit": -1, "delay_ms": 1}, ["network.links.rate_mbit", "-1"]),
+        ("network.links", {"rate_mbit": 5}, ["network.links", "delay_ms"]),
+        ("network.links", ["lte", "lte"], ["network", "1 links", "2 given"]),
+        ("network.shape", "ring", ["network", "ring"]),
+        ("network.hosts", ["h1", "h1"], ["network", "h1"]),
+        ("network.hosts", ["h1", "a-name-far-too-long"], ["network", "a-name-far-too-long"]),
+        ("pipeline.split", {"after": ["block9_9"]}, ["pipeline.split", "block9_9"]),
+        ("pipeline.split", {"stages": 3}, ["pipeline.split", "3 stages for 2 hosts"]),
+        ("pipeline.split", {}, ["pipeline.split", "stages", "after"]),
+        ("pipeline.hosts", ["h1", "h9"], ["pipeline.hosts.1", "h9", "h1, h2"]),
+        ("pipeline.model", "no-such-model", ["pipeline.split", "no-such-model"]),
+        ("pipeline.dataset", "imagenet", ["pipeline.dataset", "imagenet", "digits"]),
+        ("pipeline.batch", "many", ["pipeline.batch", "integer"]),
+        ("pipeline.targets", {"min_accuracy": 0.9}, ["pipeline.targets", "bandwidth_reduction"]),
+        ("pipeline", None, ["pipeline", "accordion"]),
+        ("name", None, ["name", "missing"]),
+    ],
+)
+def test_a_mistake_is_one_clear_line(path: str, value: object, expected: list[str]) -> None:
+    text = complaint(changed(path, value))
+    assert len(text.splitlines()) == 1
+    for part in expected:
+        assert part in text
+
+
+def test_every_mistake_is_told_at_once() -> None:
+    raw = changed("pipeline.batch", 0)
+    raw["network"]["links"] = {"rate_mbit": -1, "delay_ms": 2}
+    assert len(complaint(raw).splitlines()) == 2
+
+
+def test_set_replaces_any_field(tmp_path: Path) -> None:
+    file = tmp_path / "e.yaml"
+    file.write_text(yaml.safe_dump(GOOD))
+    sets = ["pipeline.batch=3", "network.links={profile: lte, rate_mbit: 7}", "pipeline.hosts.1=h2"]
+    experiment = load_experiment(file, sets)
+    assert experiment.pipeline is not None and experiment.pipeline.batch == 3
+    (link,) = build_network(experiment.network).links
+    assert link.profile.up.rate_mbit == 7
+    assert link.profile.up.delay_ms == 35
+    with pytest.raises(BadExperimentError, match="key=value"):
+        load_experiment(file, ["pipeline.batch"])
+    with pytest.raises(BadExperimentError, match="not in the file"):
+        load_experiment(file, ["pipeline.hosts.7=h2"])
+
+
+def test_a_file_that_is_no_yaml_says_where(tmp_path: Path) -> None:
+    file = tmp_path / "e.yaml"
+    file.write_text("name: x\n  bad: [")
+    with pytest.raises(BadExperimentError, match=r"e\.yaml: cannot be read: line 2"):
+        load_experiment(file)
+    with pytest.raises(BadExperimentError, match="no such file.*demo"):
+        load_experiment(tmp_path / "missing.yaml")
+
+
+def test_overrides_apply_to_one_direction(tmp_path: Path) -> None:
+    raw = changed("network.links", {"profile": "lte", "loss_percent": 1, "up": {"rate_mbit": 2}})
+    (link,) = build_network(validate_experiment(raw, "x.yaml").network).links
+    assert (link.profile.up.rate_mbit, link.profile.down.rate_mbit) == (2, 12)
+    assert link.profile.up.loss_percent == link.profile.down.loss_percent == 1
+    assert "changed in the experiment file" in link.profile.source
