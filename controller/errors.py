@@ -21,9 +21,5 @@ class BadTargetsError(ControllerError):
     exit_status = 2
 
 
-class StageFailedError(ControllerError):
-    """A stage refused an order or went away."""
-
-
 class FrozenLayerChangedError(ControllerError):
     """A tensor outside the fringe layers is not what it was before the run."""

@@ -1,0 +1,204 @@
+"""The controller's side of a live pipeline: hand out the model, switch the cuts, measure."""
+
+import contextlib
+import hashlib
+import itertools
+from collections.abc import Iterator, Mapping, Sequence
+
+from torch import Tensor
+
+from controller.basis import Basis
+from controller.errors import FrozenLayerChangedError
+from controller.fringe import Fringe, find_fringe
+from controller.optimizer import Emit
+from controller.pipeline import Connection, Observation, SplitName, Widths
+from controller.plan import PipelinePlan
+from stage_node.contract import ActivationContract
+from stage_node.control import ControlClient
+from stage_node.digest import combined_sha256, frozen_sha256, layer_of
+from stage_node.errors import StageNodeError
+from stage_node.events import GenerationActivated, Progress
+from stage_node.messages import Ack, Configure, Stop
+from stage_node.models import ChainModel
+
+PROGRESS_IMAGES = 500
+"""A measurement over more images than this reports its progress in between."""
+
+FAREWELL_TIMEOUT_S = 5.0
+"""How long a stage of a failed run may take to stop before it is left to itself."""
+
+
+@contextlib.contextmanager
+def connected(plan: PipelinePlan) -> Iterator[tuple[ControlClient, ...]]:
+    """Conversations with all stages; whatever happens, every stage is told to stop.
+
+    Stages are stopped in the order of the pipeline, so that each still has its receiver while it
+    empties. A stage that cannot be stopped ends on its own when its conversation closes.
+    """
+    with contextlib.ExitStack() as conversations:
+        clients = tuple(
+            conversations.enter_context(
+                ControlClient(stage.name, stage.control_ip, stage.control_port)
+            )
+            for stage in plan.stages
+        )
+        try:
+            yield clients
+        except BaseException:
+            for client in clients:
+                with contextlib.suppress(StageNodeError):
+                    client.request(Stop(), Ack, timeout_s=FAREWELL_TIMEOUT_S)
+            raise
+        for client in clients:
+            client.stop()
+
+
+def configurations(plan: PipelinePlan, model: ChainModel) -> tuple[Configure, ...]:
+    """What every stage has to know about its place, its neighbours and the two contracts."""
+    partition = plan.partition
+    shapes = model.shapes()
+    contracts = [
+        ActivationContract(cut=cut, shape=shapes[layer][1:], max_batch=plan.batch)
+        for cut, layer in enumerate(partition.cuts)
+    ]
+    neighbours = itertools.zip_longest(plan.stages, [None, *contracts], contracts, plan.stages[1:])
+    model_hash = hashlib.sha256(plan.checkpoint.read_bytes()).hexdigest()
+    fringe = find_fringe(partition)
+    return tuple(
+        Configure(
+            stage=position,
+            stages=len(plan.stages),
+            model=model.spec,
+            model_hash=model_hash,
+            layers=stage.layers,
+            fringe=_within(fringe, stage.layers),
+            upstream=upstream,
+            downstream=downstream,
+            listen_ip=stage.listen_ip,
+            data_port=stage.data_port,
+            next_ip=following.listen_ip if following else None,
+            next_port=following.data_port if following else None,
+            results_ip=plan.stages[0].control_ip,
+            results_port=plan.results_port,
+            window=plan.window,
+            batch=plan.batch,
+            dataset=plan.dataset if position == 0 else None,
+        )
+        for position, (stage, upstream, downstream, following) in enumerate(neighbours)
+    )
+
+
+def distribute(
+    clients: Sequence[ControlClient], configured: Sequence[Configure], weights: Mapping[str, Tensor]
+) -> str:
+    """Step 510: every stage learns its place and receives its own layers, and nothing else.
+
+    Returns the digest of all frozen tensors, computed here; ``FrozenLayerChangedError`` where a
+    stage holds anything else.
+    """
+    digests = []
+    for client, configuration in zip(clients, configured, strict=True):
+        own = {
+            name: tensor
+            for name, tensor in weights.items()
+            if layer_of(name) in configuration.layers
+        }
+        client.configure(configuration)
+        loaded = client.load_layers(own)
+        digests.append(frozen_sha256(own, configuration.fringe))
+        if loaded != digests[-1]:
+            raise FrozenLayerChangedError(
+                f"stage {client.name} did not load the weights that were sent to it"
+            )
+    return combined_sha256(digests)
+
+
+def load_cuts(clients: Sequence[ControlClient], bases: Sequence[Basis]) -> None:
+    """Give both sides of every cut the same basis; one basis serves every width."""
+    for cut, (basis, (sender, receiver)) in enumerate(
+        zip(bases, itertools.pairwise(clients), strict=True)
+    ):
+        sender.load_cut(cut, "encoder", basis.vectors, basis.mean)
+        receiver.load_cut(cut, "decoder", basis.vectors, basis.mean)
+
+
+def start(clients: Sequence[ControlClient]) -> None:
+    """Let frames flow under generation 0: everyone connects to a stage that already listens."""
+    for client in reversed(clients):
+        client.start()
+
+
+def frozen_digest(clients: Sequence[ControlClient]) -> str:
+    """The digest of all frozen tensors as the stages hold them in memory now."""
+    return combined_sha256(client.frozen_hash() for client in clients)
+
+
+class LivePipeline:
+    """A ``Pipeline`` of stages that serve.
+
+    ``images`` says over how many images of each split to measure; ``warmup_frames`` are served
+    before under each new generation. A generation is prepared at every stage before the source
+    stamps the first frame with it: a two-phase consistent update (Reitblatt et al., SIGCOMM
+    2012), so no frame meets mismatched halves of a cut.
+    """
+
+    def __init__(
+        self,
+        clients: Sequence[ControlClient],
+        images: Mapping[SplitName, int],
+        warmup_frames: int,
+        emit: Emit,
+    ) -> None:
+        self._clients = clients
+        self._source = clients[0]
+        self._images = images
+        self._warmup_frames = warmup_frames
+        self._emit = emit
+        self._generations: list[Widths] = [(None,) * (len(clients) - 1)]
+
+    def observe(self, widths: Widths, split: SplitName) -> Observation:
+        """Switch to ``widths`` as a new generation and measure it on the live pipeline."""
+        generation = len(self._generations)
+        self._generations.append(widths)
+        for client in self._clients:
+            client.prepare(generation, widths)
+        self._activate(generation, split)
+        total = self._images[split]
+        for count in [*range(PROGRESS_IMAGES, total, PROGRESS_IMAGES), total]:
+            results = self._source.results(generation, count, self._warmup_frames)
+            self._emit(Progress, task=f"{split} images", done=count, total=total)
+        return Observation(
+            generation=generation,
+            widths=widths,
+            split=split,
+            correct=results.correct,
+            samples=results.samples,
+            latency_ms_median=results.latency_ms_median,
+            connections=tuple(_connection(client, generation) for client in self._clients[:-1]),
+            begin_ns=results.t_first_admitted_ns,
+            end_ns=results.t_last_admitted_ns,
+        )
+
+    def resume(self, generation: int) -> None:
+        """Serve under an earlier generation again; it is still resident at every stage."""
+        self._activate(generation, "validation")
+
+    def _activate(self, generation: int, split: SplitName) -> None:
+        activated = self._source.activate(generation, split)
+        self._emit(
+            GenerationActivated,
+            t_ns=activated.t_ns,
+            generation=generation,
+            widths=self._generations[generation],
+        )
+
+
+def _connection(sender: ControlClient, generation: int) -> Connection:
+    traffic = sender.traffic()
+    sent = traffic.generations[generation]
+    size_bytes = sent.sent_bytes / sent.samples
+    return Connection(size_bytes, size_bytes * 8 / 1e3 / traffic.delivery_rate_mbit)
+
+
+def _within(fringe: Fringe, layers: Sequence[str]) -> tuple[str, ...]:
+    return tuple(layer for layer in fringe.layers if layer in layers)
