@@ -199,13 +199,17 @@ class ConfigurationReady(Event):
 
 @dataclass(frozen=True, kw_only=True)
 class ConfigurationEvaluated(Event):
-    """The UE ran one configuration on its data; ``t_ns`` is when the first inference ended."""
+    """The UE ran one configuration on its data; ``t_ns`` is when the first inference ended.
+
+    ``split`` names the part of the data set that ``accuracy`` was measured on.
+    """
 
     kind = "configuration_evaluated"
     model: str
     configuration: tuple[int, ...]
     accuracy: float
     samples: int
+    split: str = "unknown"
 
 
 @dataclass(frozen=True, kw_only=True)
