@@ -138,17 +138,11 @@ class EdgeCloudNetwork(NetworkSection):
 
     shape: Literal["edge-cloud"]
     ues: list[str] = Field(["ue1"], min_length=1)
-    device: LinkChoice = Field(
-        LinkChoice(profile="ethernet-lan"),
-        description="each UE's own link to the shared access link, where there are several UEs",
-    )
     access: LinkChoice
     backhaul: LinkChoice
 
 
-Network = Annotated[
-    ChainNetwork | StarNetwork | EdgeCloudNetwork, Field(discriminator="shape")
-]
+Network = Annotated[ChainNetwork | StarNetwork | EdgeCloudNetwork, Field(discriminator="shape")]
 
 
 class SplitSection(Section):

@@ -29,7 +29,6 @@ def build_network(section: Network) -> NetworkSpec:
         case EdgeCloudNetwork():
             return edge_cloud(
                 section.ues,
-                device=link_profile(section.device),
                 access=link_profile(section.access),
                 backhaul=link_profile(section.backhaul),
                 shaper=section.shaper,

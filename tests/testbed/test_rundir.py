@@ -1,0 +1,48 @@
+"""A run directory is fresh, and remembers what is needed to repeat the run."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from testbed.errors import BadExperimentError
+from testbed.manifest import clock_pair, describe_code, describe_machine
+from testbed.rundir import RunDirectory
+
+
+def test_a_run_directory_is_named_after_time_and_experiment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    first = RunDirectory.create("a b/c", None)
+    second = RunDirectory.create("a b/c", None)
+    assert first.path != second.path
+    assert first.path.parent == tmp_path / "runs"
+    assert first.path.name.endswith("-a-b-c")
+    assert first.events.read_text() == ""
+
+
+def test_out_must_be_fresh(tmp_path: Path) -> None:
+    (tmp_path / "old").mkdir()
+    (tmp_path / "old" / "file").touch()
+    with pytest.raises(BadExperimentError, match="not an empty directory"):
+        RunDirectory.create("x", tmp_path / "old")
+    assert RunDirectory.create("x", tmp_path / "new").path == tmp_path / "new"
+
+
+def test_the_manifest_grows(tmp_path: Path) -> None:
+    run = RunDirectory.create("x", tmp_path / "run")
+    run.update_manifest(seed=1, code=describe_code())
+    run.update_manifest(seed=2, machine=describe_machine())
+    manifest = json.loads(run.manifest.read_text())
+    assert manifest["seed"] == 2
+    assert manifest["machine"]["packages"]["pydantic"]
+    assert manifest["machine"]["cpus"] >= 1
+
+
+def test_the_clocks_are_read_at_one_moment() -> None:
+    first, second = clock_pair(), clock_pair()
+    monotonic = second["monotonic_ns"] - first["monotonic_ns"]
+    realtime = second["realtime_ns"] - first["realtime_ns"]
+    assert monotonic > 0
+    assert abs(monotonic - realtime) < 5_000_000
