@@ -11,7 +11,7 @@ import json
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from pydantic import ValidationError
 from torch import Tensor
@@ -34,7 +34,7 @@ from controller.session import (
 )
 from stage_node.data import Dataset, load_dataset
 from stage_node.errors import StageNodeError
-from stage_node.events import EventLog, FrozenHash, Measurement, Message, PartitionChosen, Progress
+from stage_node.events import EventLog, FrozenHash, Measurement, PartitionChosen, Progress
 from stage_node.models import ChainModel, load_checkpoint
 
 
@@ -42,15 +42,15 @@ def run_pipeline(plan: dict[str, Any], events_path: str, run_dir: str) -> None:
     """Process entry: run ``plan`` (the fields of ``PipelinePlan``) and exit.
 
     Leaves ``ladder.json`` in ``run_dir``. Exit status 0 also when the target was not reached: that
-    is a result. Otherwise one line on stderr, the same as an event, and the status of the error.
+    is a result. Otherwise one line on stderr and the status of the error.
     """
     with EventLog(Path(events_path), "controller") as events:
         try:
             serve(PipelinePlan.model_validate(plan), events.emit, Path(run_dir))
         except (ControllerError, StageNodeError) as error:
-            _fail(events.emit, str(error), error.exit_status)
+            _fail(str(error), error.exit_status)
         except ValidationError as error:
-            _fail(events.emit, f"plan: {error}", 2)
+            _fail(f"plan: {error}", 2)
 
 
 def serve(plan: PipelinePlan, emit: Emit, run_dir: Path) -> None:
@@ -146,8 +146,6 @@ def _write_ladders(
     path.write_text(json.dumps({"schema": 1, "cuts": cuts}, indent=1))
 
 
-def _fail(emit: Emit, reason: str, exit_status: int) -> None:
-    line = " ".join(reason.split())
-    emit(Message, text=f"controller: {line}")
-    print(f"controller: {line}", file=sys.stderr, flush=True)
+def _fail(reason: str, exit_status: int) -> NoReturn:
+    print(f"controller: {' '.join(reason.split())}", file=sys.stderr, flush=True)
     raise SystemExit(exit_status)
