@@ -146,6 +146,12 @@ class Stream:
         return np.clip(np.minimum(self.end, highest) - self.begin, 0, None)
 
     @property
+    def first_ns(self) -> int:
+        """The earliest sign of the connection."""
+        seen = np.concatenate([[self.syn_ns, self.syn_ack_ns], self.t_ns[:1], self.ack_ns[:1]])
+        return int(seen.min())
+
+    @property
     def payload_bytes(self) -> int:
         """Highest offset seen: the payload of the stream without repetitions."""
         return int(self.end.max(initial=0))

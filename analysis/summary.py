@@ -294,9 +294,11 @@ class ConfigurationFigures(Section):
     model: str = Field(description="name of the model")
     configuration: tuple[int, ...] = Field(description="blocks per part of the network")
     file_bytes: int = Field(description="length of the file's prefix that holds it")
-    ready_s: float = Field(
-        description="last byte at the UE, since the first SYN of the model's downloads"
+    delivered_s: float | None = Field(
+        description="last byte at the UE (its capture), since the first SYN of the model's "
+        "downloads"
     )
+    ready_s: float = Field(description="the UE's program has it, since the same moment")
     usable_s: float | None = Field(description="end of its first inference, since the same moment")
     accuracy: Accuracy | None = Field(description="measured by the UE; null: never run")
 

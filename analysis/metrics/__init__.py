@@ -1,0 +1,1 @@
+"""Figures from packets and ledger: links, the split pipeline, Accordion's downloads."""

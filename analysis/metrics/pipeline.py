@@ -1,0 +1,189 @@
+"""The split model: windows before and after compression, Eq. 1 and Eq. 2, the loop's history."""
+
+from collections.abc import Callable
+
+import numpy as np
+import polars as pl
+
+from analysis.metrics.links import Links
+from analysis.rundir import Run
+from analysis.summary import (
+    Accuracy,
+    CutTraffic,
+    Distribution,
+    IterationFigures,
+    Pipeline,
+    Reduction,
+    Reductions,
+    StageCompute,
+    Window,
+)
+from stage_node.events import FrozenHash, Iteration, LoopEnded, Measurement, PartitionChosen
+
+
+def pipeline_figures(run: Run, frames: pl.DataFrame, links: Links) -> Pipeline | None:
+    """Everything about the split model; None where the run had none.
+
+    ``frames`` is the joined table of ``analysis.join``.
+    """
+    partition = next(iter(run.events_of(PartitionChosen)), None)
+    if partition is None:
+        return None
+    windows = tuple(_window(run, frames, links, m) for m in run.events_of(Measurement))
+    cuts = len(partition.stages) - 1
+    ended = next(iter(run.events_of(LoopEnded)), None)
+    hashes = next(iter(run.events_of(FrozenHash)), None)
+    return Pipeline(
+        hosts=partition.hosts,
+        stages=tuple(tuple(layers) for layers in partition.stages),
+        fringe=partition.fringe,
+        frozen_unchanged=hashes.before == hashes.after if hashes else None,
+        frozen_sha256=hashes.before if hashes else None,
+        raw_input_bytes=partition.raw_input_bytes,
+        windows=windows,
+        bandwidth_reduction=_reductions(windows, cuts, lambda cut: cut.wire_bytes),
+        latency_reduction=_reductions(
+            windows, cuts, lambda cut: cut.transfer.median_ms if cut.transfer else None
+        ),
+        iterations=tuple(_iteration(step) for step in run.events_of(Iteration)),
+        target_reached=ended.reached if ended else None,
+        loop_reason=ended.reason if ended else None,
+    )
+
+
+def window_frames(run: Run, frames: pl.DataFrame, window: Measurement) -> pl.DataFrame:
+    """The joined activation frames that the source admitted in a window, over all cuts."""
+    admitted = _admitted(run, window).select("sequence", "generation")
+    activations = frames.filter(pl.col("kind") == "activation")
+    return activations.join(admitted, on=["sequence", "generation"], how="semi")
+
+
+def _admitted(run: Run, window: Measurement) -> pl.DataFrame:
+    admitted = pl.col("t_admitted_ns")
+    return run.results.filter(
+        (pl.col("generation") == window.generation)
+        & (admitted >= window.begin_ns)
+        & (admitted < window.end_ns)
+    )
+
+
+def _window(run: Run, frames: pl.DataFrame, links: Links, window: Measurement) -> Window:
+    results = _admitted(run, window)
+    inside = window_frames(run, frames, window)
+    loads = links.loads(window.begin_ns, window.end_ns)
+    cuts = inside.partition_by("cut", maintain_order=True)
+    return Window(
+        label=window.label,
+        generation=window.generation,
+        widths=window.widths,
+        duration_s=(window.end_ns - window.begin_ns) / 1e9,
+        accuracy=Accuracy(value=window.accuracy, images=window.samples, split=window.split),
+        inferences=int(results["samples"].sum()),
+        inferences_per_s=_rate(results),
+        end_to_end=Distribution.of_ns(
+            (results["t_result_ns"] - results["t_admitted_ns"]).to_numpy()
+        ),
+        cuts=tuple(sorted((_cut(run, c) for c in cuts), key=lambda figures: figures.cut)),
+        compute=_compute(run, results),
+        loads=loads,
+        busiest=max(
+            (load for load in loads if load.busy is not None),
+            key=lambda load: load.busy or 0.0,
+            default=None,
+        ),
+    )
+
+
+def _rate(results: pl.DataFrame) -> float | None:
+    """Images per second: those after the first frame over the time they took to come."""
+    ordered = results.sort("t_result_ns")
+    if ordered.height < 2:
+        return None
+    span_ns = ordered["t_result_ns"][-1] - ordered["t_result_ns"][0]
+    return int(ordered["samples"][1:].sum()) * 1e9 / span_ns if span_ns else None
+
+
+def _cut(run: Run, frames: pl.DataFrame) -> CutTraffic:
+    images = int(frames["samples"].sum())
+    row = frames.row(0, named=True)
+    whole = frames.drop_nulls(["t_first_out_ns", "t_delivered_ns"])
+    queued = whole.filter(pl.col("t_queued_ns") > 0)
+    return CutTraffic(
+        cut=row["cut"],
+        source=row["node"],
+        target=row["peer"],
+        links=tuple(row["links"]),
+        frames=frames.height,
+        inferences=images,
+        payload_bytes=int(frames["payload_bytes"].sum()) / images,
+        frame_bytes=int((frames["end_byte"] - frames["first_byte"]).sum()) / images,
+        wire_bytes=int(frames["wire_bytes"].sum()) / images,
+        ack_wire_bytes=_answering_bytes(run, frames) / images,
+        retransmitted_bytes=int(frames["retransmitted_bytes"].sum()),
+        wait=_between(queued, "t_queued_ns", "t_first_out_ns"),
+        transfer=_between(whole, "t_first_out_ns", "t_delivered_ns"),
+        hop=_between(queued, "t_queued_ns", "t_delivered_ns"),
+    )
+
+
+def _answering_bytes(run: Run, frames: pl.DataFrame) -> int:
+    """Bytes that came back to the sender while these frames were on the wire, its capture."""
+    row = frames.row(0, named=True)
+    _, interface = run.network.owner(row["local_ip"])
+    begin_ns, end_ns = frames["t_first_out_ns"].min(), frames["t_delivered_ns"].max()
+    if begin_ns is None or end_ns is None:
+        return 0
+    packets = run.captures[interface].filter(
+        (pl.col("sport") == row["peer_port"])
+        & (pl.col("dport") == row["local_port"])
+        & pl.col("t_ns").is_between(begin_ns, end_ns)
+    )
+    return int(packets["wirelen"].sum())
+
+
+def _between(frames: pl.DataFrame, begin: str, end: str) -> Distribution | None:
+    return Distribution.of_ns((frames[end] - frames[begin]).to_numpy())
+
+
+def _compute(run: Run, results: pl.DataFrame) -> tuple[StageCompute, ...]:
+    keys = results.select("sequence", "generation")
+    rows = run.compute.join(keys, on=["sequence", "generation"], how="semi")
+    figures = []
+    for part in rows.partition_by("node", maintain_order=True):
+        time = _between(part, "t_begin_ns", "t_end_ns")
+        if time:
+            figures.append(StageCompute(host=part["node"][0], time=time))
+    return tuple(figures)
+
+
+def _reductions(
+    windows: tuple[Window, ...], cuts: int, figure: Callable[[CutTraffic], float | None]
+) -> Reductions | None:
+    """Before less after, by connection and summed; None unless every cut was measured."""
+    by_label = {window.label: window for window in reversed(windows)}
+    if not {"before", "after"} <= by_label.keys():
+        return None
+    before = [figure(cut) for cut in by_label["before"].cuts]
+    after = [figure(cut) for cut in by_label["after"].cuts]
+    if len(before) != cuts or len(after) != cuts or None in before or None in after:
+        return None
+    pairs = np.array([before, after], np.float64).T
+    return Reductions(
+        connections=tuple(Reduction.of(float(b), float(a)) for b, a in pairs),
+        total=Reduction.of(*(float(total) for total in pairs.sum(axis=0))),
+    )
+
+
+def _iteration(step: Iteration) -> IterationFigures:
+    return IterationFigures(
+        index=step.index,
+        cut=step.cut,
+        generation=step.generation,
+        widths=step.widths,
+        # The loop judges by the validation split alone; see ``stage_node.events.Iteration``.
+        accuracy=Accuracy(value=step.accuracy, images=step.samples, split="validation"),
+        latency_ms_median=step.latency_ms_median,
+        bytes_per_inference=step.bytes_per_inference,
+        outcome=step.outcome,
+        reason=step.reason,
+    )

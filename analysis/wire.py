@@ -1,0 +1,65 @@
+"""The TCP streams of a run, each from the captures at its two ends."""
+
+from dataclasses import dataclass
+from functools import cached_property
+
+from analysis.network import LinkDirection, Network
+from analysis.rundir import Run
+from analysis.streams import Flow, Stream, streams
+
+
+@dataclass(frozen=True)
+class TwoEnds:
+    """One direction of a connection as its sender's and its receiver's interface saw it."""
+
+    flow: Flow
+    sender: Stream
+    receiver: Stream
+    path: tuple[LinkDirection, ...]
+
+
+class Wire:
+    """Finds streams by their flow; each capture is taken apart once, when first asked for."""
+
+    def __init__(self, run: Run) -> None:
+        self._captures = run.captures
+        self._network: Network = run.network
+        self._streams: dict[str, dict[Flow, list[Stream]]] = {}
+
+    @cached_property
+    def flows(self) -> tuple[Flow, ...]:
+        """Every flow that any capture at its sender's interface holds."""
+        found: dict[Flow, None] = {}
+        for host in self._network.hosts.values():
+            for interface, ip in host.interfaces.items():
+                found |= {flow: None for flow in self._at(interface) if flow.src == ip}
+        return tuple(found)
+
+    def two_ends(self, flow: Flow, at_ns: int) -> TwoEnds | None:
+        """The stream that was open at a time; None where it was not captured at both ends.
+
+        The sender's capture is the one on the interface that owns the source address, the
+        receiver's on the one that owns the destination address.
+        """
+        try:
+            source, outgoing = self._network.owner(flow.src)
+            target, incoming = self._network.owner(flow.dst)
+        except KeyError:
+            return None
+        sender = _open_at(self._at(outgoing).get(flow, []), at_ns)
+        receiver = _open_at(self._at(incoming).get(flow, []), at_ns)
+        if sender is None or receiver is None:
+            return None
+        return TwoEnds(flow, sender, receiver, self._network.path(source, target))
+
+    def _at(self, interface: str) -> dict[Flow, list[Stream]]:
+        if interface not in self._streams:
+            packets = self._captures.get(interface)
+            self._streams[interface] = {} if packets is None else streams(packets)
+        return self._streams[interface]
+
+
+def _open_at(candidates: list[Stream], at_ns: int) -> Stream | None:
+    """Of the connections that used the same ports, the last that had begun by then."""
+    begun = [stream for stream in candidates if stream.first_ns <= at_ns]
+    return max(begun or candidates[:1], key=lambda stream: stream.first_ns, default=None)
