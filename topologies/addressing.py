@@ -109,7 +109,8 @@ def plan_of(spec: NetworkSpec) -> Plan:
             if port.node in switches:
                 address[port] = IPv4Address(base + 254 - switches.index(port.node))
     in_order = {port: address[port] for ends in spec.ends.values() for port in ends}
-    routes = {host: _routes(spec, host, in_order, tuple(subnets)) for host in spec.hosts}
+    domains = _domains_of(spec)
+    routes = {host: _routes(domains, host, in_order, tuple(subnets)) for host in spec.hosts}
     return Plan(spec=spec, subnets=tuple(subnets), address=in_order, routes=routes)
 
 
@@ -140,13 +141,12 @@ def _distances(spec: NetworkSpec, host: str) -> dict[int, int]:
 
 
 def _routes(
-    spec: NetworkSpec,
+    domains: dict[str, dict[int, Port]],
     host: str,
     address: dict[Port, IPv4Address],
     subnets: tuple[IPv4Network, ...],
 ) -> tuple[Route, ...]:
     """Breadth-first from the host's own domains; each further one inherits the first hop."""
-    domains = _domains_of(spec)
     first_hop: dict[int, tuple[str, Port] | None] = dict.fromkeys(domains[host])
     queue = deque(first_hop)
     while queue:

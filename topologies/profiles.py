@@ -23,8 +23,9 @@ class DirectionProfile(BaseModel):
 
     ``rate_mbit`` is the line rate in 10^6 bit/s counted over whole Ethernet frames, ``delay_ms``
     the one-way propagation delay, ``jitter_ms`` how far netem spreads it, uniformly, to either
-    side (never reordering), ``loss_percent`` the share of frames lost at random, ``buffer_bdp`` the droptail queue before
-    the line in bandwidth-delay products (this rate times the round trip of both directions).
+    side (never reordering), ``loss_percent`` the share of frames lost at random, ``buffer_bdp``
+    the droptail queue before the line in bandwidth-delay products (this rate times the round
+    trip of both directions).
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")

@@ -1,0 +1,64 @@
+"""What the shaped queues counted, read from ``tc``'s JSON."""
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+from topologies.errors import EmulationError
+from topologies.spec import Direction
+
+
+@dataclass(frozen=True)
+class QdiscCounters:
+    """One direction of a link since it was created.
+
+    ``sent_*`` are whole frames that left the line, ``dropped_packets`` frames for which the buffer
+    had no room, ``lost_packets`` frames lost at random as the profile says.
+    """
+
+    link: str
+    direction: Direction
+    sent_packets: int
+    sent_bytes: int
+    dropped_packets: int
+    lost_packets: int
+
+
+def parse_qdiscs(text: str) -> dict[str, tuple[int, int, int]]:
+    """``tc -s -j qdisc show`` -> packets, bytes and drops of netem by interface."""
+    return {
+        qdisc["dev"]: (qdisc["packets"], qdisc["bytes"], qdisc["drops"])
+        for qdisc in json.loads(text)
+        if qdisc["kind"] == "netem"
+    }
+
+
+def parse_meters(text: str) -> dict[int, int]:
+    """``tc -s -j actions show action police`` -> drops by index of the action."""
+    answer: list[dict[str, Any]] = json.loads(text) if text.strip() else []
+    return {
+        action["index"]: action["stats"]["drops"]
+        for part in answer
+        for action in part.get("actions", ())
+    }
+
+
+def counters_of(
+    link: str,
+    direction: Direction,
+    netem: tuple[int, int, int] | None,
+    meter_drops: int | None,
+) -> QdiscCounters:
+    """Join both; without a meter (``tclink``) netem's drops cannot be told apart."""
+    if netem is None:
+        raise EmulationError(f"link {link} has no qdisc for {direction}")
+    packets, size_bytes, drops = netem
+    dropped, lost = (drops, 0) if meter_drops is None else (meter_drops, drops)
+    return QdiscCounters(
+        link=link,
+        direction=direction,
+        sent_packets=packets,
+        sent_bytes=size_bytes,
+        dropped_packets=dropped,
+        lost_packets=lost,
+    )
