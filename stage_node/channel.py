@@ -27,6 +27,7 @@ from dataclasses import dataclass, replace
 
 from stage_node.errors import PeerLostError, WireError
 from stage_node.ledger import FrameLog
+from stage_node.tcp_info import PathEstimate, path_estimate
 from stage_node.wire import HEADER_BYTES, Header, Kind
 
 UNSENT_BYTES = 128 * 1024
@@ -124,7 +125,7 @@ class Channel:
         header = self._receive_header()
         t_begin_ns, self._header_filled = self._t_header_ns, 0
         size = header.payload_bytes
-        if ring:
+        if ring and size:
             slot = ring.take()
             frame = Frame(header, slot[:size], lambda: ring.give(slot))
         else:
@@ -187,6 +188,10 @@ class Channel:
         whole, fraction = divmod(seconds or 0, 1)
         interval = struct.pack("ll", int(whole), int(fraction * 1e6))
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, interval)
+
+    def path(self) -> PathEstimate:
+        """How the kernel sees the path to the peer."""
+        return path_estimate(self._socket)
 
     def interrupt(self) -> None:
         """Make a thread that waits in ``receive`` see the end of the connection."""

@@ -32,7 +32,7 @@ def connect(ip: str, port: int, timeout_s: float) -> socket.socket:
             time.sleep(RETRY_INTERVAL_S)
 
 
-def accept(listener: socket.socket, timeout_s: float, awaited: str) -> socket.socket:
+def accept(listener: socket.socket, timeout_s: float | None, awaited: str) -> socket.socket:
     """The next connection; ``PeerLostError`` when ``awaited`` does not come in time."""
     listener.settimeout(timeout_s)
     try:

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from stage_node.channel import Channel
 from stage_node.connection import connect
+from stage_node.data import SplitName
 from stage_node.errors import PeerLostError, RefusedError, StageNodeError, WireError
 from stage_node.messages import (
     Ack,
@@ -30,7 +31,6 @@ from stage_node.messages import (
     Results,
     ResultsReply,
     Side,
-    Split,
     Start,
     Stop,
     Traffic,
@@ -80,11 +80,11 @@ class ControlClient:
         """First phase of a switch: make the stage ready for a generation."""
         self.request(Prepare(generation=generation, widths=widths), Ack)
 
-    def start(self, split: Split = "validation") -> None:
+    def start(self, split: SplitName = "validation") -> None:
         """Connect the stage downstream; at stage 0, also let the frames flow."""
         self.request(Start(split=split), Ack)
 
-    def activate(self, generation: int, split: Split) -> Activated:
+    def activate(self, generation: int, split: SplitName) -> Activated:
         """Second phase of a switch (stage 0): admit frames under this generation from now on."""
         return self.request(Activate(generation=generation, split=split), Activated)
 

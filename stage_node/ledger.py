@@ -23,7 +23,7 @@ FRAMES = np.dtype(
         ("node", "S32"),
         ("peer", "S32"),
         ("direction", "S4"),  # send or recv
-        ("cut", "i4"),  # -1: not over a cut
+        ("cut", "i4"),  # NOT_A_CUT: over no cut
         ("local_ip", "S15"),
         ("local_port", "i4"),
         ("peer_ip", "S15"),
@@ -61,6 +61,7 @@ RESULTS = np.dtype(
         ("t_result_ns", "i8"),
     ]
 )
+NOT_A_CUT = -1
 TABLES = {"frames": FRAMES, "compute": COMPUTE, "results": RESULTS}
 
 Table = npt.NDArray[np.void]
@@ -113,7 +114,7 @@ class Rows:
 class FrameLog:
     """Frames of one connection as one of its ends saw them.
 
-    ``cut`` is -1 for a connection that is no cut; ``peer`` is set once the peer has said its name.
+    ``cut`` is ``NOT_A_CUT`` for a connection that is none; ``peer`` is set once it is known.
     """
 
     COLUMNS = (
@@ -174,10 +175,11 @@ def _described(header: Header, first: int) -> tuple[int, ...]:
 
 
 class Ledger:
-    """All tables of one process."""
+    """All tables of one process, to be left in ``directory``."""
 
-    def __init__(self, process: str) -> None:
+    def __init__(self, process: str, directory: Path) -> None:
         self.process = process
+        self._directory = directory
         self.compute = Rows(("sequence", "generation", "samples", "t_begin_ns", "t_end_ns"))
         self.results = Rows(
             ("sequence", "generation", "samples", "correct", "t_admitted_ns", "t_result_ns")
@@ -190,17 +192,16 @@ class Ledger:
         self._frames.append(log)
         return log
 
-    def save(self, directory: Path) -> None:
-        """Write every table that has rows."""
+    def save(self) -> None:
+        """Write every table that has rows, in place of what was saved before."""
         tables = {
             "frames": np.concatenate([np.zeros(0, FRAMES), *(log.table() for log in self._frames)]),
             "compute": self.compute.table(COMPUTE, node=self.process),
             "results": self.results.table(RESULTS),
         }
-        directory.mkdir(parents=True, exist_ok=True)
         for name, table in tables.items():
             if len(table):
-                np.save(directory / f"{name}-{self.process}.npy", table, allow_pickle=False)
+                np.save(self._directory / f"{name}-{self.process}.npy", table, allow_pickle=False)
 
 
 def to_parquet(directory: Path) -> None:

@@ -19,10 +19,10 @@ from typing import Annotated, Literal, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from stage_node.contract import ActivationContract
+from stage_node.data import SplitName
 from stage_node.errors import WireError
 from stage_node.models import ModelSpec
 
-Split = Literal["train", "validation", "test"]
 Side = Literal["encoder", "decoder"]
 
 
@@ -106,7 +106,7 @@ class Start(Message):
     cycling over ``split``."""
 
     type: Literal["start"] = "start"
-    split: Split = "validation"
+    split: SplitName = "validation"
 
 
 class Activate(Message):
@@ -115,7 +115,7 @@ class Activate(Message):
 
     type: Literal["activate"] = "activate"
     generation: int = Field(ge=0)
-    split: Split
+    split: SplitName
 
 
 class Results(Message):
@@ -133,7 +133,8 @@ class Results(Message):
 
 
 class Traffic(Message):
-    """What this stage has sent over its downstream cut so far; answered by ``TrafficReply``."""
+    """What this stage has sent over its downstream cut so far; answered by ``TrafficReply``.
+    Refused where there is no such connection."""
 
     type: Literal["traffic"] = "traffic"
 
@@ -204,9 +205,16 @@ class GenerationTraffic(BaseModel):
 
 
 class TrafficReply(Message):
-    """Traffic over the downstream cut (empty at the last stage), by generation."""
+    """Traffic over the downstream cut by generation, and the sending kernel's view of the path.
+
+    ``delivery_rate_mbit`` and ``rtt_ms`` are ``TCP_INFO``'s latest delivery rate (what the peer
+    acknowledged over time; Cheng et al., draft-cheng-iccrg-delivery-rate-estimation) and smoothed
+    round-trip time.
+    """
 
     type: Literal["traffic_reply"] = "traffic_reply"
+    delivery_rate_mbit: float
+    rtt_ms: float
     generations: dict[int, GenerationTraffic]
 
 

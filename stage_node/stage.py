@@ -1,0 +1,148 @@
+"""The process of one pipeline stage: the controller's requests, and how it ends.
+
+The main thread answers the controller; the threads of ``serving`` do the work. The first failure
+of any of them ends the process: the controller is told why (``Refusal``, then the end of the
+connection), one line goes to the log, the ledger is saved, the exit status is that of the error.
+"""
+
+import signal
+import sys
+import time
+from pathlib import Path
+from types import FrameType
+
+import torch
+from torch import Tensor
+
+from stage_node.channel import Channel
+from stage_node.connection import accept, listen
+from stage_node.control import refuse, serve
+from stage_node.errors import RefusedError, StageNodeError
+from stage_node.events import EventLog
+from stage_node.events import Message as MessageEvent
+from stage_node.ledger import NOT_A_CUT, Ledger
+from stage_node.messages import (
+    Ack,
+    Activate,
+    Configure,
+    Drain,
+    FrozenHash,
+    FrozenHashReply,
+    LoadCut,
+    LoadLayers,
+    Prepare,
+    Reply,
+    Request,
+    Results,
+    Start,
+    Stop,
+    Traffic,
+)
+from stage_node.serving import ServingStage
+
+CONTROLLER_TIMEOUT_S = 300.0
+
+
+def main(
+    name: str, control_ip: str, control_port: int, ledger_dir: str, events_path: str | None = None
+) -> None:
+    """Process entry: serve one controller until it says ``Stop``.
+
+    Raises the ``StageNodeError`` that ended the stage, after an event of it. The ledger is saved
+    however it ends, SIGTERM (exit status 143) included.
+    """
+    torch.set_num_threads(1)
+    signal.signal(signal.SIGTERM, _exit)
+    ledger = Ledger(name, Path(ledger_dir))
+    try:
+        with listen(control_ip, control_port) as listener:
+            sock = accept(listener, CONTROLLER_TIMEOUT_S, "the controller")
+        log = ledger.frames(NOT_A_CUT, sock, "controller")
+        Stage(name, Channel(sock, {}, log), ledger).run()
+    except BaseException as error:
+        ledger.save()
+        if events_path and isinstance(error, StageNodeError):
+            with EventLog(Path(events_path), name) as events:
+                events.emit(MessageEvent, text=f"stage {name}: {error}")
+        raise
+
+
+class Stage:
+    """Answers the controller of one stage (``control.Stage``)."""
+
+    def __init__(self, name: str, control: Channel, ledger: Ledger) -> None:
+        self._name = name
+        self._control = control
+        self._ledger = ledger
+        self._serving: ServingStage | None = None
+        self._failure: StageNodeError | None = None
+
+    def run(self) -> None:
+        """Serve until ``Stop``; raises what broke the stage first."""
+        try:
+            serve(self._control, self)
+        except StageNodeError as error:
+            self._fail(type(error)(f"controller: {error}"))
+        if self._failure:
+            refuse(self._control, str(self._failure))
+            raise self._failure
+
+    def weights_limit(self, request: Request) -> int | None:
+        """What the model's own layers and cuts take, and no more."""
+        match request:
+            case LoadLayers():
+                return self._stage.model.weights_bytes
+            case LoadCut(cut=cut, side=side):
+                return self._stage.model.cut_bytes(cut, side)
+            case _:
+                return None
+
+    def handle(self, request: Request, tensors: dict[str, Tensor]) -> Reply:
+        """Carry out one request."""
+        match request:
+            case Configure():
+                if self._serving:
+                    raise RefusedError("already configured")
+                self._serving = ServingStage(self._name, request, self._ledger, self._fail)
+            case LoadLayers():
+                self._stage.model.load_layers(tensors)
+                return FrozenHashReply(frozen_sha256=self._stage.model.frozen_sha256())
+            case LoadCut(cut=cut, side=side):
+                self._stage.model.load_cut(cut, side, tensors)
+            case Prepare(generation=generation, widths=widths):
+                self._stage.model.prepare(generation, widths)
+            case Start(split=split):
+                self._stage.start(split)
+            case Activate(generation=generation, split=split):
+                return self._stage.activate(generation, split)
+            case Results(generation=generation, count=count, skip=skip):
+                return self._stage.source.results(generation, count, skip)
+            case Traffic():
+                return self._stage.traffic()
+            case Drain():
+                self._stage.source.drain()
+            case FrozenHash():
+                return FrozenHashReply(frozen_sha256=self._stage.model.frozen_sha256())
+            case Stop():
+                if self._serving:
+                    self._serving.stop()
+                self._ledger.save()
+        return Ack(t_ns=time.monotonic_ns())
+
+    @property
+    def _stage(self) -> ServingStage:
+        if self._serving is None:
+            raise RefusedError("not configured")
+        return self._serving
+
+    def _fail(self, error: StageNodeError) -> None:
+        """Remember the first failure and wake up the main thread; called from any thread."""
+        if self._failure is None:
+            self._failure = error
+            if self._serving:
+                self._serving.fail(error)
+            self._control.interrupt()
+
+
+def _exit(signal_number: int, _: FrameType | None) -> None:
+    sys.exit(128 + signal_number)

@@ -1,0 +1,151 @@
+"""What the threads of a stage do: receive, compute and send at the same time.
+
+Batches pass between them through short queues. When one is full its writer waits, so a slow
+receiver's back-pressure reaches the source by way of TCP. ``None`` in a queue and an END frame on a
+connection both say that nothing more will come; they are passed on.
+"""
+
+import queue
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from stage_node.channel import Channel, Ring
+from stage_node.codecs import Codec
+from stage_node.contract import ActivationContract
+from stage_node.errors import StageNodeError, WireError
+from stage_node.ledger import Rows
+from stage_node.messages import GenerationTraffic, TrafficReply
+from stage_node.source import Source
+from stage_node.stage_model import StageModel
+from stage_node.wire import HEADER_BYTES, DType, Header, Kind
+
+QUEUED_BATCHES = 2
+RING_SLOTS = QUEUED_BATCHES + 2  # one more is being received, one is computed on
+RESULT_BYTES_PER_IMAGE = 8
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Batch:
+    """Activations (N, C, H, W) of one frame; ``release`` when they are not needed any more."""
+
+    sequence: int
+    generation: int
+    activation: Tensor
+    t_ready_ns: int
+    release: Callable[[], None] = lambda: None
+
+
+Queue = queue.Queue[Batch | None]
+
+
+def admit(source: Source, outbox: Queue) -> None:
+    """Let the workload's batches into the first stage."""
+    while batch := source.admit():
+        outbox.put(Batch(batch.sequence, batch.generation, batch.images, batch.t_admitted_ns))
+    outbox.put(None)
+
+
+def receive(channel: Channel, contract: ActivationContract, outbox: Queue) -> None:
+    """Take activations from the upstream stage."""
+    ring = Ring(RING_SLOTS, contract.max_payload_bytes)
+    channel.limits = {Kind.ACTIVATION: contract.max_payload_bytes, Kind.END: 0}
+    while (frame := channel.receive(ring)).header.kind is Kind.ACTIVATION:
+        header = frame.header
+        contract.check(header)
+        activation = Codec.numbered(header.codec).decode(frame.payload, header.shape)
+        now = time.monotonic_ns()
+        outbox.put(Batch(header.sequence, header.generation, activation, now, frame.release))
+    outbox.put(None)
+
+
+def compute(model: StageModel, rows: Rows, inbox: Queue, outbox: Queue) -> None:
+    """Run the stage's part of the model on one batch after the other."""
+    while batch := inbox.get():
+        t_begin_ns = time.monotonic_ns()
+        try:
+            output = model.run(batch.generation, batch.activation)
+        except StageNodeError as error:
+            raise type(error)(f"frame {batch.sequence}: {error}") from None
+        if output.untyped_storage().data_ptr() == batch.activation.untyped_storage().data_ptr():
+            output = output.clone()  # the receiver is about to get its buffer back
+        batch.release()
+        now = time.monotonic_ns()
+        rows.append(batch.sequence, batch.generation, len(output), t_begin_ns, now)
+        outbox.put(Batch(batch.sequence, batch.generation, output, now))
+    outbox.put(None)
+
+
+class ActivationSender:
+    """Sends batches over the downstream cut and counts them by generation."""
+
+    def __init__(self, channel: Channel, contract: ActivationContract) -> None:
+        self._channel = channel
+        self._codec = Codec.named(contract.codecs[0])
+        self._dtype = DType[contract.dtype.upper()]
+        self._sent: dict[int, GenerationTraffic] = {}
+
+    def traffic(self) -> TrafficReply:
+        """What was sent so far, and how the path does."""
+        path = self._channel.path()
+        return TrafficReply(
+            generations=dict(self._sent),
+            delivery_rate_mbit=path.delivery_rate_mbit,
+            rtt_ms=path.rtt_ms,
+        )
+
+    def run(self, inbox: Queue) -> None:
+        """Send until the last batch."""
+        while batch := inbox.get():
+            payload = self._codec.encode(batch.activation)
+            header = Header(
+                kind=Kind.ACTIVATION,
+                payload_bytes=len(payload),
+                generation=batch.generation,
+                sequence=batch.sequence,
+                codec=self._codec.number,
+                dtype=self._dtype,
+                shape=tuple(batch.activation.shape),
+            )
+            self._channel.send(header, payload, batch.t_ready_ns)
+            self._count(batch.generation, header)
+        self._channel.send(Header(kind=Kind.END, payload_bytes=0))
+
+    def _count(self, generation: int, header: Header) -> None:
+        before = self._sent.get(generation) or GenerationTraffic(frames=0, samples=0, sent_bytes=0)
+        self._sent[generation] = GenerationTraffic(
+            frames=before.frames + 1,
+            samples=before.samples + header.shape[0],
+            sent_bytes=before.sent_bytes + HEADER_BYTES + header.payload_bytes,
+        )
+
+
+def send_results(channel: Channel, inbox: Queue) -> None:
+    """Tell the source which class the last stage predicts for each image."""
+    while batch := inbox.get():
+        payload = batch.activation.argmax(1).numpy().data.cast("B")
+        header = Header(
+            kind=Kind.RESULT,
+            payload_bytes=len(payload),
+            generation=batch.generation,
+            sequence=batch.sequence,
+            dtype=DType.INT64,
+            shape=(len(batch.activation),),
+        )
+        channel.send(header, payload, batch.t_ready_ns)
+    channel.send(Header(kind=Kind.END, payload_bytes=0))
+
+
+def collect_results(channel: Channel, source: Source, batch: int) -> None:
+    """Take results from the last stage and score them."""
+    channel.limits = {Kind.RESULT: RESULT_BYTES_PER_IMAGE * batch, Kind.END: 0}
+    while (frame := channel.receive()).header.kind is Kind.RESULT:
+        header = frame.header
+        count, rest = divmod(len(frame.payload), RESULT_BYTES_PER_IMAGE)
+        if rest or not count or header.dtype is not DType.INT64 or header.shape != (count,):
+            raise WireError(f"malformed result: {header}")
+        predictions = torch.frombuffer(frame.payload, dtype=torch.int64)
+        source.score(header.sequence, header.generation, predictions)

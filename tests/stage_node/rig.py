@@ -1,0 +1,188 @@
+"""Pipelines of real stage processes over loopback, and proxies that watch their connections."""
+
+import contextlib
+import socket
+import threading
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from stage_node.contract import ActivationContract
+from stage_node.control import ControlClient
+from stage_node.messages import Configure
+from stage_node.models import ChainModel, ModelSpec, build_model
+from stage_node.wire import HEADER_BYTES, Header, Kind
+from stage_node.zygote import Zygote
+
+LOOPBACK = "127.0.0.1"
+SPEC = ModelSpec(depth=8, width=8, classes=10, in_channels=1, image_size=8)
+STAGES = (("stem", "block1_0"), ("block2_0",), ("block3_0", "head"))
+NAMES = ("ue", "edge", "cloud")
+
+
+def random_model(seed: int = 1) -> ChainModel:
+    """A model whose predictions depend on everything: normalisation statistics are random too."""
+    torch.manual_seed(seed)
+    model = build_model(SPEC).eval()
+    for module in model.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            nn.init.uniform_(module.running_mean, -0.5, 0.5)
+            nn.init.uniform_(module.running_var, 0.5, 2.0)
+            nn.init.uniform_(module.bias, -0.5, 0.5)
+    return model
+
+
+def random_cut(channels: int, seed: int) -> tuple[Tensor, Tensor]:
+    """An orthogonal basis and a mean."""
+    generator = torch.Generator().manual_seed(seed)
+    square = torch.randn(channels, channels, generator=generator)
+    return torch.linalg.qr(square).Q.contiguous(), torch.randn(channels, generator=generator)
+
+
+def free_port() -> int:
+    with socket.create_server((LOOPBACK, 0)) as probe:
+        return int(probe.getsockname()[1])
+
+
+@dataclass
+class Proxy:
+    """Forwards one connection to ``target`` and keeps what the connecting side sent."""
+
+    target: int
+    port: int = field(default_factory=free_port)
+    sent: bytearray = field(default_factory=bytearray)
+
+    def __post_init__(self) -> None:
+        self._listener = socket.create_server((LOOPBACK, self.port))
+        threading.Thread(target=self._run, daemon=True).start()
+
+    def _run(self) -> None:
+        with self._listener:
+            client = self._listener.accept()[0]
+        server = socket.create_connection((LOOPBACK, self.target))
+        threading.Thread(target=self._pump, args=(server, client), daemon=True).start()
+        self._pump(client, server, self.sent)
+
+    @staticmethod
+    def _pump(source: socket.socket, sink: socket.socket, record: bytearray | None = None) -> None:
+        with contextlib.suppress(OSError):
+            while data := source.recv(1 << 16):
+                if record is not None:
+                    record += data
+                sink.sendall(data)
+        with contextlib.suppress(OSError):
+            sink.shutdown(socket.SHUT_WR)
+
+    def frames(self) -> Iterator[tuple[int, Header, bytes]]:
+        """First byte, header and payload of every complete frame."""
+        stream, first = bytes(self.sent), 0
+        while len(stream) >= first + HEADER_BYTES:
+            header = Header.decode(stream[first : first + HEADER_BYTES])
+            end = first + HEADER_BYTES + header.payload_bytes
+            if end > len(stream):
+                return
+            yield first, header, stream[first + HEADER_BYTES : end]
+            first = end
+
+    def of_kind(self, kind: Kind) -> list[tuple[Header, bytes]]:
+        return [(header, payload) for _, header, payload in self.frames() if header.kind is kind]
+
+
+@dataclass
+class Rig:
+    """A configured pipeline: a client and a pid per stage, a proxy on every connection."""
+
+    model: ChainModel
+    clients: list[ControlClient]
+    pids: list[int]
+    data: list[Proxy]
+    results: Proxy
+    folder: Path
+
+    def start(self) -> None:
+        for client in reversed(self.clients):
+            client.start()
+
+    def prepare(self, generation: int, widths: Sequence[int | None]) -> None:
+        for client in self.clients:
+            client.prepare(generation, tuple(widths))
+
+    def stop(self, zygote: Zygote) -> list[int]:
+        """Stop in order; the exit statuses."""
+        for client in self.clients:
+            client.stop()
+        return [zygote.wait(pid, 10) for pid in self.pids]
+
+    def log(self, name: str) -> str:
+        return (self.folder / f"{name}.log").read_text()
+
+
+@contextlib.contextmanager
+def pipeline(
+    zygote: Zygote,
+    folder: Path,
+    *,
+    stages: Sequence[tuple[str, ...]] = STAGES,
+    window: int = 4,
+    batch: int = 8,
+    changes: dict[int, dict[str, object]] | None = None,
+) -> Iterator[Rig]:
+    """Stage processes that are configured and loaded, not started.
+
+    ``changes`` overrides fields of a stage's configuration, by position.
+    """
+    model = random_model()
+    shapes = model.shapes()
+    contracts = [
+        ActivationContract(cut=cut, shape=shapes[layers[-1]][1:], max_batch=batch)
+        for cut, layers in enumerate(stages[:-1])
+    ]
+    ports = [free_port() for _ in stages]
+    data = [Proxy(port) for port in ports[1:]]
+    results_port = free_port()
+    results = Proxy(results_port)
+    with contextlib.ExitStack() as stack:
+        pids, clients = [], []
+        for name in NAMES[: len(stages)]:
+            port = free_port()
+            pids.append(
+                zygote.spawn(
+                    name,
+                    "stage_node.stage:main",
+                    {
+                        "name": name,
+                        "control_ip": LOOPBACK,
+                        "control_port": port,
+                        "ledger_dir": str(folder),
+                        "events_path": str(folder / "events.jsonl"),
+                    },
+                    log_path=folder / f"{name}.log",
+                )
+            )
+            clients.append(stack.enter_context(ControlClient(name, LOOPBACK, port)))
+        for index, (client, layers) in enumerate(zip(clients, stages, strict=True)):
+            last = index == len(stages) - 1
+            configuration = Configure(
+                stage=index,
+                stages=len(stages),
+                model=SPEC,
+                model_hash="cafe",
+                layers=layers,
+                upstream=contracts[index - 1] if index else None,
+                downstream=None if last else contracts[index],
+                listen_ip=LOOPBACK if index else None,
+                data_port=ports[index],
+                next_ip=None if last else LOOPBACK,
+                next_port=None if last else data[index].port,
+                results_ip=LOOPBACK,
+                results_port=results.port if last else results_port,
+                window=window,
+                batch=batch,
+                dataset="digits" if index == 0 else None,
+            )
+            client.configure(configuration.model_copy(update=(changes or {}).get(index, {})))
+            client.load_layers(model.segment(layers).state_dict())
+        yield Rig(model, clients, pids, data, results, folder)
