@@ -54,7 +54,7 @@ def load_cifar10(folder: Path | None = None) -> Dataset:
         chosen = validation if name == "validation" else train
         return normalised(pixels[chosen], labels[chosen], 255, MEAN, DEVIATION)
 
-    return Dataset("cifar10", CLASSES, (3, 32, 32), load_split)
+    return Dataset("cifar10", CLASSES, (3, 32, 32), load_split, max_shift=4, mirrors=True)
 
 
 def _read_binary(archive: Path, part: Part) -> Pixels:

@@ -34,7 +34,8 @@ class Dataset:
     """A data set whose splits are read when they are first used.
 
     ``image_shape`` is (C, H, W); ``raw_bytes_per_image`` is what sending the raw image costs:
-    one byte for each pixel and channel. Validation data is for every choice that is made; test
+    one byte for each pixel and channel. ``max_shift`` (pixels) and ``mirrors`` say which changes leave the
+    label as it is: how training data is augmented. Validation data is for every choice that is made; test
     data is for reporting only.
     """
 
@@ -42,6 +43,8 @@ class Dataset:
     classes: tuple[str, ...]
     image_shape: tuple[int, int, int]
     load_split: Callable[[SplitName], Split]
+    max_shift: int = 0
+    mirrors: bool = False
 
     @property
     def raw_bytes_per_image(self) -> int:

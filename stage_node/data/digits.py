@@ -26,6 +26,7 @@ def load_digits(folder: Path | None = None) -> Dataset:
         classes=tuple("0123456789"),
         image_shape=(1, 8, 8),
         load_split=_load_split,
+        max_shift=1,
     )
 
 

@@ -82,6 +82,15 @@ class ChainModel(Segment):
         """The configuration of the whole model."""
         return tuple(len(names) for names in Family.of(self.spec).inner_blocks(self.spec))
 
+    @property
+    def smallest_configuration(self) -> Configuration:
+        """The configuration of the blocks that cannot be left out."""
+        skippable = Family.of(self.spec).skippable(self.spec)
+        return tuple(
+            sum(name not in skippable for name in names)
+            for names in Family.of(self.spec).inner_blocks(self.spec)
+        )
+
     def shapes(self, batch: int = 1) -> dict[str, tuple[int, ...]]:
         """Shape of the activation after each layer for ``batch`` images."""
         shapes = {}

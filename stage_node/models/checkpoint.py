@@ -31,19 +31,23 @@ def load_checkpoint(path: Path) -> ChainModel:
     """The model of a checkpoint, in evaluation mode; ``BadModelError`` says what is wrong."""
     with _opened(path) as file:
         model = build_model(spec_of(file.metadata(), str(path)))
-        load_weights(model, {name: file.get_tensor(name) for name in file.keys()})  # noqa: SIM118
+        names = [name for name in file.keys() if name.startswith("layers.")]  # noqa: SIM118
+        load_weights(model, {name: file.get_tensor(name) for name in names})
     return model.eval()
 
 
 def load_layers(path: Path, names: Collection[str]) -> dict[str, Tensor]:
     """The tensors of some layers, under their full names ``layers.<layer>.<parameter>``."""
     with _opened(path) as file:
-        keys = [key for key in file.keys() if key.split(".")[1] in names]  # noqa: SIM118
+        keys = [key for key in file.keys() if _layer(key) in names]  # noqa: SIM118
         return {key: file.get_tensor(key) for key in keys}
 
 
-def load_weights(module: nn.Module, tensors: Mapping[str, Tensor]) -> None:
-    """Copy tensors into a model or segment; names and shapes must fit exactly."""
+def load_weights(module: nn.Module, tensors: Mapping[str, Tensor], assign: bool = False) -> None:
+    """Give a model or segment its tensors; names and shapes must fit exactly.
+
+    They are copied, unless ``assign`` makes the module take the very tensors.
+    """
     expected = {name: tuple(tensor.shape) for name, tensor in module.state_dict().items()}
     given = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
     if expected != given:
@@ -52,7 +56,7 @@ def load_weights(module: nn.Module, tensors: Mapping[str, Tensor]) -> None:
             f"weights do not fit the model: tensor {name} is {given.get(name, 'missing')}, "
             f"expected {expected.get(name, 'none of that name')}"
         )
-    module.load_state_dict(dict(tensors))
+    module.load_state_dict(dict(tensors), assign=assign)
 
 
 def spec_of(metadata: Mapping[str, str] | None, source: str) -> ModelSpec:
@@ -69,6 +73,12 @@ def read_metadata(path: Path) -> dict[str, str]:
     """The metadata of a checkpoint."""
     with _opened(path) as file:
         return dict(file.metadata() or {})
+
+
+def _layer(key: str) -> str | None:
+    """The layer that a tensor belongs to, or None for one that is beside the layers."""
+    kind, name, *_ = key.split(".")
+    return name if kind == "layers" else None
 
 
 @contextmanager

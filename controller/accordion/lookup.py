@@ -1,0 +1,86 @@
+"""The look-up table of a prefix-runnable checkpoint: configuration to bytes, accuracy, MACs.
+
+Step 0 of the Accordion protocol: the network endpoint evaluates every configuration beforehand,
+on validation data, exactly as a UE will run it.
+"""
+
+import hashlib
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from controller.accordion.training import evaluate
+from stage_node.data import Dataset
+from stage_node.errors import BadModelError
+from stage_node.models import Configuration, build_model
+from stage_node.prefix import PrefixReader
+
+
+class LookupEntry(BaseModel):
+    """One configuration: it runs with the first ``end_byte`` bytes of the file.
+
+    ``accuracy`` is a share (0..1) of the validation split, ``macs`` counts multiply-accumulate
+    operations for one image.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    configuration: Configuration
+    end_byte: int = Field(gt=0)
+    accuracy: float = Field(ge=0, le=1)
+    macs: int = Field(ge=0)
+
+
+class LookupTable(BaseModel):
+    """Every configuration of one checkpoint in growing order of bytes."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    checkpoint_sha256: str
+    dataset: str
+    samples: int = Field(gt=0)
+    entries: tuple[LookupEntry, ...] = Field(min_length=1)
+
+
+def build_table(checkpoint: Path, dataset: Dataset) -> LookupTable:
+    """Evaluate every configuration of a checkpoint on the validation split."""
+    content = checkpoint.read_bytes()
+    reader = PrefixReader()
+    reader.feed(content)
+    header = reader.require_header()
+    model = build_model(header.spec)
+    macs = model.macs()
+    entries = [
+        LookupEntry(
+            configuration=configuration,
+            end_byte=end,
+            accuracy=evaluate(reader.load(configuration), dataset.validation),
+            macs=sum(macs[layer] for layer in model.subset(configuration)),
+        )
+        for configuration, end in header.configurations.items()
+    ]
+    return LookupTable(
+        checkpoint_sha256=hashlib.sha256(content).hexdigest(),
+        dataset=dataset.name,
+        samples=len(dataset.validation),
+        entries=tuple(entries),
+    )
+
+
+def table_path(checkpoint: Path) -> Path:
+    """Where the table of a checkpoint lies: beside it."""
+    return checkpoint.with_suffix(".lookup.json")
+
+
+def read_table(checkpoint: Path) -> LookupTable:
+    """The table beside a checkpoint; ``BadModelError`` when it is absent, wrong or of another."""
+    path = table_path(checkpoint)
+    try:
+        table = LookupTable.model_validate_json(path.read_bytes())
+    except FileNotFoundError:
+        raise BadModelError(f"{path}: the checkpoint has no look-up table") from None
+    except ValidationError as error:
+        raise BadModelError(f"{path}: no look-up table: {error}") from None
+    if hashlib.sha256(checkpoint.read_bytes()).hexdigest() != table.checkpoint_sha256:
+        raise BadModelError(f"{path} belongs to another version of {checkpoint.name}")
+    return table
