@@ -5,6 +5,7 @@ read-only, and becomes root in a system of its own (``guest_init``). A superviso
 it (``supervisor``). See user-mode-linux(1) and Documentation/virt/uml in the kernel's source.
 """
 
+import contextlib
 import json
 import os
 import shutil
@@ -35,11 +36,13 @@ MODULES = (
     "cls_matchall",
     "cls_u32",
     "act_mirred",
+    "act_police",
 )
 SCRATCH = ("/run", "/tmp", "/dev/shm", "/var/log", "/var/tmp")
 HIDDEN = (*SCRATCH, "/dev", "/proc", "/sys")
 REPOSITORY = Path(__file__).resolve().parents[2]
 HEARTBEAT_S = 1.0
+SUPERVISOR_S = 10.0  # it ends a guest by force after 3 s
 
 
 @dataclass(frozen=True)
@@ -141,9 +144,14 @@ class RunningGuest:
         for pipe in (self._supervisor.stdin, self._supervisor.stdout):
             if pipe is not None:
                 pipe.close()
-        self._supervisor.wait()
-        shutil.rmtree(self._state, ignore_errors=True)
-        self._cpu_claim.close()
+        try:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self._supervisor.wait(SUPERVISOR_S)
+        finally:
+            self._supervisor.kill()
+            self._supervisor.wait()
+            shutil.rmtree(self._state, ignore_errors=True)
+            self._cpu_claim.close()
 
     def _last_words(self) -> str:
         if not self._console.exists():

@@ -9,6 +9,7 @@ how: ``{"outcome": "exited", "status": N}`` or ``{"outcome": "died", "reason": "
 """
 
 import contextlib
+import ctypes
 import json
 import os
 import resource
@@ -24,6 +25,9 @@ from typing import Any
 
 TERMINATION_S = 3.0  # SIGTERM is clean within 0.5 s; SIGKILL comes after this long
 TICK_S = 0.25
+PR_SET_PDEATHSIG = 1
+
+libc = ctypes.CDLL(None)
 
 Outcome = dict[str, str | int]
 
@@ -37,6 +41,7 @@ class Guest:
         serial = str(guest_end.fileno())
 
         def become_guest() -> None:
+            libc.prctl(PR_SET_PDEATHSIG, signal.SIGTERM)  # should this process be killed
             os.sched_setaffinity(0, {request["cpu"]})
             resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 
@@ -130,8 +135,7 @@ def main() -> None:
     finally:
         shutil.rmtree(request["state"], ignore_errors=True)
     with contextlib.suppress(BrokenPipeError):
-        sys.stdout.write(json.dumps(outcome))
-        sys.stdout.flush()
+        os.write(1, json.dumps(outcome).encode())
 
 
 main()
