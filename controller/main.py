@@ -9,7 +9,7 @@ Three disjoint splits: the cuts are calibrated on ``train``, every decision of t
 
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -54,20 +54,19 @@ def run_pipeline(plan: dict[str, Any], events_path: str, run_dir: str) -> None:
 
 
 def serve(plan: PipelinePlan, emit: Emit, run_dir: Path) -> None:
-    """Run the whole of ``plan`` on stages that wait for their controller."""
-    model = load_checkpoint(plan.checkpoint)
-    partition = plan.partition
-    ladders = ladders_of(model, partition)
-    check_targets(ladders, plan.targets)
-    dataset = load_dataset(plan.dataset)
-    emit(
-        PartitionChosen,
-        hosts=tuple(stage.name for stage in plan.stages),
-        stages=partition.stages,
-        fringe=find_fringe(partition).layers,
-        raw_input_bytes=dataset.raw_bytes_per_image,
-    )
+    """Run the whole of ``plan`` on stages that wait for their controller, and stop them."""
     with connected(plan) as clients:
+        model = load_checkpoint(plan.checkpoint)
+        ladders = ladders_of(model, plan.partition)
+        check_targets(ladders, plan.targets)
+        dataset = load_dataset(plan.dataset)
+        emit(
+            PartitionChosen,
+            hosts=tuple(stage.name for stage in plan.stages),
+            stages=plan.partition.stages,
+            fringe=find_fringe(plan.partition).layers,
+            raw_input_bytes=dataset.raw_bytes_per_image,
+        )
         before = distribute(clients, configurations(plan, model), model.state_dict())
         bases = _calibrate(plan, model, dataset, emit)
         _write_ladders(run_dir / "ladder.json", plan, bases, ladders)
@@ -77,15 +76,21 @@ def serve(plan: PipelinePlan, emit: Emit, run_dir: Path) -> None:
             "validation": len(dataset.validation),
             "test": whole_passes(plan.measured_images, len(dataset.test)),
         }
-        pipeline = LivePipeline(clients, images, plan.warmup_frames, emit)
-        _measured("before", pipeline.observe((None,) * len(bases), "test"), emit)
-        outcome = optimize(pipeline, ladders, plan.targets, emit)
-        _measured("after", pipeline.observe(outcome.best.widths, "test"), emit)
+        _compress(LivePipeline(clients, images, plan.warmup_frames, emit), ladders, plan, emit)
         clients[0].drain()
         after = frozen_digest(clients)
         emit(FrozenHash, before=before, after=after)
         if after != before:
             raise FrozenLayerChangedError("a tensor outside the fringe layers changed in the run")
+
+
+def _compress(
+    pipeline: LivePipeline, ladders: Sequence[Ladder], plan: PipelinePlan, emit: Emit
+) -> None:
+    """The loop, between the two measurements that it has no part in."""
+    _measured("before", pipeline.observe((None,) * len(ladders), "test"), emit)
+    outcome = optimize(pipeline, ladders, plan.targets, emit)
+    _measured("after", pipeline.observe(outcome.best.widths, "test"), emit)
 
 
 def whole_passes(wanted: int, available: int) -> int:
@@ -127,7 +132,7 @@ def _measured(label: str, seen: Observation, emit: Emit) -> None:
 
 
 def _write_ladders(
-    path: Path, plan: PipelinePlan, bases: tuple[Basis, ...], ladders: tuple[Ladder, ...]
+    path: Path, plan: PipelinePlan, bases: Sequence[Basis], ladders: Sequence[Ladder]
 ) -> None:
     cuts = [
         {

@@ -287,7 +287,7 @@ def test_a_plan_that_makes_no_sense_ends_with_status_2_and_one_line(
 
 
 @pytest.mark.usefixtures("stages")
-def test_an_impossible_target_ends_before_any_stage_is_spoken_to(
+def test_an_impossible_target_ends_the_run_and_the_stages_before_anything_is_sent(
     plan: PipelinePlan,
     log: list[tuple[str, str]],
     tmp_path: Path,
@@ -298,4 +298,4 @@ def test_an_impossible_target_ends_before_any_stage_is_spoken_to(
     assert capsys.readouterr().err.startswith(
         "controller: max_bytes_per_inference: asks for at most 1.0 bytes"
     )
-    assert log == []
+    assert [what for _, what in log] == ["stop"] * 3 + ["closed"] * 3
