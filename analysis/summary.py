@@ -314,7 +314,10 @@ class Summary(Section):
     """The figures of one run."""
 
     schema_version: Literal[1] = Field(
-        SCHEMA_VERSION, alias="schema", description="version of this format"
+        default=SCHEMA_VERSION,
+        serialization_alias="schema",
+        validation_alias="schema",
+        description="version of this format",
     )
     name: str = Field(description="name of the experiment")
     failure: str | None = Field(description="why the emulation failed, if it did")

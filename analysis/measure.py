@@ -1,0 +1,63 @@
+"""Everything that is measured of a run, before anything is drawn."""
+
+from dataclasses import dataclass
+
+import polars as pl
+
+from analysis.join import join_frames
+from analysis.metrics.downloads import Transfer, accordion_figures, find_transfers
+from analysis.metrics.links import Links, link_traffic
+from analysis.metrics.pipeline import pipeline_figures
+from analysis.rundir import Run
+from analysis.summary import Fidelity, Summary
+from analysis.wire import Wire
+
+
+@dataclass(frozen=True)
+class Measured:
+    """A run's figures, and the tables they came from."""
+
+    run: Run
+    wire: Wire
+    frames: pl.DataFrame
+    links: Links
+    throughput: pl.DataFrame
+    transfers: tuple[Transfer, ...]
+    summary: Summary
+
+
+def measure(run: Run) -> Measured:
+    """Join the ledger with the captures and compute the summary."""
+    wire, links = Wire(run), Links.of(run)
+    frames, unjoined = join_frames(run, wire)
+    transfers, unfound = find_transfers(run, wire)
+    throughput = links.throughput(run.begin_ns)
+    summary = Summary(
+        name=run.name,
+        failure=run.failure,
+        fidelity=_fidelity(run),
+        problems=(*run.problems, *unjoined, *unfound),
+        captured_packets=sum(packets.height for packets in run.captures.values()),
+        links=link_traffic(run, links, throughput),
+        pipeline=pipeline_figures(run, frames, links),
+        accordion=accordion_figures(run, transfers),
+    )
+    return Measured(run, wire, frames, links, throughput, transfers, summary)
+
+
+def _fidelity(run: Run) -> Fidelity:
+    record = run.fidelity
+    goodput = [abs(p.goodput_error) for p in record.links if p.goodput_error is not None]
+    rtt = [abs(p.rtt_min_ms - p.expected_ms) for p in record.rtt if p.expected_ms is not None]
+    lost = [
+        counters["received_by_filter"] - counters["captured"] + counters["dropped_by_kernel"]
+        for counters in run.capture_counters
+    ]
+    return Fidelity(
+        verdict=record.verdict,
+        reasons=record.reasons,
+        goodput_error_max=max(goodput, default=None),
+        rtt_error_ms_max=max(rtt, default=None),
+        capture_dropped_packets=sum(lost) if lost else None,
+        cpu_idle_min_share=(record.cpu_idle or {}).get("per_second_min_share"),
+    )

@@ -1,0 +1,113 @@
+"""Accordion: accuracy over time while the model is being delivered."""
+
+from typing import Any
+
+import polars as pl
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from analysis.plots import style
+
+ACCURACY_SCHEMA: dict[str, type[pl.DataType]] = {
+    "ue": pl.String,
+    "model": pl.String,
+    "configuration": pl.String,
+    "file_bytes": pl.Int64,
+    "usable_s": pl.Float64,
+    "accuracy": pl.Float64,
+    "split": pl.String,
+}
+"""One row per configuration that ran; ``usable_s``: end of its first inference."""
+
+
+@style.styled
+def plot_accordion(
+    accuracy: pl.DataFrame, delivery: pl.DataFrame, deadlines: pl.DataFrame
+) -> Figure:
+    """Accuracy of the best configuration able to run, and below it the bytes delivered.
+
+    ``delivery`` has ``metrics.downloads.DELIVERY_SCHEMA``, ``deadlines`` columns ``ue``,
+    ``model`` and ``t_s``: the latest moment the UE accepts.
+    """
+    splits = ", ".join(sorted(set(accuracy["split"]))) or "no"
+    figure = style.new_figure(
+        "Accuracy while the model arrives",
+        f"accuracy on the {splits} split, from the end of each configuration's first inference; "
+        "bytes in the UE's capture",
+        5.4,
+    )
+    top, bottom = figure.subplots(2, 1, sharex=True, height_ratios=[1.2, 1])
+    end_s = max([*delivery["t_s"], *accuracy["usable_s"], *deadlines["t_s"]], default=1.0) * 1.04
+    clients = delivery.select("ue", "model").unique(maintain_order=True)
+    for index, (ue, model) in enumerate(clients.iter_rows()):
+        mine = (pl.col("ue") == ue) & (pl.col("model") == model)
+        colour = style.COLOURS[index % len(style.COLOURS)]
+        line = style.LINES[index % len(style.LINES)]
+        name = f"{ue}: {model}"
+        _steps(top, accuracy.filter(mine), end_s, colour, line, name)
+        arrived = delivery.filter(mine)
+        bottom.step(
+            *(arrived["t_s"], arrived["file_bytes"] / 1e3),
+            where="post",
+            color=colour,
+            linestyle=line,
+            label=name,
+        )
+        for t_s in deadlines.filter(mine)["t_s"]:
+            for axes in (top, bottom):
+                axes.axvline(t_s, color=style.BLACK, linestyle=":", linewidth=1.1)
+            top.annotate(
+                "deadline",
+                (t_s, 0.02),
+                xycoords=("data", "axes fraction"),
+                xytext=(3, 0),
+                textcoords="offset points",
+                fontsize=8,
+            )
+    for size in accuracy["file_bytes"].unique():
+        bottom.axhline(size / 1e3, color=style.GREY, linewidth=0.7, linestyle=(0, (1, 2)))
+    top.set_ylabel("accuracy, %")
+    top.margins(y=0.18)
+    top.set_xlim(0, end_s)
+    if clients.height > 1:
+        top.legend(loc="lower right")
+    bottom.set_ylabel("model at the UE, kB")
+    style.room_above(bottom, 0.08)
+    bottom.set_xlabel("seconds since the UE's first SYN")
+    return figure
+
+
+def _steps(
+    axes: Axes, accuracy: pl.DataFrame, end_s: float, colour: str, line: Any, name: str
+) -> None:
+    if not accuracy.height:
+        return
+    ordered = accuracy.sort("usable_s").with_columns(best=pl.col("accuracy").cum_max() * 100)
+    axes.step(
+        [*ordered["usable_s"], end_s],
+        [*ordered["best"], ordered["best"][-1]],
+        where="post",
+        color=colour,
+        linestyle=line,
+        label=name,
+    )
+    axes.plot(
+        *(ordered["usable_s"], ordered["accuracy"] * 100),
+        linestyle="",
+        marker="o",
+        markersize=5,
+        color=colour,
+    )
+    for t_s, value, configuration in ordered.select(
+        "usable_s", pl.col("accuracy") * 100, "configuration"
+    ).iter_rows():
+        beside_edge = t_s > 0.8 * end_s
+        axes.annotate(
+            f"{configuration}  {value:.1f} %",
+            (t_s, value),
+            xytext=(-6, 0) if beside_edge else (5, -4),
+            textcoords="offset points",
+            ha="right" if beside_edge else "left",
+            va="center" if beside_edge else "top",
+            fontsize=8,
+        )

@@ -1,0 +1,95 @@
+"""History of the optimisation loop: accuracy, bytes per cut and latency, step by step."""
+
+import numpy as np
+import polars as pl
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from analysis.plots import style
+
+ITERATION_SCHEMA: dict[str, type[pl.DataType]] = {
+    "index": pl.Int64,
+    "cut": pl.Int64,
+    "cut_name": pl.String,
+    "bytes_per_inference": pl.Float64,
+    "accuracy": pl.Float64,
+    "latency_ms_median": pl.Float64,
+    "outcome": pl.String,
+}
+"""One row per iteration and cut; accuracy, latency and outcome are the iteration's."""
+
+_OUTCOMES = {
+    "baseline": ("s", style.BLACK),
+    "kept": ("o", style.BLUE),
+    "rolled back": ("X", style.VERMILLION),
+    "target met": ("*", style.GREEN),
+}
+
+
+@style.styled
+def plot_iterations(iterations: pl.DataFrame, raw_input_bytes: int, split: str) -> Figure:
+    """Draw ``ITERATION_SCHEMA``; ``split`` says where the accuracy was measured."""
+    figure = style.new_figure(
+        "The loop: what each step cost and saved",
+        f"accuracy on the {split} split; bytes of frames per image, as the senders counted them; "
+        "faint bars: rolled back",
+        6.4,
+    )
+    top, middle, bottom = figure.subplots(3, 1, sharex=True, height_ratios=[1.1, 1.4, 0.9])
+    steps = iterations.unique("index", keep="first").sort("index")
+    _accuracy(top, steps)
+    _bytes(middle, iterations, steps, raw_input_bytes)
+    bottom.plot(
+        *(steps["index"], steps["latency_ms_median"]), color=style.BLUE, marker="o", markersize=4
+    )
+    style.room_above(bottom)
+    bottom.set_ylabel("median latency, ms")
+    bottom.set_xlabel("iteration")
+    bottom.xaxis.get_major_locator().set_params(integer=True)
+    return figure
+
+
+def _accuracy(axes: Axes, steps: pl.DataFrame) -> None:
+    good = steps.filter(pl.col("outcome") != "rolled back")
+    axes.plot(*(good["index"], good["accuracy"] * 100), color=style.GREY, linewidth=1, zorder=1)
+    for outcome, (marker, colour) in _OUTCOMES.items():
+        part = steps.filter(pl.col("outcome") == outcome)
+        if part.height:
+            axes.scatter(
+                *(part["index"], part["accuracy"] * 100),
+                marker=marker,
+                color=colour,
+                s=110 if marker == "*" else 45,
+                label=outcome,
+                zorder=2,
+            )
+    axes.set_ylabel("accuracy, %")
+    axes.margins(y=0.2)
+    axes.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0))
+
+
+def _bytes(axes: Axes, iterations: pl.DataFrame, steps: pl.DataFrame, raw_input_bytes: int) -> None:
+    bottoms = np.zeros(steps.height)
+    alphas = np.where(steps["outcome"] == "rolled back", 0.35, 1.0)
+    for nth, part in enumerate(iterations.sort("cut", "index").partition_by("cut")):
+        heights = part["bytes_per_inference"].to_numpy() / 1e3
+        bars = axes.bar(
+            part["index"].to_numpy(),
+            heights,
+            bottom=bottoms,
+            width=0.7,
+            color=style.COLOURS[nth % len(style.COLOURS)],
+            hatch=style.HATCHES[nth % len(style.HATCHES)],
+            edgecolor="white",
+            label=part["cut_name"][0],
+        )
+        for bar, alpha in zip(bars, alphas, strict=True):
+            bar.set_alpha(alpha)
+        bottoms += heights
+    axes.axhline(
+        raw_input_bytes / 1e3, color=style.BLACK, linestyle="--", linewidth=1.2, label="raw input"
+    )
+    axes.set_ylabel("kB per inference")
+    style.room_above(axes, 0.1)
+    axes.grid(visible=False, axis="x")
+    axes.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0))

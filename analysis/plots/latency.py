@@ -1,0 +1,82 @@
+"""Latency of each hop and end to end, before and after compression."""
+
+import numpy as np
+import polars as pl
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.patches import Patch
+
+from analysis.plots import style
+
+_LOOKS = {"before": (style.BLUE, ""), "after": (style.ORANGE, "////")}
+
+LATENCY_SCHEMA: dict[str, type[pl.DataType]] = {
+    "label": pl.String,
+    "where": pl.String,
+    "sequence": pl.Int64,
+    "wait_ms": pl.Float64,
+    "transfer_ms": pl.Float64,
+    "total_ms": pl.Float64,
+}
+"""``where``: a hop (``ue1 → edge``) or ``end to end``; the latter has no parts."""
+
+END_TO_END = "end to end"
+
+
+@style.styled
+def plot_latency(latency: pl.DataFrame) -> Figure:
+    """Box plots of ``total_ms``: quartiles and median, whiskers from 5 to 95 %."""
+    figure = style.new_figure(
+        "Latency of a frame, before and after compression",
+        "hop: handed to the sender (ledger) → last byte delivered (receiver's capture); "
+        "boxes: quartiles, whiskers: 5 to 95 %",
+        4.2,
+    )
+    hops = [w for w in latency["where"].unique(maintain_order=True) if w != END_TO_END]
+    left, right = figure.subplots(1, 2, width_ratios=[max(len(hops), 1), 1.0])
+    _boxes(left, latency, hops)
+    left.set_title("per hop")
+    _boxes(right, latency, [END_TO_END])
+    right.set_title(END_TO_END)
+    shown = [label for label in _LOOKS if (latency["label"] == label).any()]
+    handles = [
+        Patch(facecolor=_LOOKS[label][0], hatch=_LOOKS[label][1], edgecolor="black", label=label)
+        for label in shown
+    ]
+    right.legend(handles=handles, loc="upper left", bbox_to_anchor=(1.0, 1.0))
+    return figure
+
+
+def _boxes(axes: Axes, latency: pl.DataFrame, places: list[str]) -> None:
+    for group, place in enumerate(places):
+        for side, (label, (colour, hatch)) in enumerate(_LOOKS.items()):
+            values = latency.filter((pl.col("where") == place) & (pl.col("label") == label))
+            if not values.height:
+                continue
+            position = group + (side - 0.5) * 0.4
+            drawn = axes.boxplot(
+                values["total_ms"].to_numpy(),
+                positions=[position],
+                widths=0.32,
+                whis=(5, 95),
+                showfliers=False,
+                patch_artist=True,
+                medianprops={"color": "black", "linewidth": 1.6},
+            )
+            drawn["boxes"][0].set(facecolor=colour, hatch=hatch)
+            median = float(np.median(values["total_ms"].to_numpy()))
+            top = drawn["whiskers"][1].get_ydata()[1]
+            axes.annotate(
+                f"{median:.1f}",
+                (position, float(top)),
+                xytext=(0, 4),
+                textcoords="offset points",
+                ha="center",
+                fontsize=8.5,
+            )
+    axes.set_xticks(range(len(places)), places)
+    axes.tick_params(axis="x", length=0)
+    axes.set_xlim(-0.6, max(len(places), 1) - 0.4)
+    axes.set_ylabel("milliseconds")
+    style.room_above(axes)
+    axes.grid(visible=False, axis="x")

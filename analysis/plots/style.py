@@ -1,0 +1,104 @@
+"""One style for all plots: readable in grey, by the colour-blind, on paper and on a screen.
+
+Colours are Okabe and Ito's (2008); series that share an axis also differ in line style, marker or
+hatch. Every saved plot carries the run's fidelity verdict in its footer and lies beside the CSV
+file of its data.
+"""
+
+from collections.abc import Callable
+from functools import wraps
+from pathlib import Path
+from typing import Any, ParamSpec
+
+import matplotlib
+import polars as pl
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from analysis.summary import Fidelity
+
+P = ParamSpec("P")
+
+BLUE, VERMILLION, GREEN, ORANGE = "#0072B2", "#D55E00", "#009E73", "#E69F00"
+SKY, PURPLE, YELLOW, BLACK, GREY = "#56B4E9", "#CC79A7", "#F0E442", "#000000", "#666666"
+
+COLOURS = (BLUE, VERMILLION, GREEN, PURPLE, ORANGE, SKY)
+LINES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)), (0, (1, 3)))
+MARKERS = ("o", "s", "^", "D", "v", "P")
+HATCHES = ("", "////", "....", "xxxx", "\\\\\\\\", "++++")
+
+WIDTH_INCHES = 8.0
+
+_RC: dict[Any, Any] = {
+    "font.family": "sans-serif",
+    "font.sans-serif": ["DejaVu Sans"],
+    "font.size": 9.5,
+    "axes.titlesize": 10.5,
+    "axes.titleweight": "bold",
+    "axes.titlelocation": "left",
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.edgecolor": "#444444",
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "grid.color": "#DDDDDD",
+    "grid.linewidth": 0.6,
+    "lines.linewidth": 1.5,
+    "legend.frameon": False,
+    "legend.fontsize": 8.5,
+    "hatch.linewidth": 0.6,
+    "figure.facecolor": "white",
+    "savefig.facecolor": "white",
+    "svg.fonttype": "path",
+    "svg.hashsalt": "concertina",
+}
+
+_VERDICT_COLOURS = {"pass": GREEN, "warn": "#9A6A00", "fail": "#B00020", "unknown": GREY}
+
+
+def styled(plot: Callable[P, Figure]) -> Callable[P, Figure]:
+    """Draw in the house style, whatever matplotlib's settings are."""
+
+    @wraps(plot)
+    def wrapper(*args: P.args, **kwargs: P.kwargs) -> Figure:
+        with matplotlib.rc_context(_RC):
+            return plot(*args, **kwargs)
+
+    return wrapper
+
+
+def new_figure(title: str, subtitle: str, height_inches: float) -> Figure:
+    """An empty figure with its two lines of heading; room is left for the footer."""
+    figure = Figure(figsize=(WIDTH_INCHES, height_inches), layout="constrained")
+    head, foot = 0.62 / height_inches, 0.24 / height_inches
+    engine = figure.get_layout_engine()
+    assert engine is not None
+    engine.set(rect=(0.0, foot, 1.0, 1 - head - foot))  # type: ignore[call-arg]
+    figure.text(0.01, 1 - 0.12 / height_inches, title, va="top", fontsize=12, fontweight="bold")
+    figure.text(0.01, 1 - 0.37 / height_inches, subtitle, va="top", fontsize=9, color="#444444")
+    return figure
+
+
+def room_above(axes: Axes, share: float = 0.15) -> None:
+    """Begin the y axis at 0 and leave a share of its height free above the data."""
+    top = axes.dataLim.y1
+    axes.set_ylim(0, top * (1 + share) if top > 0 else 1)
+
+
+def save(figure: Figure, data: pl.DataFrame, path: Path, run_name: str, fidelity: Fidelity) -> None:
+    """Write ``path`` (SVG) and the data beside it (CSV), the verdict in the footer."""
+    height = figure.get_figheight()
+    with matplotlib.rc_context(_RC):
+        figure.text(
+            0.01,
+            0.09 / height,
+            f"fidelity: {fidelity.verdict.upper()}",
+            fontsize=8,
+            fontweight="bold",
+            color=_VERDICT_COLOURS[fidelity.verdict],
+            va="center",
+        )
+        figure.text(0.99, 0.09 / height, run_name, fontsize=8, color=GREY, ha="right", va="center")
+        # Without the date, the same run gives the same file.
+        figure.savefig(path, format="svg", metadata={"Date": None})
+    data.write_csv(path.with_suffix(".csv"))

@@ -1,0 +1,92 @@
+"""Throughput over time: one panel per link, both directions."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from analysis.plots import style
+
+
+@dataclass(frozen=True)
+class Span:
+    """A stretch of time to shade and name, in seconds."""
+
+    label: str
+    begin_s: float
+    end_s: float
+
+
+@style.styled
+def plot_throughput(
+    throughput: pl.DataFrame, capacity: pl.DataFrame, spans: Sequence[Span]
+) -> Figure:
+    """Draw ``metrics.links.THROUGHPUT_SCHEMA``.
+
+    ``capacity`` has ``link``, ``direction`` and ``mbit`` (null: not known), as probed. Both
+    directions of a link share a panel; ``spans`` are shaded in all.
+    """
+    links = throughput["link"].unique(maintain_order=True).to_list()
+    rows = max(len(links), 1)
+    figure = style.new_figure(
+        "Throughput over time",
+        "bytes on the wire at the receiving end of each link, headers included",
+        1.3 + 1.75 * rows,
+    )
+    panels = figure.subplots(rows, 1, sharex=True, squeeze=False)[:, 0]
+    for panel, link in zip(panels, links, strict=False):
+        here = throughput.filter(pl.col("link") == link)
+        for index, part in enumerate(here.partition_by("direction", maintain_order=True)):
+            panel.stairs(
+                part["mbit_per_s"].to_numpy(),
+                _edges(part["t_s"].to_numpy()),
+                baseline=None,
+                color=style.COLOURS[index],
+                linestyle=style.LINES[index],
+                linewidth=1.5,
+                label=part["label"][0],
+            )
+        limits = capacity.filter(pl.col("link") == link)["mbit"].drop_nulls().unique().to_list()
+        for index, limit in enumerate(limits):
+            label = "probed capacity" if index == 0 else None
+            panel.axhline(limit, color=style.BLACK, linestyle=":", linewidth=1, label=label)
+        panel.set_ylabel(f"{link}\nMbit/s")
+        style.room_above(panel, 0.08)
+        panel.legend(loc="upper left", bbox_to_anchor=(1.0, 1.03))
+    for panel in panels:
+        for span in spans:
+            panel.axvspan(span.begin_s, span.end_s, color="#777777", alpha=0.13, linewidth=0)
+    _name_spans(panels[0], spans)
+    panels[-1].set_xlabel("seconds since the start of the run")
+    return figure
+
+
+def _edges(begins_s: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Edges of equal bins from where they begin."""
+    width = begins_s[1] - begins_s[0] if len(begins_s) > 1 else 1.0
+    return np.append(begins_s, begins_s[-1] + width)
+
+
+def _name_spans(panel: Axes, spans: Sequence[Span]) -> None:
+    """Names above the panel; one name for neighbours of the same kind that lie close together."""
+    begin, end = panel.get_xlim()
+    named: dict[str, float] = {}
+    for span in spans:
+        middle = (span.begin_s + span.end_s) / 2
+        if middle - named.get(span.label, -float("inf")) < 0.12 * (end - begin):
+            continue
+        named[span.label] = middle
+        panel.annotate(
+            span.label,
+            (middle, 1.0),
+            xycoords=("data", "axes fraction"),
+            xytext=(0, 2),
+            textcoords="offset points",
+            ha="center",
+            fontsize=8,
+            color="#444444",
+        )

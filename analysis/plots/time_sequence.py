@@ -1,0 +1,78 @@
+"""tcptrace-style time-sequence of one transfer, as both ends saw it."""
+
+from collections.abc import Mapping
+
+import numpy as np
+import polars as pl
+from matplotlib.collections import LineCollection
+from matplotlib.figure import Figure
+
+from analysis.plots import style
+
+MAX_SEGMENTS = 4000
+"""More would be a drawing of megabytes in which no segment can be told from the next."""
+
+_LOOKS = {
+    "sent": (style.BLUE, "-", 2.2),
+    "received": (style.GREEN, "-", 2.2),
+    "retransmitted": (style.VERMILLION, "-", 3.0),
+}
+
+
+@style.styled
+def plot_time_sequence(
+    table: pl.DataFrame, title: str, subtitle: str, marks: Mapping[str, int]
+) -> Figure:
+    """Draw ``metrics.sequence.SEQUENCE_SCHEMA``; ``marks`` names stream offsets (frame ends, ...).
+
+    Each segment is a vertical bar from its first to its last byte at the moment it was seen. The
+    horizontal distance from ``sent`` to ``received`` is queueing, serialisation and propagation.
+    """
+    figure = style.new_figure(title, subtitle, 4.6)
+    axes = figure.subplots()
+    for what, (colour, line, width) in _LOOKS.items():
+        part = table.filter(pl.col("what") == what)
+        bars = np.column_stack(
+            [part["t_ms"], part["first_byte"] / 1e3, part["t_ms"], part["end_byte"] / 1e3]
+        ).reshape(-1, 2, 2)
+        if not len(bars):
+            continue
+        lines = LineCollection(list(bars), colors=colour, linestyles=line, linewidths=width)
+        axes.add_collection(lines)
+        # Sent and received also differ in shape, for those who see no colours.
+        marker = {"sent": "^", "received": "o", "retransmitted": "X"}[what]
+        axes.plot(
+            *(part["t_ms"], part["end_byte"] / 1e3),
+            linestyle="",
+            marker=marker,
+            markersize=8 if what == "retransmitted" else 3.2,
+            markerfacecolor="white" if what == "received" else colour,
+            markeredgecolor=colour,
+            markevery=1 if what == "retransmitted" else max(1, part.height // 60),
+            label=what,
+        )
+    acks = table.filter(pl.col("what") == "acknowledged")
+    axes.step(
+        *(acks["t_ms"], acks["end_byte"] / 1e3),
+        where="post",
+        color=style.GREY,
+        linestyle="--",
+        linewidth=1.1,
+        label="acknowledged (at sender)",
+    )
+    for name, offset in marks.items():
+        axes.axhline(offset / 1e3, color=style.BLACK, linestyle=":", linewidth=0.8)
+        axes.annotate(
+            name,
+            (1.0, offset / 1e3),
+            xycoords=("axes fraction", "data"),
+            xytext=(-3, 2),
+            textcoords="offset points",
+            ha="right",
+            fontsize=8,
+        )
+    axes.autoscale_view()
+    axes.set_xlabel("milliseconds since the first byte left")
+    axes.set_ylabel("offset in the stream, kB")
+    axes.legend(loc="lower right")
+    return figure

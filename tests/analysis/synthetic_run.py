@@ -1,0 +1,423 @@
+"""A run directory made from a simulation, with the truth beside it.
+
+Three hosts in a chain, ue1 -- edge -- cloud. A model split over all three serves before and after
+compression; then ue1 downloads an Accordion model from edge in two steps.
+"""
+
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import polars as pl
+
+from stage_node.events import (
+    Admitted,
+    ConfigurationEvaluated,
+    ConfigurationReady,
+    DownloadEnded,
+    Event,
+    FrozenHash,
+    Iteration,
+    LoopEnded,
+    Measurement,
+    ModelRequested,
+    PartitionChosen,
+    Phase,
+)
+from tests.analysis.tcp_simulator import HEADERS, MSS, Connection, Endpoint, Tap, Wire, write_pcap
+
+MS = 1_000_000
+START_NS = 50_000 * MS
+REALTIME_OFFSET_NS = 1_700_000_000_123_456_789
+DRIFT_NS = 40_000
+HEADER_BYTES = 64
+BATCH = 4
+SPLIT_BYTES = {"before": (16_000, 8_000), "after": (4_000, 2_000)}
+RATES_MBIT = (10.0, 20.0)
+DELAYS_MS = (5.0, 2.0)
+FRAMES = 100
+PERIOD_MS = 15
+COMPUTE_MS = 2
+HTTP_HEADER_BYTES = 180
+PREFIXES = (((1, 1, 1), 30_000, 0.90), ((2, 2, 2), 60_000, 0.95), ((3, 3, 3), 100_000, 0.97))
+
+
+@dataclass
+class Truth:
+    """What really happened: per (label, cut, frame) times, per download times."""
+
+    first_out_ns: dict[tuple[str, int, int], int] = field(default_factory=dict)
+    delivered_ns: dict[tuple[str, int, int], int] = field(default_factory=dict)
+    retransmitted: dict[int, int] = field(default_factory=dict)
+    downloads_ms: list[float] = field(default_factory=list)
+    ready_ns: dict[tuple[int, ...], int] = field(default_factory=dict)
+    first_syn_ns: int = 0
+
+
+class SyntheticRun:
+    """Simulates, and writes what a run would leave."""
+
+    def __init__(self, *, pipeline: bool = True, accordion: bool = True) -> None:
+        self.truth = Truth()
+        self.taps = {name: Tap() for name in ("ue1-eth0", "edge-eth0", "edge-eth1", "cloud-eth0")}
+        self.events: list[Event] = []
+        self.frames: list[dict[str, object]] = []
+        self.compute: list[dict[str, object]] = []
+        self.results: list[dict[str, object]] = []
+        self._phase("probe", START_NS, START_NS + 500 * MS)
+        now = START_NS + 1000 * MS
+        if pipeline:
+            now = self._pipeline(now) + 500 * MS
+        if accordion:
+            now = self._accordion(now)
+        self.end_ns = now
+
+    # ---- the split model
+
+    def _pipeline(self, start_ns: int) -> int:
+        self._event(
+            PartitionChosen(
+                t_ns=start_ns,
+                who="controller",
+                hosts=("ue1", "edge", "cloud"),
+                stages=(("stem",), ("block1_0", "block2_0"), ("head",)),
+                fringe=("stem", "block1_0", "block2_0", "head"),
+                raw_input_bytes=256,
+            )
+        )
+        plan = {"before": start_ns + 100 * MS, "after": start_ns + 3000 * MS}
+        queued = {
+            (label, k): begin + k * PERIOD_MS * MS + (k * k % 7) * MS
+            for label, begin in plan.items()
+            for k in range(FRAMES)
+        }
+        admitted = dict(queued)
+        end = 0
+        for cut in range(2):
+            delivered = self._cut(cut, queued, start_ns)
+            queued = {key: t + COMPUTE_MS * MS for key, t in delivered.items()}
+            host = ("edge", "cloud")[cut]
+            for (label, k), t in delivered.items():
+                self.compute.append(
+                    {"node": host, **self._key(label, k), "samples": BATCH}
+                    | {"t_begin_ns": t, "t_end_ns": t + COMPUTE_MS * MS}
+                )
+        for (label, k), t in queued.items():
+            self.results.append(
+                {**self._key(label, k), "samples": BATCH, "correct": BATCH - 1}
+                | {"t_admitted_ns": admitted[label, k], "t_result_ns": t + MS}
+            )
+            end = max(end, t + MS)
+        self._loop_events(plan, end)
+        return end
+
+    def _key(self, label: str, k: int) -> dict[str, object]:
+        before = label == "before"
+        return {"sequence": k if before else 1000 + k, "generation": 0 if before else 2}
+
+    def _cut(
+        self, cut: int, queued: dict[tuple[str, int], int], start_ns: int
+    ) -> dict[tuple[str, int], int]:
+        """One connection: frames written when queued; the time each was delivered."""
+        names = (("ue1", "edge"), ("edge", "cloud"))[cut]
+        taps = ("ue1-eth0", "edge-eth0") if cut == 0 else ("edge-eth1", "cloud-eth0")
+        forward, backward = (Wire(RATES_MBIT[cut], DELAYS_MS[cut]) for _ in range(2))
+        sender = Endpoint(f"10.0.{cut}.1", 40_000 + cut, 4_294_900_000, self.taps[taps[0]], forward)
+        receiver = Endpoint(f"10.0.{cut}.2", 5001, 77, self.taps[taps[1]], backward)
+        sender.dropped = {30 * MSS} if cut == 0 else set()
+        connection = Connection(sender, receiver, start_ns)
+        offset, spans = 0, {}
+        for (label, k), when in sorted(queued.items(), key=lambda item: item[1]):
+            size = HEADER_BYTES + SPLIT_BYTES[label][cut]
+            connection.write(when, sender, size)
+            spans[label, k] = (offset, offset + size)
+            offset += size
+        connection.run()
+        delivered = {}
+        for (label, k), (first, end) in spans.items():
+            delivered[label, k] = receiver.delivered_ns(end)
+            self.truth.first_out_ns[label, cut, k] = sender.sent_ns(first)
+            self.truth.delivered_ns[label, cut, k] = delivered[label, k]
+            self._frame_rows(cut, names, sender, receiver, label, k, (first, end), queued)
+        self.truth.retransmitted[cut] = sum(size for _, size in sender.retransmitted)
+        return delivered
+
+    def _frame_rows(
+        self,
+        cut: int,
+        names: tuple[str, str],
+        sender: Endpoint,
+        receiver: Endpoint,
+        label: str,
+        k: int,
+        span: tuple[int, int],
+        queued: dict[tuple[str, int], int],
+    ) -> None:
+        common = {"cut": cut, "kind": "activation", "codec": "fp32", **self._key(label, k)}
+        common |= {"samples": BATCH, "first_byte": span[0], "end_byte": span[1]}
+        common |= {"payload_bytes": span[1] - span[0] - HEADER_BYTES}
+        t = queued[label, k]
+        arrived = receiver.delivered_ns(span[1])
+        for node, peer, direction, here, there, times in (
+            (*names, "send", sender, receiver, (t, t, t + MS)),
+            (*names[::-1], "recv", receiver, sender, (0, arrived, arrived + MS // 10)),
+        ):
+            self.frames.append(
+                {"node": node, "peer": peer, "direction": direction}
+                | {"local_ip": here.ip, "local_port": here.port}
+                | {"peer_ip": there.ip, "peer_port": there.port}
+                | common
+                | dict(zip(("t_queued_ns", "t_begin_ns", "t_end_ns"), times, strict=True))
+            )
+
+    def _loop_events(self, plan: dict[str, int], end_ns: int) -> None:
+        windows = {"before": (None, None), "after": (4, 4)}
+        bytes_per_cut = {
+            label: tuple((HEADER_BYTES + size) / BATCH for size in sizes)
+            for label, sizes in SPLIT_BYTES.items()
+        }
+        steps = (
+            (0, None, "before", 0.98, "baseline", "uncompressed"),
+            (1, 0, "after", 0.97, "kept", "cut 0 narrowed"),
+            (2, 1, "before", 0.90, "rolled back", "accuracy floor 0.95 would break"),
+            (3, 1, "after", 0.965, "target met", "byte target reached"),
+        )
+        for index, cut, label, accuracy, outcome, reason in steps:
+            self._event(
+                Iteration(
+                    t_ns=plan["before"] + (1700 + index * 200) * MS,
+                    who="controller",
+                    index=index,
+                    cut=cut,
+                    generation=index,
+                    widths=windows[label],
+                    accuracy=accuracy,
+                    samples=300,
+                    latency_ms_median=40.0 - 5 * index,
+                    bytes_per_inference=bytes_per_cut[label],
+                    outcome=outcome,
+                    reason=reason,
+                )
+            )
+        for label, generation in (("before", 0), ("after", 2)):
+            begin = plan[label]
+            self._event(
+                Measurement(
+                    t_ns=begin + FRAMES * PERIOD_MS * MS,
+                    who="controller",
+                    label=label,
+                    generation=generation,
+                    widths=windows[label],
+                    begin_ns=begin + 2 * PERIOD_MS * MS,  # two frames warm up
+                    end_ns=begin + FRAMES * PERIOD_MS * MS,
+                    accuracy=0.98 if label == "before" else 0.965,
+                    samples=300,
+                    split="test",
+                )
+            )
+        self._event(
+            LoopEnded(
+                t_ns=end_ns,
+                who="controller",
+                reached=True,
+                generation=2,
+                widths=(4, 4),
+                reason="byte target reached",
+            )
+        )
+        self._event(FrozenHash(t_ns=end_ns, who="controller", before="ab" * 32, after="ab" * 32))
+
+    # ---- Accordion
+
+    def _accordion(self, start_ns: int) -> int:
+        now = start_ns
+        self.truth.first_syn_ns = now
+        for nth, (first, end) in enumerate(((0, 60_000), (60_000, 100_000))):
+            now = self._download(nth, now, first, end) + 400 * MS
+        return now
+
+    def _download(self, nth: int, start_ns: int, first: int, end: int) -> int:
+        ue = Endpoint(
+            "10.0.0.1", 50_000 + nth, 1, self.taps["ue1-eth0"], Wire(RATES_MBIT[0], DELAYS_MS[0])
+        )
+        server = Endpoint(
+            "10.0.0.2", 8080, 99, self.taps["edge-eth0"], Wire(RATES_MBIT[0], DELAYS_MS[0])
+        )
+        connection = Connection(ue, server, start_ns)
+        connection.write(start_ns + round(10.3 * MS), ue, 120)
+        size = HTTP_HEADER_BYTES + end - first
+        server.on_progress = lambda now, received: connection.write(now, server, size)
+        connection.run()
+        done = ue.delivered_ns(size)
+        self.truth.downloads_ms.append((done - start_ns) / 1e6)
+        wanted = {"deadline_ms": 150.0 if nth == 0 else None, "accuracy": 0.96 if nth else None}
+        self._event(
+            ModelRequested(
+                t_ns=start_ns, who="ue1", model="digits", max_bytes=None, first_byte=first, **wanted
+            )
+        )
+        self._event(
+            Admitted(
+                t_ns=start_ns + 15 * MS,
+                who="edge",
+                model="digits",
+                ue="ue1",
+                configuration=PREFIXES[1 + nth][0],
+                first_byte=first,
+                end_byte=end,
+                estimate_mbit=9.5,
+                reason="the largest that meets the deadline" if nth == 0 else "reaches 0.96",
+            )
+        )
+        for configuration, file_bytes, accuracy in PREFIXES:
+            if first < file_bytes <= end:
+                ready = ue.delivered_ns(HTTP_HEADER_BYTES + file_bytes - first)
+                self.truth.ready_ns[configuration] = ready
+                about = {"who": "ue1", "model": "digits", "configuration": configuration}
+                self._event(
+                    ConfigurationReady(t_ns=ready + MS // 5, file_bytes=file_bytes, **about)
+                )
+                self._event(
+                    ConfigurationEvaluated(
+                        t_ns=ready + 8 * MS, accuracy=accuracy, samples=300, split="test", **about
+                    )
+                )
+        self._event(
+            DownloadEnded(
+                t_ns=done + MS // 5,
+                who="ue1",
+                model="digits",
+                begin_ns=start_ns - MS // 5,
+                first_byte=first,
+                end_byte=end,
+                local_port=ue.port,
+                server_port=server.port,
+            )
+        )
+        return done
+
+    # ---- the run directory
+
+    def write(self, path: Path) -> Path:
+        """Leave everything in a directory, as the testbed would."""
+        for folder in ("captures", "ledger", "logs"):
+            (path / folder).mkdir(parents=True)
+        (path / "experiment.yaml").write_text("name: synthetic\nseed: 1\n")
+        self._json(path / "manifest.json", self._manifest())
+        self._json(path / "network.json", _NETWORK)
+        self._json(path / "fidelity.json", self._fidelity())
+        counters = []
+        for interface, tap in self.taps.items():
+            in_time = sorted(tap.packets, key=lambda seen: seen[0])
+            packets = [(self._realtime(t), packet) for t, packet in in_time]
+            write_pcap(path / "captures" / f"{interface}.pcap", packets)
+            counters.append(
+                {"interface": interface, "link": _LINK_OF[interface], "captured": len(packets)}
+                | {"received_by_filter": len(packets), "dropped_by_kernel": 0}
+            )
+        self._json(path / "captures.json", counters)
+        lines = [event.to_json() for event in sorted(self.events, key=lambda event: event.t_ns)]
+        (path / "events.jsonl").write_text("\n".join(lines) + "\n")
+        for table in ("frames", "compute", "results"):
+            rows = getattr(self, table)
+            if rows:
+                pl.DataFrame(rows).write_parquet(path / "ledger" / f"{table}.parquet")
+        return path
+
+    def _manifest(self) -> dict[str, object]:
+        pairs = [
+            {"monotonic_ns": t, "realtime_ns": self._realtime(t)} for t in (START_NS, self.end_ns)
+        ]
+        return {
+            "schema": 1,
+            "name": "synthetic",
+            "seed": 1,
+            "host": "microvm",
+            "started": "2026-11-21T18:00:00+0000",
+            "command": ["run", "synthetic.yaml"],
+            "code": {"git_commit": "0" * 40, "git_dirty": False},
+            "outer_machine": {"kernel": "6.1.0", "packages": {"torch": "2.13.0"}},
+            "clock": pairs,
+        }
+
+    def _realtime(self, monotonic_ns: int) -> int:
+        """The capture's clock: ahead by an offset, and drifting."""
+        share = (monotonic_ns - START_NS) / max(self.end_ns - START_NS, 1)
+        return monotonic_ns + REALTIME_OFFSET_NS + round(DRIFT_NS * share)
+
+    def _fidelity(self) -> dict[str, object]:
+        probes, rtt, qdisc = [], [], []
+        for index, link in enumerate(_NETWORK["links"]):
+            goodput = RATES_MBIT[index] * MSS / (MSS + HEADERS)
+            rtt.append(
+                {"link": link["name"], "rtt_min_ms": 2 * DELAYS_MS[index] + 0.4}
+                | {"expected_ms": 2 * DELAYS_MS[index] + 0.1, "tolerance_ms": 0.6, "ok": True}
+            )
+            for direction, end in (("a_to_b", "b"), ("b_to_a", "a")):
+                probes.append(
+                    {"link": link["name"], "direction": direction, "goodput_mbit": goodput}
+                    | {"ideal_goodput_mbit": goodput, "goodput_error": 0.0}
+                )
+                sizes = self._received_sizes(link[end]["interface"], link[end]["ip"])
+                qdisc.append(
+                    {"link": link["name"], "direction": direction, "dropped_packets": 0}
+                    | {"sent_packets": len(sizes), "sent_bytes": sum(sizes)}
+                )
+        return {
+            "schema": 1,
+            "verdict": "pass",
+            "reasons": [],
+            "links": probes,
+            "rtt": rtt,
+            "captures": {},
+            "qdisc": qdisc,
+            "cpu_idle": {"per_second_min_share": 0.6, "share": 0.8, "threshold": 0.35},
+        }
+
+    def _received_sizes(self, interface: str, ip: str) -> list[int]:
+        target = bytes(int(part) for part in ip.split("."))
+        return [
+            len(packet) for _, packet in self.taps[interface].packets if packet[30:34] == target
+        ]
+
+    def _json(self, path: Path, value: object) -> None:
+        path.write_text(json.dumps(value))
+
+    def _event(self, event: Event) -> None:
+        self.events.append(event)
+
+    def _phase(self, name: str, begin_ns: int, end_ns: int) -> None:
+        self._event(Phase(t_ns=begin_ns, who="runner", phase=name, state="begin"))
+        self._event(Phase(t_ns=end_ns, who="runner", phase=name, state="end"))
+
+
+def _link(index: int, name: str, a: tuple[str, str], b: tuple[str, str]) -> dict[str, object]:
+    shape = {"rate_mbit": RATES_MBIT[index], "delay_ms": DELAYS_MS[index], "jitter_ms": 0.0}
+    shape |= {"loss_percent": 0.0, "buffer_bytes": 50_000, "limit_packets": 1000}
+    ends = [
+        {"node": node, "interface": interface, "ip": f"10.0.{index}.{1 + side}"}
+        for side, (node, interface) in enumerate((a, b))
+    ]
+    return {"name": name, "a": ends[0], "b": ends[1], "a_to_b": shape, "b_to_a": shape} | {
+        "profile": "custom",
+        "source": "the experiment file",
+    }
+
+
+_NETWORK = {
+    "hosts": {
+        "ue1": {"mgmt_ip": "192.168.0.1", "interfaces": {"ue1-eth0": "10.0.0.1"}},
+        "edge": {
+            "mgmt_ip": "192.168.0.2",
+            "interfaces": {"edge-eth0": "10.0.0.2", "edge-eth1": "10.0.1.1"},
+        },
+        "cloud": {"mgmt_ip": "192.168.0.3", "interfaces": {"cloud-eth0": "10.0.1.2"}},
+    },
+    "links": [
+        _link(0, "ue1-edge", ("ue1", "ue1-eth0"), ("edge", "edge-eth0")),
+        _link(1, "edge-cloud", ("edge", "edge-eth1"), ("cloud", "cloud-eth0")),
+    ],
+}
+_LINK_OF = {
+    end["interface"]: link["name"] for link in _NETWORK["links"] for end in (link["a"], link["b"])
+}
