@@ -43,16 +43,14 @@ def choose(wanted: str, machine: Machine) -> Choice:
     if wanted in ("auto", "native") and not against_native:
         return Choice(Native(), "root, and this kernel has veth, netem and bridges")
     if wanted == "native":
-        raise HostUnavailableError(
-            f"native: {'; '.join(against_native)}{_advice(machine, EMULATION_TOOLS)}"
-        )
-    if against_microvm:
-        raise HostUnavailableError(
-            f"microvm: {'; '.join(against_microvm)}{_advice(machine, tuple(TOOL_PACKAGES))}"
-        )
+        raise HostUnavailableError(_refusal(machine, {"native": against_native}))
+    if not against_microvm:
+        why = "as asked for" if wanted == "microvm" else f"not native: {'; '.join(against_native)}"
+        return Choice(MicroVm(), why)
+    obstacles = {"native": against_native, "microvm": against_microvm}
     if wanted == "microvm":
-        return Choice(MicroVm(), "as asked for")
-    return Choice(MicroVm(), f"native does not work here: {'; '.join(against_native)}")
+        del obstacles["native"]
+    raise HostUnavailableError(_refusal(machine, obstacles))
 
 
 def obstacles_to_native(machine: Machine) -> list[str]:
@@ -60,8 +58,10 @@ def obstacles_to_native(machine: Machine) -> list[str]:
     missing = [f"{tool} is not installed" for tool in machine.missing(EMULATION_TOOLS)]
     if not machine.root:
         return ["not root", *missing]
-    broken = [f"{what}: {why}" for what, why in machine.kernel.items() if why is not None]
-    return [*broken, *missing]
+    if (refusal := machine.kernel["namespaces"]) is not None:
+        return [f"no network namespaces ({refusal})", *missing]
+    lacking = [what for what, why in machine.kernel.items() if why is not None]
+    return [*([f"this kernel has no {', '.join(lacking)}"] if lacking else []), *missing]
 
 
 def obstacles_to_microvm(machine: Machine) -> list[str]:
@@ -82,6 +82,8 @@ def installation(machine: Machine) -> str | None:
     return f"{sudo}apt-get install --no-install-recommends {' '.join(packages)}"
 
 
-def _advice(machine: Machine, tools: tuple[str, ...]) -> str:
-    command = installation(machine) if machine.missing(tools) else None
-    return f". Fix: {command}" if command else ""
+def _refusal(machine: Machine, obstacles: dict[str, list[str]]) -> str:
+    """One line per host that cannot run, and the command that would help if one would."""
+    lines = [f"{kind} cannot run here: {'; '.join(why)}" for kind, why in obstacles.items()]
+    command = installation(machine)
+    return "\n".join([*lines, *([f"to install what is missing: {command}"] if command else [])])

@@ -26,7 +26,7 @@ KERNEL_TRIALS: Mapping[str, str] = {
     "namespaces": "ip link set lo up",
     "veth": "ip link add name trial0 type veth peer name trial1",
     "netem": "tc qdisc add dev lo root netem rate 1mbit delay 1ms",
-    "redirect": (
+    "mirred": (
         "tc qdisc add dev lo ingress && "
         "tc filter add dev lo ingress matchall action mirred egress redirect dev lo"
     ),

@@ -6,6 +6,7 @@ it (``supervisor``). See user-mode-linux(1) and Documentation/virt/uml in the ke
 """
 
 import contextlib
+import fcntl
 import json
 import os
 import shutil
@@ -42,6 +43,8 @@ SCRATCH = ("/run", "/tmp", "/dev/shm", "/var/log", "/var/tmp")
 HIDDEN = (*SCRATCH, "/dev", "/proc", "/sys")
 REPOSITORY = Path(__file__).resolve().parents[2]
 HEARTBEAT_S = 1.0
+STATE_PREFIX = "concertina-guest-"
+REQUEST = "request.json"
 SUPERVISOR_S = 10.0  # it ends a guest by force after 3 s
 
 
@@ -98,8 +101,8 @@ class MicroVm:
         log = output_file(output, writable)
         request = guest_request(command, writable, readable, env or {}, log)
         memory = memory_directory(self.memory_mib)
-        state = Path(tempfile.mkdtemp(prefix="concertina-", dir=_visible_temporary_directory()))
-        (state / "request.json").write_text(json.dumps(request))
+        state = Path(tempfile.mkdtemp(prefix=STATE_PREFIX, dir=_visible_temporary_directory()))
+        (state / REQUEST).write_text(json.dumps(request))
         cpu, claim = claim_cpu(self.cpu)
         supervision = {
             "kernel": kernel_command(kernel, state, self.memory_mib),
@@ -121,11 +124,15 @@ class RunningGuest:
         self._console = Path(supervision["console"])
         self._state = Path(supervision["state"])
         self._cpu_claim = cpu_claim
+        # Locked as long as this process or the supervisor lives; leftovers.py asks.
+        self._life = (self._state / REQUEST).open("rb")
+        fcntl.flock(self._life, fcntl.LOCK_EX)
         supervisor = Path(__file__).with_name("supervisor.py")
         self._supervisor = subprocess.Popen(
             [sys.executable, "-I", "-S", str(supervisor), json.dumps(supervision)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
+            pass_fds=[self._life.fileno()],
             start_new_session=True,
         )
 
@@ -151,6 +158,7 @@ class RunningGuest:
             self._supervisor.kill()
             self._supervisor.wait()
             shutil.rmtree(self._state, ignore_errors=True)
+            self._life.close()
             self._cpu_claim.close()
 
     def _last_words(self) -> str:
@@ -194,7 +202,7 @@ def kernel_command(kernel: str, state: Path, memory_mib: int) -> list[str]:
         "-I",
         "-S",
         f'"{init}"',
-        f'"{state}/request.json"',
+        f'"{state / REQUEST}"',
     ]
 
 

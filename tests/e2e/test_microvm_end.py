@@ -85,7 +85,7 @@ def _processes_of(temporary: Path) -> list[int]:
             known = (process / "cmdline").read_bytes() + (process / "environ").read_bytes()
         except OSError:
             continue
-        if str(temporary / "concertina-").encode() in known:
+        if str(temporary / "concertina-guest-").encode() in known:
             found.append(int(process.name))
     return found
 
