@@ -162,6 +162,15 @@ class FrozenHash(Event):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Listening(Event):
+    """A server accepts connections from now on."""
+
+    kind = "listening"
+    address: str
+    port: int
+
+
+@dataclass(frozen=True, kw_only=True)
 class ModelRequested(Event):
     """A UE asks for a model (FIG. 2, step 1) or for an upgrade of it (step 4)."""
 
