@@ -5,7 +5,7 @@ from pathlib import Path
 from analysis.measure import measure
 from analysis.plots import style
 from analysis.plots.gallery import plots
-from analysis.report import write_report
+from analysis.report import ShownPlot, write_report
 from analysis.rundir import read_run
 from analysis.summary import Summary
 
@@ -27,6 +27,6 @@ def build_report(run_dir: Path) -> Summary:
     for plot in plots(measured):
         path = folder / f"{plot.name}.svg"
         style.save(plot.figure, plot.data, path, summary.name, summary.fidelity)
-        shown.append((path, plot.caption))
+        shown.append(ShownPlot(path, plot.caption))
     write_report(run_dir / "report.html", measured.run, summary, shown)
     return summary

@@ -29,7 +29,7 @@ def plot_latency(latency: pl.DataFrame) -> Figure:
     figure = style.new_figure(
         "Latency of a frame, before and after compression",
         "hop: handed to the sender (ledger) → last byte delivered (receiver's capture); "
-        "boxes: quartiles, whiskers: 5 to 95 %",
+        "numbers: medians",
         4.2,
     )
     hops = [w for w in latency["where"].unique(maintain_order=True) if w != END_TO_END]
