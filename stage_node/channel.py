@@ -19,8 +19,8 @@ One thread may send while another receives.
 import contextlib
 import mmap
 import queue
+import select
 import socket
-import struct
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -87,6 +87,9 @@ class Channel:
         self._t_header_ns = 0
         self._low_water = 1
         self._update_low_water_cap()
+        self._timeout_ms: float | None = None
+        self._readable = select.poll()
+        self._readable.register(sock, select.POLLIN)
         sock.setblocking(True)
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, UNSENT_BYTES)
@@ -161,15 +164,22 @@ class Channel:
         return header
 
     def _receive_into(self, buffers: list[memoryview], missing: int) -> int:
-        """One read of at least a byte; the kernel wakes us when ``missing`` bytes are there."""
+        """One read of at least a byte, once ``missing`` bytes are there (or a capped share).
+
+        Waits in poll(2), not in the read: a read that has copied something waits until the low
+        water mark is reached by bytes *after* those (tcp_epollin_ready in Linux's net/ipv4/tcp.c
+        counts from what was copied), which for the last frame of a burst is for ever.
+        """
         low_water = min(missing, self._low_water_cap)
         if low_water != self._low_water:
             self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, low_water)
             self._low_water = low_water
+        if not self._readable.poll(self._timeout_ms):
+            raise PeerLostError("no answer in time")
         try:
-            count = self._socket.recvmsg_into(buffers)[0]
+            count = self._socket.recvmsg_into(buffers, 0, socket.MSG_DONTWAIT)[0]
         except BlockingIOError:
-            raise PeerLostError("no answer in time") from None
+            return 0  # the kernel was short of memory for a moment and called us early
         except OSError as error:
             raise PeerLostError(f"cannot receive: {error.strerror}") from error
         if count == 0:
@@ -181,13 +191,8 @@ class Channel:
         self._low_water_cap = self._socket.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF) // 4
 
     def set_receive_timeout(self, seconds: float | None) -> None:
-        """Give up waiting for bytes after so long (``PeerLostError``); ``None``: never.
-
-        The kernel's own timer: the socket stays blocking, one system call per read.
-        """
-        whole, fraction = divmod(seconds or 0, 1)
-        interval = struct.pack("ll", int(whole), int(fraction * 1e6))
-        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, interval)
+        """Give up waiting for bytes after so long (``PeerLostError``); ``None``: never."""
+        self._timeout_ms = None if seconds is None else seconds * 1e3
 
     def path(self) -> PathEstimate:
         """How the kernel sees the path to the peer."""

@@ -11,7 +11,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import ClassVar, Self
+from typing import Any, ClassVar, Self
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,13 +37,12 @@ class Event:
         record = json.loads(line)
         event_type = Event.registry[record.pop("kind")]
         known = {field.name for field in fields(event_type)}
-        return event_type(
-            **{
-                name: tuple(value) if isinstance(value, list) else value
-                for name, value in record.items()
-                if name in known
-            }
-        )
+        values: dict[str, Any] = {
+            name: tuple(value) if isinstance(value, list) else value
+            for name, value in record.items()
+            if name in known
+        }
+        return event_type(**values)
 
     def to_json(self) -> str:
         """One line, without the newline."""
