@@ -45,6 +45,7 @@ class Emulation:
         with ExitStack() as stack:
             with self._phase("preload"):
                 zygote = stack.enter_context(Zygote.start(PRELOAD))
+                zygote.wait_ready()
             with self._phase("network"):
                 spec = build_network(self._experiment.network)
                 net = stack.enter_context(EmulatedNetwork(spec, self._run.logs))
@@ -52,7 +53,7 @@ class Emulation:
             with self._phase("probe"):
                 probes = probe_network(net)
             counters_before = net.qdisc_counters()
-            captures = stack.enter_context(Captures(net, self._run.captures))
+            captures = stack.enter_context(Captures(net, self._run.captures, self._run.logs))
             with CpuIdleSampler() as idle:
                 for name, jobs in self._work(net):
                     with self._phase(name):

@@ -15,7 +15,10 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 def describe_code() -> dict[str, Any]:
     """The commit of the working tree and whether it was changed since."""
     commit = _git("rev-parse", "HEAD")
-    return {"git_commit": commit, "git_dirty": bool(_git("status", "--porcelain")) if commit else None}
+    return {
+        "git_commit": commit,
+        "git_dirty": bool(_git("status", "--porcelain")) if commit else None,
+    }
 
 
 def describe_machine() -> dict[str, Any]:

@@ -57,7 +57,9 @@ def describe(event: Event) -> str | None:
         case LoopEnded(reason=reason):
             return f"loop ended: {reason}"
         case Measurement() as m:
-            return f"{m.label} compression: accuracy {m.accuracy:.1%} on {m.samples} {m.split} images"
+            return (
+                f"{m.label} compression: accuracy {m.accuracy:.1%} on {m.samples} {m.split} images"
+            )
         case ModelRequested() as request:
             wish = [
                 f"accuracy {request.accuracy:.1%}" if request.accuracy is not None else "",
@@ -143,5 +145,3 @@ class RunDisplay:
         task = self._tasks.pop(name, None)
         if task is not None:
             self._bars.remove_task(task)  # type: ignore[arg-type]
-
-

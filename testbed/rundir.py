@@ -73,7 +73,7 @@ class RunDirectory:
 
     @classmethod
     def create(cls, name: str, out: Path | None) -> "RunDirectory":
-        """Make a fresh directory: ``out`` if given (it must be empty), else ``runs/<time>-<name>``."""
+        """A fresh directory: ``out`` if given (it must be empty), else ``runs/<time>-<name>``."""
         if out is None:
             stamp = time.strftime("%Y%m%d-%H%M%S")
             out = Path("runs") / f"{stamp}-{re.sub(r'[^A-Za-z0-9_.-]+', '-', name)}"

@@ -1,4 +1,4 @@
-"""Runs one experiment: chooses the host, starts the emulation in it, shows it, builds the report."""
+"""Runs one experiment: chooses the host, starts the emulation, shows it, builds the report."""
 
 import json
 import sys

@@ -111,7 +111,7 @@ def test_a_file_that_is_no_yaml_says_where(tmp_path: Path) -> None:
     file.write_text("name: x\n  bad: [")
     with pytest.raises(BadExperimentError, match=r"e\.yaml: cannot be read: line 2"):
         load_experiment(file)
-    with pytest.raises(BadExperimentError, match="no such file.*demo"):
+    with pytest.raises(BadExperimentError, match=r"no such file.*demo"):
         load_experiment(tmp_path / "missing.yaml")
 
 
