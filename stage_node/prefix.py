@@ -193,6 +193,18 @@ class PrefixReader:
         """Where to fetch on: file bytes that are here and sound, or not yet checked."""
         return self._pending_begin + len(self._pending)
 
+    @property
+    def missing(self) -> int:
+        """How many more bytes complete the header, or the next part; 0 once all are here."""
+        if self.header is None:
+            if len(self._pending) < LENGTH_BYTES:
+                return LENGTH_BYTES - len(self._pending)
+            length = int.from_bytes(self._pending[:LENGTH_BYTES], "little")
+            return LENGTH_BYTES + length - len(self._pending)
+        for part in self.header.contents.parts[len(self._parts) :]:
+            return self.header.data_begin + part.end - self.received
+        return 0
+
     def completed(self) -> tuple[Configuration, ...]:
         """The configurations that can run now, in growing order."""
         if self.header is None:

@@ -1,0 +1,95 @@
+"""What a UE asks a model server for and what it gets: FIG. 2 of the Accordion paper.
+
+One HTTP/1.1 GET of a prefix-runnable checkpoint. Query parameters say what the application needs
+(``max_bytes``, ``deadline_ms``, ``accuracy``); ``Range: bytes=N-`` says that the first N bytes
+are there already. The answer is 206 with the missing bytes of one configuration, named in
+``Concertina-Configuration``. Without parameters it is a plain file, whole or by ranges.
+"""
+
+import re
+from dataclasses import dataclass
+
+from stage_node.errors import StageNodeError
+from stage_node.models import Configuration
+
+CONFIGURATION_HEADER = "Concertina-Configuration"
+ACCURACY_HEADER = "Concertina-Accuracy"
+PREDICTED_HEADER = "Concertina-Predicted-Ms"
+
+
+@dataclass(frozen=True)
+class ModelRequest:
+    """Steps 1 and 4: a model, and what the application needs.
+
+    ``max_bytes`` bounds the whole model at the UE, ``deadline_ms`` the time from the first packet
+    to the last byte, ``accuracy`` is a share (0..1). ``first_byte`` is how much the UE has.
+    """
+
+    model: str
+    max_bytes: int | None = None
+    deadline_ms: float | None = None
+    accuracy: float | None = None
+    first_byte: int = 0
+
+
+@dataclass(frozen=True)
+class Admission:
+    """Steps 2 and 5: which configuration the UE gets, and the bytes it lacks.
+
+    No bytes (``first_byte == end_byte``) when the UE has what it asks for. ``estimate_mbit`` is
+    the link rate the decision rests on, ``predicted_ms`` the time it expects the delivery to take.
+    """
+
+    configuration: Configuration
+    accuracy: float
+    first_byte: int
+    end_byte: int
+    estimate_mbit: float
+    predicted_ms: float
+    reason: str
+
+
+class NotAdmittedError(StageNodeError):
+    """The request cannot be met; ``status`` is the HTTP status that says so."""
+
+    def __init__(self, status: int, reason: str) -> None:
+        super().__init__(reason)
+        self.status = status
+
+
+def configuration_name(configuration: Configuration) -> str:
+    """``3-1-0`` for (3, 1, 0)."""
+    return "-".join(map(str, configuration))
+
+
+@dataclass(frozen=True)
+class ByteRange:
+    """A satisfiable part of a file: ``first`` to before ``end``."""
+
+    first: int
+    end: int
+
+
+class UnsatisfiableRangeError(Exception):
+    """No byte of the file is in the range asked for (RFC 9110, 416)."""
+
+
+def parse_range(header: str | None, size: int) -> ByteRange | None:
+    """The one byte range of a ``Range`` header for a file of ``size`` bytes (RFC 9110, 14.1).
+
+    None where the header is to be ignored: absent, of another unit, malformed, or with several
+    ranges. ``UnsatisfiableRangeError`` when it starts at or past the end.
+    """
+    match = re.fullmatch(r"bytes=\s*(\d*)-(\d*)\s*", header or "", re.IGNORECASE | re.ASCII)
+    if match is None or not any(match.groups()):
+        return None
+    first, last = (int(digits) if digits else None for digits in match.groups())
+    if first is None:
+        first, end = max(0, size - (last or 0)), size
+    else:
+        end = size if last is None else last + 1
+        if end <= first:
+            return None
+    if first >= size:
+        raise UnsatisfiableRangeError
+    return ByteRange(first, min(end, size))

@@ -1,0 +1,158 @@
+"""Training: what an iteration leaves out is not touched; the same seed gives the same weights."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from controller.accordion.batchnorm import recalibrated
+from controller.accordion.lookup import read_table, table_path
+from controller.accordion.sampling import full_or_uniform, ladder
+from controller.accordion.train import main
+from controller.accordion.training import Recipe, augmented, evaluate, train, train_step
+from stage_node.data import Dataset, Split
+from stage_node.errors import BadModelError
+from stage_node.models import ModelSpec, build_model, load_checkpoint
+from stage_node.models.checkpoint import read_metadata
+from stage_node.prefix import PrefixReader
+
+SPEC = ModelSpec(depth=14, width=2, classes=2, in_channels=1, image_size=8, downsample="pool")
+
+
+def stripes(count: int, seed: int) -> Split:
+    """Noisy images with bright rows (0) or bright columns (1)."""
+    generator = torch.Generator().manual_seed(seed)
+    labels = torch.arange(count) % 2
+    rows = torch.zeros(8, 8)
+    rows[::2] = 2
+    pattern = torch.stack([rows, rows.T])[labels]
+    return Split((pattern + torch.randn(count, 8, 8, generator=generator)).unsqueeze(1), labels)
+
+
+STRIPES = Dataset("stripes", ("rows", "columns"), (1, 8, 8),
+                  lambda name: stripes(64, len(name)))  # fmt: skip
+
+
+def distribution(model):
+    return full_or_uniform(ladder("coml", model.full_configuration), 0.5)
+
+
+def test_blocks_left_out_get_no_gradient_and_do_not_move():
+    torch.manual_seed(0)
+    model = build_model(SPEC).train()
+    # Momentum and weight decay would move a parameter that only had a zero gradient.
+    optimizer = torch.optim.SGD(model.parameters(), 0.1, momentum=0.9, weight_decay=1e-2)
+    batch = STRIPES.train.images, STRIPES.train.labels
+    train_step(model, optimizer, *batch)
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    train_step(model.configured((2, 1, 0)), optimizer, *batch)
+    kept = model.subset((2, 1, 0))
+    for name, parameter in model.named_parameters():
+        trained = name.split(".")[1] in kept
+        assert (parameter.grad is not None) == trained, name
+    for name, tensor in model.state_dict().items():
+        if name.split(".")[1] not in kept:
+            assert torch.equal(tensor, before[name]), name
+    assert not torch.equal(model.state_dict()["layers.head.linear.weight"],
+                           before["layers.head.linear.weight"])  # fmt: skip
+
+
+def test_training_learns_is_repeatable_and_reports_every_epoch():
+    seen = []
+    recipe = Recipe(epochs=12, batch=16, learning_rate=0.05, seed=4)
+    model = train(SPEC, STRIPES, distribution, recipe, seen.append)
+    again = train(SPEC, STRIPES, distribution, recipe)
+    assert [done.epoch for done in seen] == list(range(1, 13))
+    assert seen[-1].validation_accuracy == evaluate(model, STRIPES.validation) > 0.8
+    assert all(
+        torch.equal(tensor, again.state_dict()[name]) for name, tensor in model.state_dict().items()
+    )
+    other = train(SPEC, STRIPES, distribution, Recipe(epochs=1, batch=16, seed=5))
+    assert not torch.equal(
+        other.state_dict()["layers.stem.conv.weight"], model.state_dict()["layers.stem.conv.weight"]
+    )
+
+
+def test_test_data_is_never_read():
+    def no_test(name):
+        assert name != "test"
+        return stripes(32, 1)
+
+    train(SPEC, Dataset("s", ("a", "b"), (1, 8, 8), no_test), distribution,
+          Recipe(epochs=1, batch=16))  # fmt: skip
+
+
+def test_an_image_is_shifted_and_mirrored_but_never_torn():
+    torch.manual_seed(0)
+    image = torch.arange(1.0, 65).view(1, 1, 8, 8)
+    out = augmented(image.expand(200, 1, 8, 8), max_shift=2, mirrors=True)
+    padded = torch.nn.functional.pad(image, (2,) * 4, mode="replicate")[0, 0]
+    windows = [padded[r : r + 8, c : c + 8] for r in range(5) for c in range(5)]
+    possible = {w.numpy().tobytes() for w in windows + [w.flip(1) for w in windows]}
+    seen = {picture[0].numpy().tobytes() for picture in out}
+    assert seen <= possible
+    assert len(seen) > 25
+    assert torch.equal(augmented(image, max_shift=0, mirrors=False), image)
+
+
+def test_recalibration_measures_the_configuration_and_leaves_the_model_alone():
+    model = train(SPEC, STRIPES, distribution, Recipe(epochs=1, batch=16))
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    statistics = recalibrated(model, (1, 1, 1), STRIPES.train.images, batch=64)
+    assert all(torch.equal(before[n], t) for n, t in model.state_dict().items())
+    assert {name.split(".")[1] for name in statistics} == {
+        "stem",
+        "block1_0",
+        "block2_0",
+        "block3_0",
+    }
+    convolved = model.layers["stem"].conv(STRIPES.train.images)
+    assert torch.allclose(statistics["layers.stem.bn.running_mean"], convolved.mean((0, 2, 3)))
+    assert torch.allclose(statistics["layers.stem.bn.running_var"], convolved.var((0, 2, 3)))
+
+
+def test_coml_needs_no_statistics_per_configuration():
+    """Every block sees the same input in all the configurations that have it."""
+    model = train(SPEC, STRIPES, distribution, Recipe(epochs=1, batch=16))
+    full = recalibrated(model, (2, 2, 2), STRIPES.train.images)
+    for configuration in ladder("coml", (2, 2, 2)):
+        for name, tensor in recalibrated(model, configuration, STRIPES.train.images).items():
+            assert torch.equal(tensor, full[name])
+
+
+@pytest.mark.parametrize("scheme", ["coml", "block-coml", "resnet"])
+def test_the_command_writes_a_checkpoint_that_runs_by_prefix_and_its_table(
+    tmp_path, capsys, scheme
+):
+    path = tmp_path / "tiny.safetensors"
+    words = f"--data digits --scheme {scheme} --depth 8 --width 2 --epochs 1 --batch 128"
+    assert main([*words.split(), str(path)]) == 0
+    table = read_table(path)
+    assert "validation accuracy" in capsys.readouterr().out
+    reader = PrefixReader()
+    assert reader.feed(path.read_bytes()) == tuple(e.configuration for e in table.entries)
+    model = load_checkpoint(path)
+    assert table.entries[-1].macs == sum(model.macs().values())
+    assert table.entries[-1].end_byte == path.stat().st_size
+    command = read_metadata(path)["command"].split()
+    assert command[:3] == ["python", "-m", "controller.accordion.train"]
+    copy = tmp_path / "again" / "tiny.safetensors"
+    copy.parent.mkdir()
+    assert main([*command[3:-1], str(copy)]) == 0
+    assert copy.read_bytes() == path.read_bytes()
+
+
+def test_nonsense_on_the_command_line_is_exit_status_2(tmp_path, capsys):
+    assert main(["--depth", "21", str(tmp_path / "x.safetensors")]) == 2
+    assert "6n + 2" in capsys.readouterr().err
+
+
+def test_a_table_of_another_checkpoint_is_refused(tmp_path):
+    path = tmp_path / "x.safetensors"
+    assert main(["--depth", "8", "--width", "1", "--epochs", "1", str(path)]) == 0
+    path.write_bytes(path.read_bytes()[:-4] + bytes(4))
+    with pytest.raises(BadModelError, match="another version"):
+        read_table(path)
+    table_path(path).unlink()
+    with pytest.raises(BadModelError, match="no look-up table"):
+        read_table(Path(path))
