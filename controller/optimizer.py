@@ -169,7 +169,10 @@ def optimize(
             reason = _not_reached(missing, descent, goal, best)
             return record.ended(Outcome(False, reason, baseline, best))
         seen = pipeline.observe(descent.widths_with(step), "validation")
-        name = f"cut {step.cut} to {ladders[step.cut].rungs[step.rung].name}"
+        name = (
+            f"cut {step.cut}, at {best.connections[step.cut].transfer_ms:.2f} ms per inference, "
+            f"to {ladders[step.cut].rungs[step.rung].name}"
+        )
         if not goal.allows(seen):
             pipeline.resume(best.generation)
             descent = descent.rolled_back(step)
