@@ -84,12 +84,10 @@ def parse_range(header: str | None, size: int) -> ByteRange | None:
     if match is None or not any(match.groups()):
         return None
     first, last = (int(digits) if digits else None for digits in match.groups())
-    if first is None:
-        first, end = max(0, size - (last or 0)), size
-    else:
-        end = size if last is None else last + 1
-        if end <= first:
-            return None
+    if first is None:  # the last so many bytes
+        first, last = max(0, size - (last or 0)), None
+    elif last is not None and last < first:
+        return None
     if first >= size:
         raise UnsatisfiableRangeError
-    return ByteRange(first, min(end, size))
+    return ByteRange(first, size if last is None else min(last + 1, size))
