@@ -1,0 +1,49 @@
+"""``concertina test``: lint, types, the import contract, then every test."""
+
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+PACKAGES = ("topologies", "stage_node", "controller", "analysis", "testbed")
+
+
+@dataclass(frozen=True)
+class Check:
+    """What is looked after, and the arguments of this Python that look after it."""
+
+    name: str
+    arguments: tuple[str, ...]
+
+    def run(self) -> bool:
+        """Whether it passed; its output goes straight to the terminal."""
+        print(f"── {self.name}", flush=True)
+        begin = time.monotonic()
+        command = [sys.executable, *self.arguments]
+        passed = subprocess.run(command, cwd=REPOSITORY, stdin=subprocess.DEVNULL).returncode == 0
+        verdict = "passed" if passed else "FAILED"
+        print(f"   {verdict} in {time.monotonic() - begin:.1f} s\n", flush=True)
+        return passed
+
+
+LINT_IMPORTS = "from importlinter.cli import lint_imports_command; lint_imports_command()"
+STATIC_CHECKS = (
+    Check("lint (ruff)", ("-m", "ruff", "check", ".")),
+    Check("format (ruff)", ("-m", "ruff", "format", "--check", ".")),
+    Check("types (mypy)", ("-m", "mypy", *(f"--package={package}" for package in PACKAGES))),
+    Check("imports (import-linter)", ("-c", LINT_IMPORTS)),
+)
+
+
+def run_checks(pytest_arguments: Sequence[str]) -> int:
+    """Run every check, however the earlier ones went; 0 if all passed, else 1.
+
+    pytest comes last, so that its own closing line is the one a reader sees first.
+    """
+    checks = (*STATIC_CHECKS, Check("tests (pytest)", ("-m", "pytest", *pytest_arguments)))
+    failed = [check.name for check in checks if not check.run()]
+    print(f"failed: {', '.join(failed)}" if failed else "all checks passed", flush=True)
+    return 1 if failed else 0
