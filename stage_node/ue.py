@@ -16,7 +16,7 @@ from typing import Any
 from urllib.parse import quote, urlencode
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import ValidationError
 
 from stage_node.data import Dataset, SplitName, load_dataset
 from stage_node.errors import BadModelError, StageNodeError
@@ -29,6 +29,7 @@ from stage_node.events import (
 )
 from stage_node.models import Configuration
 from stage_node.prefix import PrefixReader
+from stage_node.steps import Step
 
 READ_BYTES = 1 << 18
 IDLE_TIMEOUT_S = 30.0
@@ -36,27 +37,6 @@ IDLE_TIMEOUT_S = 30.0
 
 class DeliveryError(StageNodeError):
     """The model server refused, went away, or sent something else than was asked for."""
-
-
-class Step(BaseModel):
-    """One request of the UE; ``pause_ms`` passes before it, once all before it has been run.
-
-    ``max_bytes``, ``deadline_ms`` and ``accuracy`` are the application's needs, which the server
-    meets as it can; ``all`` asks for the rest of the file instead.
-    """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    pause_ms: float = Field(default=0, ge=0)
-    max_bytes: int | None = Field(default=None, gt=0)
-    deadline_ms: float | None = Field(default=None, gt=0)
-    accuracy: float | None = Field(default=None, ge=0, le=1)
-    all: bool = False
-
-    def needs(self) -> dict[str, float]:
-        """The query parameters of the request."""
-        needs = self.model_dump(include={"max_bytes", "deadline_ms", "accuracy"})
-        return {name: value for name, value in needs.items() if value is not None}
 
 
 def main(

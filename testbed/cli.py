@@ -8,13 +8,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from analysis.errors import AnalysisError
-from controller.errors import ControllerError
-from stage_node.errors import StageNodeError
-from testbed.errors import TestbedError
-from topologies.errors import TopologyError
-
-OUR_ERRORS = (TestbedError, TopologyError, StageNodeError, ControllerError, AnalysisError)
+from testbed.errors import OUR_ERRORS
 
 app = typer.Typer(
     name="concertina",

@@ -1,7 +1,7 @@
 """The part of a run that happens inside the host: network, probe, captures, processes, verdict.
 
 ``python -m testbed.emulation RUN_DIR`` is what both hosts, native and microVM, execute. It reads
-the resolved experiment and leaves raw records; every figure is made from them afterwards.
+the plan and leaves raw records; every figure is made from them afterwards.
 """
 
 import signal
@@ -27,69 +27,77 @@ from testbed.networks import build_network
 from testbed.rundir import RunDirectory, write_json
 from topologies.network import EmulatedNetwork
 
-PRELOAD = ("controller.main", "controller.accordion.serve", "stage_node.stage", "stage_node.ue")
-"""What the zygote imports once, so that no process of the run imports it again."""
-
 
 class Emulation:
-    """One experiment at work. Phases follow each other; everything is closed on the way out."""
+    """One plan at work. Phases follow each other; everything is closed on the way out."""
 
-    def __init__(self, run: RunDirectory, experiment: Experiment, events: EventLog) -> None:
+    def __init__(self, run: RunDirectory, plan: RunPlan, events: EventLog) -> None:
         self._run = run
-        self._experiment = experiment
+        self._plan = plan
         self._events = events
 
     def execute(self) -> None:
         """Run all phases and write the raw records."""
         clock = [clock_pair()]
+        self._run.update_manifest(machine=describe_machine(), clock=clock)
         with ExitStack() as stack:
-            with self._phase("preload"):
-                zygote = stack.enter_context(Zygote.start(PRELOAD))
-                zygote.wait_ready()
+            zygote = stack.enter_context(Zygote.start(self._plan.modules))
             with self._phase("network"):
-                spec = build_network(self._experiment.network)
-                net = stack.enter_context(EmulatedNetwork(spec, self._run.logs))
+                net = stack.enter_context(EmulatedNetwork(self._plan.network, self._run.logs))
                 write_json(self._run.network, net.describe())
+            with self._phase("preload"):
+                zygote.wait_ready()
             with self._phase("probe"):
-                probes = probe_network(net)
-            counters_before = net.qdisc_counters()
-            captures = stack.enter_context(Captures(net, self._run.captures, self._run.logs))
-            with CpuIdleSampler() as idle:
-                for name, jobs in self._work(net):
-                    with self._phase(name):
-                        run_jobs(zygote, net, jobs, self._run.logs)
-            with self._phase("captures"):
-                captured = captures.stop()
-            fidelity = judge(
-                probes=probes,
-                captures=captured,
-                qdisc=net.qdisc_counters() - counters_before,
-                cpu_idle=idle.shares,
-            )
+                probe = probe_network(net)
+            self._work(zygote, net, probe)
             with self._phase("teardown"):
                 stack.close()
-        clock.append(clock_pair())
-        self._record(fidelity, captured)
-        self._run.update_manifest(machine=describe_machine(), clock=clock)
+        self._run.update_manifest(clock=[*clock, clock_pair()])
 
-    def _work(self, net: EmulatedNetwork) -> Iterator[tuple[str, list[Job]]]:
-        if self._experiment.pipeline is not None:
-            yield "pipeline", pipeline_jobs(self._experiment.pipeline, net, self._run)
-        if self._experiment.accordion is not None:
-            yield "accordion", accordion_jobs(self._experiment.accordion, net, self._run)
+    def _work(self, zygote: Zygote, net: EmulatedNetwork, probe: Probe) -> None:
+        before = net.qdisc_counters()
+        with CpuIdleSampler() as cpu, Captures(net, self._run.captures, self._run.logs) as captures:
+            for phase in self._plan.phases:
+                with self._phase(phase.name):
+                    run_phase(zygote, net, phase, self._run)
+            with self._phase("captures"):
+                counters = captures.stop()
+        fidelity = judge(
+            probe,
+            captures=counters,
+            qdiscs=since(before, net.qdisc_counters()),
+            idle=during(network_bound(read_events(self._run.events)), cpu.samples()),
+        )
+        write_json(self._run.fidelity, fidelity.to_json())
+        write_json(self._run.capture_counters, [asdict(each) for each in counters])
 
     @contextmanager
     def _phase(self, name: str) -> Iterator[None]:
         self._events.emit(Phase, phase=name, state="begin")
-        try:
-            yield
-        finally:
-            self._events.emit(Phase, phase=name, state="end")
+        yield
+        self._events.emit(Phase, phase=name, state="end")
 
-    def _record(self, fidelity: Fidelity, captured: object) -> None:
-        write_json(self._run.fidelity, fidelity.model_dump(mode="json"))
-        write_json(self._run.capture_counters, captured)
-        self._events.emit(Message, text=f"fidelity: {fidelity.verdict}")
+
+def network_bound(events: Iterable[Event]) -> list[tuple[int, int]]:
+    """The windows in which the network is to set the pace: measurements and downloads."""
+    return [
+        (event.begin_ns, event.end_ns if isinstance(event, Measurement) else event.t_ns)
+        for event in events
+        if isinstance(event, Measurement | DownloadEnded)
+    ]
+
+
+def during(windows: Sequence[tuple[int, int]], samples: Iterable[IdleSample]) -> list[IdleSample]:
+    """The samples of which at least half lies in one of the windows."""
+    return [
+        sample
+        for sample in samples
+        if any(
+            2 * (min(end, sample.end_ns) - max(begin, sample.begin_ns))
+            >= sample.end_ns - sample.begin_ns
+            for begin, end in windows
+        )
+    ]
 
 
 def main(directory: str) -> int:
@@ -97,9 +105,9 @@ def main(directory: str) -> int:
     run = RunDirectory(Path(directory))
     signal.signal(signal.SIGTERM, _end)
     try:
-        experiment = Experiment.model_validate(yaml.safe_load(run.experiment.read_text()))
+        plan = RunPlan.model_validate_json(run.plan.read_text())
         with EventLog(run.events, "runner") as events:
-            Emulation(run, experiment, events).execute()
+            Emulation(run, plan, events).execute()
     except OUR_ERRORS as error:
         return _fail(run, error, error.exit_status)
     except Exception as error:

@@ -2,6 +2,11 @@
 
 from typing import ClassVar
 
+from analysis.errors import AnalysisError
+from controller.errors import ControllerError
+from stage_node.errors import StageNodeError
+from topologies.errors import TopologyError
+
 
 class TestbedError(Exception):
     """Root of this package's errors; a failed run (exit status 1)."""
@@ -34,3 +39,7 @@ class RunInterruptedError(TestbedError):
     """The user ended the run (Ctrl-C); the exit status is the shell's own for that."""
 
     exit_status = 130
+
+
+OUR_ERRORS = (TestbedError, TopologyError, StageNodeError, ControllerError, AnalysisError)
+"""The roots of every error whose message is for the user, with an ``exit_status``."""

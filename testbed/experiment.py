@@ -21,6 +21,7 @@ from pydantic import (
 )
 
 from controller.targets import FringeTargets
+from stage_node.steps import Step
 from testbed.errors import BadExperimentError
 
 SHIPPED = Path(__file__).parent / "experiments"
@@ -174,27 +175,11 @@ class PipelineSection(Section):
     targets: FringeTargets
 
 
-class DownloadStep(Section):
-    """One request of a UE: a deadline, a wanted accuracy, or everything that is missing."""
-
-    deadline_ms: float | None = Field(None, gt=0)
-    max_bytes: int | None = Field(None, gt=0)
-    accuracy: float | None = Field(None, gt=0, le=1)
-    everything: bool = False
-
-    @model_validator(mode="after")
-    def _asks_something(self) -> "DownloadStep":
-        if not self.everything and self.deadline_ms is None and self.accuracy is None:
-            raise ValueError("give deadline_ms, accuracy or everything: true")
-        return self
-
-
 class Download(Section):
     """What one UE asks for, step by step."""
 
     ue: str
-    steps: list[DownloadStep] = Field(min_length=1)
-    pause_s: float = Field(0.5, ge=0, description="between two steps")
+    steps: list[Step] = Field(min_length=1)
 
 
 class AccordionSection(Section):

@@ -1,119 +1,60 @@
-"""Which processes a run consists of, where they run, and what they are told."""
+"""Starting the processes of a phase and waiting for them."""
 
-from dataclasses import dataclass, field
+import time
 from pathlib import Path
-from typing import Any
 
+from stage_node.events import Listening
 from stage_node.zygote import Zygote
-
-from controller.plan import PipelinePlan, StagePlan
-from stage_node.models import load_checkpoint
 from testbed.errors import RunFailedError
-from testbed.experiment import PipelineSection
+from testbed.plan import Job, Phase
+from testbed.progress import EventFollower
 from testbed.rundir import RunDirectory
-from testbed.validation import checkpoint_path, partition_of
 from topologies.network import EmulatedNetwork
 
-CONTROL_PORT = 4000
-HTTP_PORT = 8000
-CONTROLLER = "ctl"
+SERVICE_START_TIMEOUT_S = 30.0
+POLL_INTERVAL_S = 0.05
 
 
-@dataclass(frozen=True, eq=False)
-class Job:
-    """One process: its entry point, the emulated host it runs on, its arguments.
-
-    A ``service`` is ended when the other jobs of its phase are done; the others end by themselves
-    and their failure fails the run.
-    """
-
-    name: str
-    host: str
-    entry: str
-    arguments: dict[str, Any] = field(default_factory=dict)
-    service: bool = False
-
-
-def pipeline_jobs(section: PipelineSection, net: EmulatedNetwork, run: RunDirectory) -> list[Job]:
-    """A stage process per host, and the controller on the management network."""
-    checkpoint = checkpoint_path(section.model)
-    partition = partition_of(section, load_checkpoint(checkpoint))
-    stages = tuple(
-        StagePlan(
-            name=host,
-            layers=layers,
-            control_ip=net.mgmt_ip(host),
-            control_port=CONTROL_PORT,
-            listen_ip=net.data_ip(host, towards=section.hosts[index - 1]) if index else None,
-        )
-        for index, (host, layers) in enumerate(zip(section.hosts, partition.stages, strict=True))
-    )
-    plan = PipelinePlan(
-        checkpoint=checkpoint,
-        dataset=section.dataset,
-        stages=stages,
-        batch=section.batch,
-        window=section.window,
-        calibration_images=section.calibration_images,
-        measured_images=section.measured_images,
-        targets=section.targets,
-    )
-    controller = Job(
-        name="controller",
-        host=CONTROLLER,
-        entry="controller.main:run_pipeline",
-        arguments={
-            "plan": plan.model_dump(mode="json"),
-            "events_path": str(run.events),
-            "run_dir": str(run.path),
-        },
-    )
-    return [
-        *(
-            Job(
-                name=f"stage-{stage.name}",
-                host=stage.name,
-                entry="stage_node.stage:main",
-                arguments={
-                    "name": stage.name,
-                    "control_ip": stage.control_ip,
-                    "control_port": stage.control_port,
-                    "ledger_dir": str(run.ledger),
-                    "events_path": str(run.events),
-                },
-            )
-            for stage in stages
-        ),
-        controller,
-    ]
-
-
-def run_jobs(zygote: Zygote, net: EmulatedNetwork, jobs: list[Job], logs: Path) -> None:
-    """Start all jobs, wait for those that end by themselves, end the services.
+def run_phase(zygote: Zygote, net: EmulatedNetwork, phase: Phase, run: RunDirectory) -> None:
+    """Start the jobs of a phase, services first; wait; end the services.
 
     Raises RunFailedError with the last line that each failed job wrote.
     """
-    running = {
-        job.name: zygote.spawn(
-            name=job.name,
-            netns_pid=net.host_pid(job.host),
-            entry=job.entry,
-            kwargs=job.arguments,
-            log_path=logs / f"{job.name}.log",
-        )
-        for job in jobs
-    }
+    services = [job for job in phase.jobs if job.service]
+    tasks = [job for job in phase.jobs if not job.service]
+    news = EventFollower(run.events)
+    news.fresh()
     try:
-        ended = {job: zygote.wait(running[job.name]) for job in jobs if not job.service}
-        failed = [
-            f"{job.name}: {_last_line(logs, job, status)}"
-            for job, status in ended.items()
-            if status
-        ]
-        if failed:
-            raise RunFailedError("; ".join(failed))
+        for service in services:
+            _spawn(zygote, net, service, run.logs)
+        _await_listening(news, len(services))
+        running = [(job, _spawn(zygote, net, job, run.logs)) for job in tasks]
+        ended = [(job, zygote.wait(pid)) for job, pid in running]
     finally:
         zygote.terminate_all()
+    failed = [f"{job.name}: {_last_line(run.logs, job, status)}" for job, status in ended if status]
+    if failed:
+        raise RunFailedError("; ".join(failed))
+
+
+def _spawn(zygote: Zygote, net: EmulatedNetwork, job: Job, logs: Path) -> int:
+    return zygote.spawn(
+        name=job.name,
+        entry=job.entry,
+        kwargs=job.arguments,
+        log_path=logs / f"{job.name}.log",
+        netns_pid=net.host_pid(job.host),
+    )
+
+
+def _await_listening(news: EventFollower, count: int) -> None:
+    deadline = time.monotonic() + SERVICE_START_TIMEOUT_S
+    listening = 0
+    while listening < count:
+        if time.monotonic() > deadline:
+            raise RunFailedError(f"{count - listening} services did not start; see their logs")
+        time.sleep(POLL_INTERVAL_S)
+        listening += sum(isinstance(event, Listening) for event in news.fresh())
 
 
 def _last_line(logs: Path, job: Job, status: int) -> str:

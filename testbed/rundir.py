@@ -22,6 +22,11 @@ class RunDirectory:
         return self.path / "experiment.yaml"
 
     @property
+    def plan(self) -> Path:
+        """The network and the processes on it, as the emulation is told."""
+        return self.path / "plan.json"
+
+    @property
     def manifest(self) -> Path:
         """What is needed to repeat the run: versions, kernel, host kind, commit, seed, clock."""
         return self.path / "manifest.json"

@@ -14,6 +14,7 @@ from testbed.errors import RunFailedError, RunInterruptedError
 from testbed.experiment import load_experiment
 from testbed.hosts.choose import choose_host
 from testbed.manifest import describe_code, describe_machine
+from testbed.planning import plan_run
 from testbed.progress import RunDisplay
 from testbed.rundir import RunDirectory
 from testbed.validation import check_experiment
@@ -37,6 +38,7 @@ def run_experiment(
     run.experiment.write_text(
         yaml.safe_dump(experiment.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
     )
+    run.plan.write_text(plan_run(experiment, run).model_dump_json(indent=2))
     run.update_manifest(
         schema=1,
         name=experiment.name,

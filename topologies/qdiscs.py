@@ -1,7 +1,8 @@
 """What the shaped queues counted, read from ``tc``'s JSON."""
 
 import json
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from topologies.errors import EmulationError
@@ -62,3 +63,12 @@ def counters_of(
         dropped_packets=dropped,
         lost_packets=lost,
     )
+
+
+def since(before: Sequence[QdiscCounters], after: Sequence[QdiscCounters]) -> list[QdiscCounters]:
+    """What was counted between two readings of the same queues."""
+    counted = ("sent_packets", "sent_bytes", "dropped_packets", "lost_packets")
+    return [
+        replace(late, **{name: getattr(late, name) - getattr(early, name) for name in counted})
+        for early, late in zip(before, after, strict=True)
+    ]

@@ -1,0 +1,47 @@
+"""The plan of a run: plain data, made outside the host (testbed.planning), carried out inside."""
+
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict
+
+from topologies.spec import NetworkSpec
+
+
+class Job(BaseModel):
+    """One process: its entry point (``module:function``), the emulated host, its arguments.
+
+    A ``service`` is started first, says when it listens, and is ended when the other jobs of its
+    phase are done; the others end by themselves, and a failure of one fails the run.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    name: str
+    host: str
+    entry: str
+    arguments: dict[str, Any]
+    service: bool = False
+
+
+class Phase(BaseModel):
+    """Jobs that run together."""
+
+    model_config = ConfigDict(frozen=True)
+
+    name: str
+    jobs: tuple[Job, ...]
+
+
+class RunPlan(BaseModel):
+    """A network, and one phase after the other on it."""
+
+    model_config = ConfigDict(frozen=True)
+
+    network: NetworkSpec
+    phases: tuple[Phase, ...]
+
+    @property
+    def modules(self) -> tuple[str, ...]:
+        """What the zygote imports once, so that no process of the run imports it again."""
+        entries = [job.entry for phase in self.phases for job in phase.jobs]
+        return tuple(dict.fromkeys(entry.partition(":")[0] for entry in entries))

@@ -1,0 +1,141 @@
+"""What a run will do, decided before anything starts: the network, and the processes on it.
+
+Planning is pure and needs torch (models are split here); carrying the plan out (testbed.emulation)
+needs root and nothing else, which saves the microVM seconds of imports.
+"""
+
+from pathlib import Path
+
+from controller.plan import PipelinePlan, StagePlan
+from stage_node.models import load_checkpoint
+from testbed.experiment import AccordionSection, Experiment, PipelineSection
+from testbed.plan import Job, Phase, RunPlan
+from testbed.networks import build_network
+from testbed.rundir import RunDirectory
+from testbed.validation import checkpoint_path, partition_of
+from topologies.addressing import CONTROLLER_NAME, Plan, management_ips, plan_of
+from topologies.paths import bottleneck_mbit, delay_ms, path_between
+from topologies.spec import NetworkSpec
+
+CONTROL_PORT = 4000
+HTTP_PORT = 8000
+
+
+def plan_run(experiment: Experiment, run: RunDirectory) -> RunPlan:
+    """The whole run; the experiment has been checked."""
+    spec = build_network(experiment.network)
+    addresses = plan_of(spec)
+    phases = []
+    if experiment.pipeline is not None:
+        jobs = pipeline_jobs(experiment.pipeline, spec, addresses, run)
+        phases.append(Phase(name="pipeline", jobs=jobs))
+    if experiment.accordion is not None:
+        jobs = accordion_jobs(experiment.accordion, spec, addresses, run)
+        phases.append(Phase(name="accordion", jobs=jobs))
+    return RunPlan(network=spec, phases=tuple(phases))
+
+
+def pipeline_jobs(
+    section: PipelineSection, spec: NetworkSpec, addresses: Plan, run: RunDirectory
+) -> tuple[Job, ...]:
+    """A stage process per host, and the controller on the management network."""
+    checkpoint = checkpoint_path(section.model)
+    partition = partition_of(section, load_checkpoint(checkpoint))
+    management = management_ips(spec)
+    stages = tuple(
+        StagePlan(
+            name=host,
+            layers=layers,
+            control_ip=str(management[host]),
+            control_port=CONTROL_PORT,
+            listen_ip=str(addresses.data_ip(host, section.hosts[index - 1])) if index else None,
+        )
+        for index, (host, layers) in enumerate(zip(section.hosts, partition.stages, strict=True))
+    )
+    plan = PipelinePlan(
+        checkpoint=checkpoint,
+        dataset=section.dataset,
+        stages=stages,
+        batch=section.batch,
+        window=section.window,
+        calibration_images=section.calibration_images,
+        measured_images=section.measured_images,
+        targets=section.targets,
+    )
+    return (
+        *(_stage_job(stage, run) for stage in stages),
+        Job(
+            name="controller",
+            host=CONTROLLER_NAME,
+            entry="controller.main:run_pipeline",
+            arguments={
+                "plan": plan.model_dump(mode="json"),
+                "events_path": str(run.events),
+                "run_dir": str(run.path),
+            },
+        ),
+    )
+
+
+def _stage_job(stage: StagePlan, run: RunDirectory) -> Job:
+    return Job(
+        name=f"stage-{stage.name}",
+        host=stage.name,
+        entry="stage_node.stage:main",
+        arguments={
+            "name": stage.name,
+            "control_ip": stage.control_ip,
+            "control_port": stage.control_port,
+            "ledger_dir": str(run.ledger),
+            "events_path": str(run.events),
+        },
+    )
+
+
+def accordion_jobs(
+    section: AccordionSection, spec: NetworkSpec, addresses: Plan, run: RunDirectory
+) -> tuple[Job, ...]:
+    """The model server, which knows each UE's link by its profile, and the UEs."""
+    checkpoint: Path = checkpoint_path(section.model)
+    ues = [download.ue for download in section.downloads]
+    server = Job(
+        name="model-server",
+        host=section.server,
+        entry="controller.accordion.serve:main",
+        service=True,
+        arguments={
+            "name": section.server,
+            "ip": "0.0.0.0",
+            "port": HTTP_PORT,
+            "models_dir": str(checkpoint.parent),
+            "estimates": {
+                str(addresses.data_ip(ue, section.server)): _prior(spec, section.server, ue)
+                for ue in ues
+            },
+            "events_path": str(run.events),
+        },
+    )
+    downloads = [
+        Job(
+            name=f"ue-{download.ue}",
+            host=download.ue,
+            entry="stage_node.ue:main",
+            arguments={
+                "name": download.ue,
+                "server_ip": str(addresses.data_ip(section.server, download.ue)),
+                "server_port": HTTP_PORT,
+                "model": checkpoint.stem,
+                "steps": [step.model_dump(mode="json") for step in download.steps],
+                "dataset": section.dataset,
+                "events_path": str(run.events),
+            },
+        )
+        for download in section.downloads
+    ]
+    return (server, *downloads)
+
+
+def _prior(spec: NetworkSpec, server: str, ue: str) -> dict[str, float]:
+    """What the profiles promise of the path: the server's first estimate, until it measures."""
+    down, up = path_between(spec, server, ue), path_between(spec, ue, server)
+    return {"rate_mbit": bottleneck_mbit(down), "rtt_ms": delay_ms(down) + delay_ms(up)}
