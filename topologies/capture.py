@@ -5,17 +5,15 @@ end shows frames before the queue and one at the receiver's end after the line: 
 there was dropped, and the difference of the stamps is the one-way delay.
 """
 
-import re
 import signal
 import subprocess
 import time
-from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from topologies.capture_counters import CaptureCounters, parse_counters
 from topologies.errors import EmulationError
 from topologies.namespaces import spawn_inside
 from topologies.network import EmulatedNetwork
@@ -30,59 +28,6 @@ RING_KIB_RANGE = (1024, 32 * 1024)
 START_TIMEOUT_S = 10.0
 DRAIN_TIMEOUT_S = 5.0
 DRAIN_POLL_S = 0.1
-
-
-@dataclass(frozen=True)
-class CaptureCounters:
-    """What tcpdump and the kernel counted on one interface.
-
-    A capture is complete when ``captured`` (written to the file) equals ``received_by_filter``
-    (seen by the kernel's filter) and nothing was ``dropped_by_kernel`` for want of room.
-    """
-
-    interface: str
-    link: str
-    captured: int
-    received_by_filter: int
-    dropped_by_kernel: int
-
-    @property
-    def is_complete(self) -> bool:
-        """Every frame that passed the interface is in the file."""
-        return self.captured == self.received_by_filter and self.dropped_by_kernel == 0
-
-
-def verdict(counters: Iterable[CaptureCounters]) -> list[str]:
-    """One reason per incomplete capture; empty where all are complete."""
-    return [
-        f"capture {each.interface}: {each.captured} of {each.received_by_filter} frames are in "
-        f"the file, the kernel dropped {each.dropped_by_kernel}"
-        for each in counters
-        if not each.is_complete
-    ]
-
-
-def parse_counters(interface: str, link: str, log: str) -> CaptureCounters | None:
-    """The last counters in tcpdump's messages; ``None`` before it has printed any."""
-
-    def last(what: str) -> int | None:
-        found = re.findall(rf"(\d+) packets? {what}", log)
-        return int(found[-1]) if found else None
-
-    captured, received, dropped = (
-        last("captured"),
-        last("received by filter"),
-        last("dropped by kernel"),
-    )
-    if captured is None or received is None or dropped is None:
-        return None
-    return CaptureCounters(
-        interface=interface,
-        link=link,
-        captured=captured,
-        received_by_filter=received,
-        dropped_by_kernel=dropped,
-    )
 
 
 def ring_kib(profile: LinkProfile) -> int:
@@ -226,12 +171,3 @@ class Captures:
 
 def _is_drained(counters: CaptureCounters | None) -> bool:
     return counters is not None and counters.captured == counters.received_by_filter
-
-
-def total(counters: Sequence[CaptureCounters]) -> dict[str, int]:
-    """Sums over all captures, for ``fidelity.json``."""
-    return {
-        "captured": sum(each.captured for each in counters),
-        "received_by_filter": sum(each.received_by_filter for each in counters),
-        "dropped_by_kernel": sum(each.dropped_by_kernel for each in counters),
-    }

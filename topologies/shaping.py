@@ -85,12 +85,16 @@ def ideal_goodput_mbit(rate_mbit: float) -> float:
     return rate_mbit * SEGMENT_BYTES / FRAME_BYTES
 
 
+def serialisation_ms(rate_mbit: float, frame_bytes: int) -> float:
+    """Time a frame takes to be put on the line."""
+    return frame_bytes * 8 / (rate_mbit * 1e3)
+
+
 def ideal_rtt_ms(profile: LinkProfile, frame_bytes: int) -> float:
     """Two delays and the serialisation of a frame each way, on an idle link."""
-    serialisation_ms = sum(
-        frame_bytes * 8 / (one_way.rate_mbit * 1e3) for one_way in (profile.down, profile.up)
+    return profile.rtt_ms + sum(
+        serialisation_ms(one_way.rate_mbit, frame_bytes) for one_way in (profile.down, profile.up)
     )
-    return profile.rtt_ms + serialisation_ms
 
 
 def wire_lines(tap: Tap, shape: Shape, shaper: Shaper) -> list[str]:

@@ -1,0 +1,223 @@
+"""Does the network hold what its profiles promise? The measurements and the verdict; pure.
+
+Thresholds: goodput within 1 % of the ideal for the rate; minimum round trip within 0.5 ms and 1 %
+of two delays plus serialisation; the configured loss inside the 99.9 % interval of the measured
+one; complete captures. A second with less than 35 % idle CPU is a warning (Handigol et al.,
+"Reproducible network experiments using container-based emulation", CoNEXT 2012).
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+from topologies.capture_counters import CaptureCounters, total
+from topologies.capture_counters import verdict as capture_verdict
+from topologies.cpu import IdleSample
+from topologies.qdiscs import QdiscCounters
+from topologies.spec import Direction
+
+SCHEMA = 1
+GOODPUT_TOLERANCE = 0.01
+RTT_TOLERANCE_MS = 0.5
+RTT_TOLERANCE_SHARE = 0.01
+IDLE_THRESHOLD = 0.35
+LOSS_Z = 3.2905  # two-sided 99.9 % of the normal distribution
+
+Verdict = Literal["pass", "warn", "fail"]
+
+
+@dataclass(frozen=True)
+class GoodputProbe:
+    """TCP payload rate of one direction over ``duration_s`` of its steady part.
+
+    ``goodput_mbit`` is ``None`` where the profile has loss or jitter: what TCP then reaches is
+    not the line's rate. Of several ``attempts`` it is the one nearest to the ideal; all but the
+    last were outside the tolerance.
+    """
+
+    link: str
+    direction: Direction
+    ideal_goodput_mbit: float
+    goodput_mbit: float | None
+    duration_s: float = 0.0
+    attempts: int = 0
+
+    @property
+    def goodput_error(self) -> float | None:
+        """Share of the ideal; negative where the goodput falls short."""
+        if self.goodput_mbit is None:
+            return None
+        return self.goodput_mbit / self.ideal_goodput_mbit - 1
+
+    @property
+    def ok(self) -> bool:
+        """Within the tolerance, or not to be checked."""
+        return self.goodput_error is None or abs(self.goodput_error) <= GOODPUT_TOLERANCE
+
+
+@dataclass(frozen=True)
+class RttProbe:
+    """Shortest of ``received`` ICMP echoes on the idle link; ``None`` if none came back.
+
+    ``early_ms`` is by how much jitter may bring an echo back before its time.
+    """
+
+    link: str
+    sent: int
+    received: int
+    rtt_min_ms: float | None
+    expected_ms: float
+    early_ms: float = 0.0
+
+    @property
+    def tolerance_ms(self) -> float:
+        """Allowed distance from the expected round trip."""
+        return RTT_TOLERANCE_MS + RTT_TOLERANCE_SHARE * self.expected_ms
+
+    @property
+    def ok(self) -> bool:
+        """Within the tolerance."""
+        if self.rtt_min_ms is None:
+            return False
+        excess_ms = self.rtt_min_ms - self.expected_ms
+        return -self.tolerance_ms - self.early_ms <= excess_ms <= self.tolerance_ms
+
+
+@dataclass(frozen=True)
+class LossProbe:
+    """Datagrams of one direction that did not arrive, where the profile has loss."""
+
+    link: str
+    direction: Direction
+    sent: int
+    lost: int
+    configured_percent: float
+
+    @property
+    def interval_percent(self) -> tuple[float, float]:
+        """Wilson's 99.9 % interval for the true loss."""
+        low, high = wilson_interval(self.lost, self.sent)
+        return 100 * low, 100 * high
+
+    @property
+    def ok(self) -> bool:
+        """The configured loss could have produced the measured one."""
+        low, high = self.interval_percent
+        return low <= self.configured_percent <= high
+
+
+@dataclass(frozen=True)
+class Probe:
+    """All measurements before a run."""
+
+    goodput: tuple[GoodputProbe, ...]
+    rtt: tuple[RttProbe, ...]
+    loss: tuple[LossProbe, ...]
+
+
+@dataclass(frozen=True)
+class Fidelity:
+    """The verdict with its reasons and everything it rests on."""
+
+    verdict: Verdict
+    reasons: tuple[str, ...]
+    probe: Probe
+    captures: tuple[CaptureCounters, ...]
+    qdiscs: tuple[QdiscCounters, ...]
+    idle: tuple[IdleSample, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """The content of ``fidelity.json``; every share is in 0..1."""
+        shares = [sample.idle_share for sample in self.idle]
+        return {
+            "schema": SCHEMA,
+            "verdict": self.verdict,
+            "reasons": list(self.reasons),
+            "links": [
+                {**asdict(each), "goodput_error": each.goodput_error, "ok": each.ok}
+                for each in self.probe.goodput
+            ],
+            "rtt": [
+                {**asdict(each), "tolerance_ms": each.tolerance_ms, "ok": each.ok}
+                for each in self.probe.rtt
+            ],
+            "loss": [
+                {**asdict(each), "interval_percent": list(each.interval_percent), "ok": each.ok}
+                for each in self.probe.loss
+            ],
+            "captures": total(self.captures),
+            "qdisc": [asdict(each) for each in self.qdiscs],
+            "cpu_idle": {
+                "per_second_min_share": min(shares, default=None),
+                "share": sum(shares) / len(shares) if shares else None,
+                "seconds": len(shares),
+                "seconds_below": sum(share < IDLE_THRESHOLD for share in shares),
+                "threshold": IDLE_THRESHOLD,
+            },
+        }
+
+
+def judge(
+    probe: Probe,
+    captures: Sequence[CaptureCounters] = (),
+    qdiscs: Sequence[QdiscCounters] = (),
+    idle: Sequence[IdleSample] = (),
+) -> Fidelity:
+    """Weigh the measurements; ``idle`` holds the seconds of network-bound phases only."""
+    failures = [*_probe_failures(probe), *capture_verdict(captures)]
+    warnings = []
+    busy = [sample for sample in idle if sample.idle_share < IDLE_THRESHOLD]
+    if busy:
+        lowest = min(sample.idle_share for sample in busy)
+        warnings.append(
+            f"CPU: {len(busy)} of {len(idle)} network-bound seconds had less than "
+            f"{IDLE_THRESHOLD:.0%} idle time (lowest {lowest:.0%}); timing may be the CPU's"
+        )
+    verdict: Verdict = "fail" if failures else "warn" if warnings else "pass"
+    return Fidelity(
+        verdict=verdict,
+        reasons=(*failures, *warnings),
+        probe=probe,
+        captures=tuple(captures),
+        qdiscs=tuple(qdiscs),
+        idle=tuple(idle),
+    )
+
+
+def wilson_interval(events: int, trials: int, z: float = LOSS_Z) -> tuple[float, float]:
+    """Score interval for a binomial share (Wilson, JASA 22, 1927); (0, 1) without trials."""
+    if trials == 0:
+        return 0.0, 1.0
+    share = events / trials
+    scale = 1 + z * z / trials
+    centre = (share + z * z / (2 * trials)) / scale
+    half = z * math.sqrt(share * (1 - share) / trials + z * z / (4 * trials * trials)) / scale
+    return max(0.0, centre - half), min(1.0, centre + half)
+
+
+def _probe_failures(probe: Probe) -> list[str]:
+    reasons = []
+    for goodput in probe.goodput:
+        if not goodput.ok and goodput.goodput_error is not None:
+            reasons.append(
+                f"link {goodput.link} {goodput.direction}: goodput {goodput.goodput_mbit:.4g} "
+                f"Mbit/s is {goodput.goodput_error:+.1%} from the ideal "
+                f"{goodput.ideal_goodput_mbit:.4g}"
+            )
+    for rtt in probe.rtt:
+        if rtt.rtt_min_ms is None:
+            reasons.append(f"link {rtt.link}: none of {rtt.sent} echoes came back")
+        elif not rtt.ok:
+            reasons.append(
+                f"link {rtt.link}: shortest round trip {rtt.rtt_min_ms:.3f} ms, expected "
+                f"{rtt.expected_ms:.3f} ± {rtt.tolerance_ms:.3f} ms"
+            )
+    for loss in probe.loss:
+        if not loss.ok:
+            low, high = loss.interval_percent
+            reasons.append(
+                f"link {loss.link} {loss.direction}: {loss.lost} of {loss.sent} frames lost, so "
+                f"{low:.2g} to {high:.2g} %, configured {loss.configured_percent:g} %"
+            )
+    return reasons
