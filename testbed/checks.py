@@ -5,9 +5,9 @@ import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
-REPOSITORY = Path(__file__).resolve().parents[1]
+from testbed.hosts.environment import REPOSITORY
+
 PACKAGES = ("topologies", "stage_node", "controller", "analysis", "testbed")
 
 

@@ -7,25 +7,25 @@ the plan and leaves raw records; every figure is made from them afterwards.
 import signal
 import sys
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from types import FrameType
 
-import yaml
+from stage_node.events import DownloadEnded, Event, EventLog, Measurement, Phase, read_events
 from stage_node.zygote import Zygote
-from topologies.capture import Captures
-from topologies.fidelity import Fidelity, judge
-from topologies.probe import CpuIdleSampler, probe_network
-
-from stage_node.events import EventLog, Message, Phase
-from testbed.cli import OUR_ERRORS
-from testbed.experiment import Experiment
-from testbed.jobs import Job, accordion_jobs, pipeline_jobs, run_jobs
+from testbed.errors import OUR_ERRORS
+from testbed.jobs import run_phase
 from testbed.manifest import clock_pair, describe_machine
-from testbed.networks import build_network
+from testbed.plan import RunPlan
 from testbed.rundir import RunDirectory, write_json
+from topologies.capture import Captures
+from topologies.cpu import CpuIdleSampler, IdleSample
+from topologies.fidelity import Probe, judge
 from topologies.network import EmulatedNetwork
+from topologies.probe import probe_network
+from topologies.qdiscs import since
 
 
 class Emulation:

@@ -9,8 +9,8 @@ from pathlib import Path
 from controller.plan import PipelinePlan, StagePlan
 from stage_node.models import load_checkpoint
 from testbed.experiment import AccordionSection, Experiment, PipelineSection
-from testbed.plan import Job, Phase, RunPlan
 from testbed.networks import build_network
+from testbed.plan import Job, Phase, RunPlan
 from testbed.rundir import RunDirectory
 from testbed.validation import checkpoint_path, partition_of
 from topologies.addressing import CONTROLLER_NAME, Plan, management_ips, plan_of

@@ -76,9 +76,7 @@ def _accordion_mistakes(section: AccordionSection, hosts: tuple[str, ...]) -> It
         if download.ue == section.server:
             yield f"accordion.downloads.{index}.ue: the server cannot download from itself"
     yield from _unknown_dataset("accordion.dataset", section.dataset)
-    yield from _attempt(
-        "accordion.model", lambda: load_checkpoint(checkpoint_path(section.model)) and None
-    )
+    yield from _attempt("accordion.model", lambda: load_checkpoint(checkpoint_path(section.model)))
 
 
 def _unknown_host(field: str, host: str, hosts: tuple[str, ...]) -> Iterator[str]:
@@ -91,7 +89,7 @@ def _unknown_dataset(field: str, name: str) -> Iterator[str]:
         yield f"{field}: unknown data set {name!r} (there are: {', '.join(SOURCES)})"
 
 
-def _attempt(field: str, check: Callable[[], None]) -> Iterator[str]:
+def _attempt(field: str, check: Callable[[], object]) -> Iterator[str]:
     """What a check of another package says, under the field that caused it."""
     try:
         check()

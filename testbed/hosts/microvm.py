@@ -22,7 +22,7 @@ from typing import Any, ClassVar, Self
 
 from testbed.errors import GuestDiedError, HostUnavailableError
 from testbed.hosts.cpu import claim_cpu
-from testbed.hosts.environment import GUEST_ENVIRONMENT
+from testbed.hosts.environment import GUEST_ENVIRONMENT, REPOSITORY
 from testbed.hosts.host import output_file
 
 KERNEL = "linux.uml"
@@ -41,7 +41,6 @@ MODULES = (
 )
 SCRATCH = ("/run", "/tmp", "/dev/shm", "/var/log", "/var/tmp")
 HIDDEN = (*SCRATCH, "/dev", "/proc", "/sys")
-REPOSITORY = Path(__file__).resolve().parents[2]
 HEARTBEAT_S = 1.0
 STATE_PREFIX = "concertina-guest-"
 REQUEST = "request.json"
