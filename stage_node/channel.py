@@ -2,10 +2,11 @@
 
 **Receiving.** ``recvmsg_into`` writes payloads straight into buffers of a ``Ring``, and takes the
 next frame's header along when it has arrived. ``SO_RCVLOWAT`` is set to the bytes still missing,
-so the kernel wakes the reader once per frame and not once per packet (a wake-up costs 15 to 60 µs
-in a User-Mode Linux guest). It is capped at a quarter of the receive buffer: Linux advertises
-about half of that buffer as window and sizes the window to two bandwidth-delay products, so one
-product stays open while the reader waits.
+so the kernel wakes the reader once per frame and not once per packet (a system call costs 15 to
+60 µs in a User-Mode Linux guest). The reader waits in ``poll``, not in ``recvmsg``: that would take
+what is there and go on waiting for a low-water mark that the rest can no longer reach. The mark is
+capped at a quarter of the receive buffer: Linux advertises about half of that buffer as window and
+sizes the window to two bandwidth-delay products, so one product stays open while the reader waits.
 
 **Sending.** ``sendmsg`` takes header and payload together. ``TCP_NOTSENT_LOWAT`` bounds what the
 kernel holds *unsent* to 128 KiB; what is in flight is bounded by congestion control alone. So a
@@ -138,12 +139,13 @@ class Channel:
         filled = 0
         while filled < size:
             filled += self._receive_into([frame.payload[filled:], self._header], size - filled)
+        t_end_ns = time.monotonic_ns()
         if filled > size:
-            self._header_filled, self._t_header_ns = filled - size, time.monotonic_ns()
+            self._header_filled, self._t_header_ns = filled - size, t_end_ns
         first = self._received_bytes
         self._received_bytes += HEADER_BYTES + size
         if self.log:
-            self.log.received(header, first, t_begin_ns, time.monotonic_ns())
+            self.log.received(header, first, t_begin_ns, t_end_ns)
         return frame
 
     def _receive_header(self) -> Header:
@@ -177,9 +179,9 @@ class Channel:
         if not self._readable.poll(self._timeout_ms):
             raise PeerLostError("no answer in time")
         try:
+            if not self._readable.poll(self._timeout_ms):
+                raise PeerLostError("no answer in time")
             count = self._socket.recvmsg_into(buffers, 0, socket.MSG_DONTWAIT)[0]
-        except BlockingIOError:
-            return 0  # the kernel was short of memory for a moment and called us early
         except OSError as error:
             raise PeerLostError(f"cannot receive: {error.strerror}") from error
         if count == 0:
@@ -192,7 +194,7 @@ class Channel:
 
     def set_receive_timeout(self, seconds: float | None) -> None:
         """Give up waiting for bytes after so long (``PeerLostError``); ``None``: never."""
-        self._timeout_ms = None if seconds is None else seconds * 1e3
+        self._timeout_ms = None if seconds is None else 1000 * seconds
 
     def path(self) -> PathEstimate:
         """How the kernel sees the path to the peer."""

@@ -71,7 +71,7 @@ class Hello(BaseModel):
 
     protocol: int = PROTOCOL_VERSION
     purpose: Literal["activations", "results"]
-    name: str = Field(max_length=64)
+    name: str = Field(max_length=32)
     model_hash: str = Field(max_length=128)
     sender_stage: int
     receiver_stage: int

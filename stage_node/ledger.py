@@ -18,10 +18,11 @@ import numpy.typing as npt
 from stage_node.codecs import Codec
 from stage_node.wire import HEADER_BYTES, Header, Kind
 
+NAME_BYTES = 32
 FRAMES = np.dtype(
     [
-        ("node", "S32"),
-        ("peer", "S32"),
+        ("node", f"S{NAME_BYTES}"),
+        ("peer", f"S{NAME_BYTES}"),
         ("direction", "S4"),  # send or recv
         ("cut", "i4"),  # NOT_A_CUT: over no cut
         ("local_ip", "S15"),
@@ -43,7 +44,7 @@ FRAMES = np.dtype(
 )
 COMPUTE = np.dtype(
     [
-        ("node", "S32"),
+        ("node", f"S{NAME_BYTES}"),
         ("sequence", "i8"),
         ("generation", "i8"),
         ("samples", "i4"),
@@ -178,6 +179,8 @@ class Ledger:
     """All tables of one process, to be left in ``directory``."""
 
     def __init__(self, process: str, directory: Path) -> None:
+        if len(process) > NAME_BYTES:
+            raise ValueError(f"process name {process!r} has more than {NAME_BYTES} characters")
         self.process = process
         self._directory = directory
         self.compute = Rows(("sequence", "generation", "samples", "t_begin_ns", "t_end_ns"))

@@ -17,7 +17,7 @@ from stage_node.channel import Channel
 from stage_node.connection import accept, connect, greet, listen
 from stage_node.contract import HELLO_LIMITS, ActivationContract, Hello
 from stage_node.data import SplitName, load_dataset
-from stage_node.errors import PeerLostError, RefusedError, StageNodeError
+from stage_node.errors import PeerLostError, RefusedError, StageNodeError, WireError
 from stage_node.ledger import NOT_A_CUT, Ledger
 from stage_node.messages import Activated, Configure, TrafficReply
 from stage_node.source import Source
@@ -70,7 +70,11 @@ class ServingStage:
             raise RefusedError("no layers were loaded")
         if self._started:
             raise RefusedError("already started")
-        send = self._connect_downstream()
+        try:
+            send = self._connect_downstream()
+        except (WireError, PeerLostError) as error:
+            self._on_failure(error)
+            raise
         self._run("compute", self._compute)
         self._run("downstream", lambda: send(self._outbox))
         if self._source:

@@ -1,8 +1,11 @@
 from collections.abc import Iterator
 
 import pytest
+import torch
 
 from stage_node.zygote import Zygote
+
+torch.set_num_threads(1)  # as in the stages; two threads spin for each other on a busy machine
 
 
 @pytest.fixture(scope="session")

@@ -63,18 +63,8 @@ class Proxy:
         with self._listener:
             client = self._listener.accept()[0]
         server = socket.create_connection((LOOPBACK, self.target))
-        threading.Thread(target=self._pump, args=(server, client), daemon=True).start()
-        self._pump(client, server, self.sent)
-
-    @staticmethod
-    def _pump(source: socket.socket, sink: socket.socket, record: bytearray | None = None) -> None:
-        with contextlib.suppress(OSError):
-            while data := source.recv(1 << 16):
-                if record is not None:
-                    record += data
-                sink.sendall(data)
-        with contextlib.suppress(OSError):
-            sink.shutdown(socket.SHUT_WR)
+        threading.Thread(target=_pump, args=(server, client, bytearray()), daemon=True).start()
+        _pump(client, server, self.sent)
 
     def frames(self) -> Iterator[tuple[int, Header, bytes]]:
         """First byte, header and payload of every complete frame."""
@@ -89,6 +79,19 @@ class Proxy:
 
     def of_kind(self, kind: Kind) -> list[tuple[Header, bytes]]:
         return [(header, payload) for _, header, payload in self.frames() if header.kind is kind]
+
+
+def _pump(source: socket.socket, sink: socket.socket, record: bytearray) -> None:
+    """Pass on bytes and an orderly end; a broken side breaks the other."""
+    try:
+        while data := source.recv(1 << 16):
+            record += data
+            sink.sendall(data)
+        sink.shutdown(socket.SHUT_WR)
+    except OSError:
+        for end in (source, sink):
+            with contextlib.suppress(OSError):
+                end.shutdown(socket.SHUT_RDWR)
 
 
 @dataclass
@@ -178,7 +181,7 @@ def pipeline(
                 next_ip=None if last else LOOPBACK,
                 next_port=None if last else data[index].port,
                 results_ip=LOOPBACK,
-                results_port=results.port if last else results_port,
+                results_port=results.port if last and index else results_port,
                 window=window,
                 batch=batch,
                 dataset="digits" if index == 0 else None,
