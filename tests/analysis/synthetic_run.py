@@ -37,6 +37,7 @@ RATES_MBIT = (10.0, 20.0)
 DELAYS_MS = (5.0, 2.0)
 FRAMES = 100
 PERIOD_MS = 15
+LOST_FRAME = 10  # its first segment is lost once, on the first cut
 COMPUTE_MS = 2
 HTTP_HEADER_BYTES = 180
 PREFIXES = (((1, 1, 1), 30_000, 0.90), ((2, 2, 2), 60_000, 0.95), ((3, 3, 3), 100_000, 0.97))
@@ -124,7 +125,9 @@ class SyntheticRun:
         forward, backward = (Wire(RATES_MBIT[cut], DELAYS_MS[cut]) for _ in range(2))
         sender = Endpoint(f"10.0.{cut}.1", 40_000 + cut, 4_294_900_000, self.taps[taps[0]], forward)
         receiver = Endpoint(f"10.0.{cut}.2", 5001, 77, self.taps[taps[1]], backward)
-        sender.dropped = {30 * MSS} if cut == 0 else set()
+        sender.dropped = (
+            {LOST_FRAME * (HEADER_BYTES + SPLIT_BYTES["before"][0])} if cut == 0 else set()
+        )
         connection = Connection(sender, receiver, start_ns)
         offset, spans = 0, {}
         for (label, k), when in sorted(queued.items(), key=lambda item: item[1]):

@@ -10,6 +10,7 @@ import itertools
 import struct
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 
 from scapy.layers.inet import IP, TCP
@@ -174,18 +175,20 @@ class Connection:
 def frame(
     sender: Endpoint, peer: Endpoint, flags: str, seq: int, ack: int, size: int, now_ns: int
 ) -> bytes:
-    """A packet as scapy builds it, its payload zeros."""
-    stamp = ("Timestamp", (now_ns // 1_000_000 & 0xFFFFFFFF, 7))
-    tcp = TCP(
-        sport=sender.port,
-        dport=peer.port,
-        flags=flags,
-        seq=seq & 0xFFFFFFFF,
-        ack=ack & 0xFFFFFFFF,
-        options=[("NOP", None), ("NOP", None), stamp],
-    )
+    """A packet as scapy builds it but for the checksums, its payload zeros."""
+    packet = bytearray(_headers(sender.ip, sender.port, peer.ip, peer.port, flags))
+    struct.pack_into("!H", packet, 16, len(packet) - 14 + size)
+    struct.pack_into("!II", packet, 38, seq & 0xFFFFFFFF, ack & 0xFFFFFFFF)
+    struct.pack_into("!I", packet, 58, now_ns // 1_000_000 & 0xFFFFFFFF)
+    return bytes(packet) + bytes(size)
+
+
+@cache
+def _headers(src: str, sport: int, dst: str, dport: int, flags: str) -> bytes:
+    options = [("NOP", None), ("NOP", None), ("Timestamp", (0, 7))]
+    tcp = TCP(sport=sport, dport=dport, flags=flags, options=options)
     ether = Ether(src="02:00:00:00:00:01", dst="02:00:00:00:00:02")
-    return bytes(ether / IP(src=sender.ip, dst=peer.ip) / tcp / bytes(size))
+    return bytes(ether / IP(src=src, dst=dst) / tcp)
 
 
 def write_pcap(

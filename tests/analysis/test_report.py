@@ -1,0 +1,205 @@
+"""Summary, plots and page: complete, self-contained, and honest about what a run lacks."""
+
+import json
+import re
+from collections.abc import Callable
+from html.parser import HTMLParser
+from pathlib import Path
+from xml.etree import ElementTree
+
+import polars as pl
+import pytest
+
+from analysis.build import build_report
+from analysis.document import summary_reference
+from analysis.summary import Summary
+from analysis.words import number, percent
+from tests.analysis.conftest import Known
+from tests.analysis.synthetic_run import SyntheticRun
+
+ROOT = Path(__file__).resolve().parents[2]
+PLOTS = {
+    "throughput",
+    "latency",
+    "iterations",
+    "accordion",
+    "time_sequence_frames",
+    "time_sequence_download",
+}
+
+
+def text_of(path: Path) -> str:
+    """What a reader of the page sees, spaces made plain."""
+    parts: list[str] = []
+
+    class Reader(HTMLParser):
+        def handle_data(self, data: str) -> None:
+            parts.append(data)
+
+    Reader().feed(path.read_text(encoding="utf-8"))
+    return re.sub(r"\s+", " ", " ".join(parts).replace("\u202f", "").replace("\u2212", "-"))
+
+
+def test_the_summary_can_be_read_back(known: Known) -> None:
+    assert Summary.read(known.path / "summary.json") == known.summary
+    assert json.loads((known.path / "summary.json").read_text())["schema"] == 1
+
+
+def test_every_plot_is_there_with_its_data(known: Known) -> None:
+    assert {path.stem for path in (known.path / "plots").glob("*.svg")} == PLOTS
+    for name in PLOTS:
+        root = ElementTree.parse(known.path / "plots" / f"{name}.svg").getroot()
+        assert root.tag.endswith("svg")
+        assert pl.read_csv(known.path / "plots" / f"{name}.csv").height > 0
+
+
+def test_the_same_run_gives_the_same_pictures(known: Known, copied: Callable[[], Path]) -> None:
+    path = copied()
+    build_report(path)
+    for name in PLOTS:
+        ours, theirs = (p / "plots" / f"{name}.svg" for p in (path, known.path))
+        assert ours.read_bytes() == theirs.read_bytes()
+    assert (path / "report.html").read_text() == (known.path / "report.html").read_text()
+
+
+def test_the_page_needs_nothing_outside_itself(known: Known) -> None:
+    page = (known.path / "report.html").read_text(encoding="utf-8")
+    references = re.findall(r'(?:src|href)="([^"]*)"', page)
+    assert len(references) == len(PLOTS)
+    assert all(reference.startswith("data:image/svg+xml;base64,") for reference in references)
+    assert "<script" not in page
+    assert "@import" not in page
+
+
+def test_verdict_first_then_the_result_in_words(known: Known) -> None:
+    text = text_of(known.path / "report.html")
+    verdict, result, plots, repeat = (
+        text.index(part)
+        for part in (
+            "Fidelity: PASS",
+            "Compressing the fringe layers",
+            "What the wire saw",
+            "To repeat this run",
+        )
+    )
+    assert verdict < result < plots < repeat
+    bandwidth = known.summary.pipeline and known.summary.pipeline.bandwidth_reduction
+    assert bandwidth
+    assert f"from {bandwidth.total.before:.0f} to {bandwidth.total.after:.0f} per inference" in text
+    assert "Accuracy was 98.0 % (300 test images) before and 96.5 % (300 test images) after" in text
+    assert "within its deadline of 150 ms" in text
+    assert "which is not less" in text  # a small raw image beats the split, and the page says so
+    assert "seed: 1" in text
+
+
+def failed(path: Path) -> Path:
+    record = json.loads((path / "fidelity.json").read_text())
+    record |= {"verdict": "fail", "reasons": ["ue1-edge a_to_b: goodput 7 % below its ideal"]}
+    (path / "fidelity.json").write_text(json.dumps(record))
+    return path
+
+
+def test_a_failed_verdict_is_on_the_page_and_on_every_plot(copied: Callable[[], Path]) -> None:
+    path = failed(copied())
+    whole = (path / "plots" / "latency.svg").read_bytes()
+    summary = build_report(path)
+    assert summary.fidelity.verdict == "fail"
+    text = text_of(path / "report.html")
+    assert text.index("Fidelity: FAIL") < text.index("goodput 7 % below its ideal")
+    assert "must not be trusted" in text
+    for name in PLOTS:
+        drawing = (path / "plots" / f"{name}.svg").read_text()
+        assert "<!-- fidelity: FAIL -->" in drawing
+    assert whole != (path / "plots" / "latency.svg").read_bytes()
+
+
+def test_without_fidelity_the_verdict_is_unknown(copied: Callable[[], Path]) -> None:
+    path = copied()
+    (path / "fidelity.json").unlink()
+    summary = build_report(path)
+    assert summary.fidelity.verdict == "unknown"
+    assert all(link.probed_capacity_mbit is None for link in summary.links)
+    assert summary.accordion
+    assert summary.accordion.downloads[0].expected is None
+    assert summary.pipeline
+    assert summary.pipeline.windows[0].busiest is None
+    assert "never judged" in text_of(path / "report.html")
+
+
+@pytest.mark.parametrize("part", ["pipeline", "accordion"])
+def test_a_run_of_one_half_has_the_report_of_that_half(tmp_path: Path, part: str) -> None:
+    run = SyntheticRun(pipeline=part == "pipeline", accordion=part == "accordion")
+    path = run.write(tmp_path / part)
+    summary = build_report(path)
+    assert (summary.pipeline is not None) == (part == "pipeline")
+    assert (summary.accordion is not None) == (part == "accordion")
+    text = text_of(path / "report.html")
+    assert ("Eq. 1" in text) == (part == "pipeline")
+    assert ("least time that could be expected" in text) == (part == "accordion")
+    drawn = {file.stem for file in (path / "plots").glob("*.svg")}
+    halves = {"accordion", "time_sequence_download"}
+    assert drawn == ((PLOTS - halves) if part == "pipeline" else {"throughput", *halves})
+
+
+def test_a_run_that_died_early_says_so(copied: Callable[[], Path]) -> None:
+    path = copied()
+    lines = (path / "events.jsonl").read_text().splitlines()
+    kept = [line for line in lines if json.loads(line)["kind"] in ("phase", "partition")]
+    (path / "events.jsonl").write_text("\n".join(kept) + "\n")
+    (path / "failure.json").write_text(json.dumps({"message": "stage edge ended with status 1"}))
+    summary = build_report(path)
+    assert summary.pipeline
+    assert summary.pipeline.windows == ()
+    assert summary.pipeline.bandwidth_reduction is None
+    text = text_of(path / "report.html")
+    assert "The run failed: stage edge ended with status 1." in text
+    assert "no comparison" in text
+    assert {file.stem for file in (path / "plots").glob("*.svg")} == {"throughput"}
+
+
+def test_a_damaged_capture_is_named_and_its_figures_are_missing_not_wrong(
+    copied: Callable[[], Path],
+) -> None:
+    path = copied()
+    capture = path / "captures" / "edge-eth0.pcap"
+    capture.write_bytes(capture.read_bytes()[:50_000])
+    summary = build_report(path)
+    assert any("edge-eth0.pcap is damaged" in problem for problem in summary.problems)
+    assert any("never arrived completely" in problem for problem in summary.problems)
+    assert "edge-eth0.pcap is damaged" in text_of(path / "report.html")
+    assert summary.pipeline
+    after = summary.pipeline.windows[1]
+    assert after.cuts[0].transfer is None
+    assert summary.pipeline.latency_reduction is None
+
+
+def test_names_from_outside_cannot_break_the_page(copied: Callable[[], Path]) -> None:
+    path = copied()
+    manifest = json.loads((path / "manifest.json").read_text())
+    (path / "manifest.json").write_text(
+        json.dumps(manifest | {"name": "<script>alert(1)</script>"})
+    )
+    build_report(path)
+    assert "<script" not in (path / "report.html").read_text()
+
+
+def test_the_documentation_of_the_summary_is_current() -> None:
+    page = (ROOT / "docs" / "summary.md").read_text(encoding="utf-8")
+    assert page == summary_reference(), "run: python -m analysis.document docs/summary.md"
+
+
+def test_every_field_of_the_summary_is_documented() -> None:
+    assert "| None |" not in summary_reference()
+
+
+@pytest.mark.parametrize(
+    ("value", "digits", "shown"),
+    [(1234567.0, 0, "1\u202f234\u202f567"), (-2.5, 1, "\u22122.5"), (None, 0, "\u2013")],
+)
+def test_numbers_read_well(value: float | None, digits: int, shown: str) -> None:
+    assert number(value, digits) == shown
+
+
+def test_shares_are_percentages() -> None:
+    assert percent(0.1234) == "12.3\u00a0%"
+    assert percent(None) == "\u2013"

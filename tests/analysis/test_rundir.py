@@ -1,0 +1,136 @@
+"""A run directory is read, or one clear line says what it lacks."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from analysis.clock import Clock
+from analysis.errors import NotARunError
+from analysis.network import Network
+from analysis.rundir import LEDGER_SCHEMA, read_run
+from stage_node.ledger import TABLES
+from tests.analysis.conftest import Known
+
+
+def test_every_time_is_on_the_emulation_s_monotonic_clock(known: Known) -> None:
+    run = known.measured.run
+    sent = known.truth.first_out_ns["before", 0, 0]
+    nearest = (run.captures["ue1-eth0"]["t_ns"] - sent).abs().min()
+    assert nearest is not None
+    assert nearest <= 1
+
+
+@given(
+    offset=st.integers(1_600_000_000 * 10**9, 1_900_000_000 * 10**9),
+    drift=st.integers(-50_000_000, 50_000_000),
+    span=st.integers(10**9, 3600 * 10**9),
+)
+def test_the_clock_is_exact_at_its_pairs_and_between_them_on_the_line(
+    offset: int, drift: int, span: int
+) -> None:
+    start = 12_345_678_901_234
+    clock = Clock((start, start + span), (start + offset, start + span + offset + drift))
+    realtimes = np.array([start + offset, start + span + offset + drift])
+    assert clock.to_monotonic(realtimes).tolist() == [start, start + span]
+    middle = np.array([start + offset + (span + drift) // 2])
+    assert abs(int(clock.to_monotonic(middle)[0]) - (start + span // 2)) <= 2
+    assert clock.drift_ns == drift
+
+
+@pytest.mark.parametrize("name", ["manifest.json", "network.json", "events.jsonl"])
+def test_what_every_run_has_must_be_there(copied: Callable[[], Path], name: str) -> None:
+    path = copied()
+    (path / name).unlink()
+    with pytest.raises(NotARunError, match=f"{name} is missing"):
+        read_run(path)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("manifest.json", "{", "not JSON"),
+        ("manifest.json", "{}", "no clock pairs"),
+        ("manifest.json", '{"clock": []}', "no clock pairs"),
+        ("network.json", '{"hosts": {}}', "links: Field required"),
+        ("fidelity.json", '{"verdict": "splendid"}', "verdict"),
+        ("events.jsonl", '{"kind": "of magic"}\n', "not an event log"),
+        ("ledger/frames.parquet", "text", "not a frames table"),
+    ],
+)
+def test_a_wrong_file_is_named(
+    copied: Callable[[], Path], name: str, content: str, message: str
+) -> None:
+    path = copied()
+    (path / name).write_text(content)
+    with pytest.raises(NotARunError, match=message) as caught:
+        read_run(path)
+    assert name.split("/")[-1] in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_no_directory_is_no_run(tmp_path: Path) -> None:
+    with pytest.raises(NotARunError, match="no such directory"):
+        read_run(tmp_path / "nowhere")
+
+
+def test_a_table_without_a_column_is_refused(copied: Callable[[], Path]) -> None:
+    path = copied()
+    pl.DataFrame({"sequence": [1]}).write_parquet(path / "ledger" / "results.parquet")
+    with pytest.raises(NotARunError, match="not a results table"):
+        read_run(path)
+
+
+def test_a_lost_capture_is_a_problem_not_the_end(copied: Callable[[], Path]) -> None:
+    path = copied()
+    (path / "captures" / "ue1-eth0.pcap").unlink()
+    run = read_run(path)
+    assert run.captures["ue1-eth0"].is_empty()
+    assert any("ue1-eth0.pcap cannot be read" in problem for problem in run.problems)
+
+
+def test_the_ledger_s_columns_are_those_that_the_stages_write() -> None:
+    kinds = {"S": pl.String, "i4": pl.Int32, "i8": pl.Int64}
+    for table, dtype in TABLES.items():
+        written = {
+            name: kinds["S" if dtype[name].kind == "S" else dtype[name].str[1:]]
+            for name in dtype.names or ()
+        }
+        assert LEDGER_SCHEMA[table] == written
+
+
+def star() -> Network:
+    links = [
+        {
+            "name": f"{host}-s1",
+            "a": {"node": host, "interface": f"{host}-eth0", "ip": ip},
+            "b": {"node": "s1", "interface": f"s1-eth{n}", "ip": None},
+        }
+        for n, (host, ip) in enumerate({"a": "10.0.0.1", "b": "10.0.0.2", "c": "10.0.0.3"}.items())
+    ]
+    hosts = {
+        end["node"]: {"interfaces": {end["interface"]: end["ip"]}}
+        for end in (link["a"] for link in links)
+        if isinstance(end, dict)
+    }
+    return Network.model_validate(json.loads(json.dumps({"hosts": hosts, "links": links})))
+
+
+def test_in_a_star_a_link_carries_its_host_s_packets_one_way_and_all_others_back() -> None:
+    away, back = star().directions[:2]
+    assert away.sources == {"10.0.0.1"}
+    assert back.sources == {"10.0.0.2", "10.0.0.3"}
+
+
+def test_the_way_between_hosts_leads_over_the_switch() -> None:
+    steps = star().path("a", "c")
+    assert [(step.link, step.direction) for step in steps] == [
+        ("a-s1", "a_to_b"),
+        ("c-s1", "b_to_a"),
+    ]
+    assert star().path("a", "nobody") == ()
