@@ -10,6 +10,7 @@ from rich.console import Console
 
 from analysis.build import build_report
 from analysis.summary import Summary
+from stage_node.ledger import to_parquet
 from testbed.errors import RunFailedError, RunInterruptedError
 from testbed.experiment import load_experiment
 from testbed.hosts.choose import choose_host
@@ -60,6 +61,7 @@ def run_experiment(
         ) from error
     _raise_failure(run, status)
     with console.status("analysing captures and drawing the report"):
+        to_parquet(run.ledger)
         summary = build_report(run.path)
     return _conclude(run, summary, console)
 
