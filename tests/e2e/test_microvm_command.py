@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from testbed.hosts.microvm import REPOSITORY, MicroVm
+from testbed.hosts.environment import REPOSITORY
+from testbed.hosts.microvm import MicroVm
 
 pytestmark = pytest.mark.microvm
 NOBODY = 65534

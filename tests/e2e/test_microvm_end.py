@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from testbed.errors import GuestDiedError
-from testbed.hosts.microvm import REPOSITORY, MicroVm
+from testbed.hosts.environment import REPOSITORY
+from testbed.hosts.microvm import MicroVm
 
 pytestmark = pytest.mark.microvm
 
