@@ -7,18 +7,22 @@ served as any web server serves a file. Every refusal is JSON, ``{"error": "..."
 
 import asyncio
 import hashlib
+import http.client
 import re
 import socket
+import struct
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self, TypeVar
+from urllib.parse import quote
 
 import uvicorn
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
+from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from stage_node.delivery import (
     ACCURACY_HEADER,
@@ -38,6 +42,7 @@ Admit = Callable[[ModelRequest, str], Admission]
 """Decides on a request of the UE with the given address; raises ``NotAdmittedError``."""
 
 Number = TypeVar("Number", int, float)
+SO_MAX_PACING_RATE = 47  # Linux; the socket module has no name for it
 PARAMETERS = ("max_bytes", "deadline_ms", "accuracy")
 
 
@@ -77,14 +82,43 @@ def create_app(
     return Starlette(routes=[Route("/models/{name}.safetensors", get_model)])
 
 
-def serve(app: Starlette, listener: socket.socket) -> None:
-    """Serve until SIGTERM or SIGINT."""
+def serve(
+    app: Starlette, listener: socket.socket, pacing_mbit: Mapping[str, float] | None = None
+) -> None:
+    """Serve until SIGTERM or SIGINT.
+
+    ``pacing_mbit`` bounds the payload rate to a UE, by its address: a sender that knows its
+    link's rate need not find it out by overflowing the buffer before it.
+    """
+    paces = dict(pacing_mbit or {})
+
+    class PacedProtocol(H11Protocol):
+        def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+            super().connection_made(transport)
+            rate_mbit = paces.get(transport.get_extra_info("peername")[0])
+            if rate_mbit is not None:
+                pace(transport.get_extra_info("socket"), rate_mbit)
+
     config = uvicorn.Config(
-        app, loop="asyncio", http="h11", ws="none", lifespan="off", log_level="warning",
+        app, loop="asyncio", http=PacedProtocol, ws="none", lifespan="off", log_level="warning",
         access_log=False,
     )  # fmt: skip
     server = uvicorn.Server(config)
     asyncio.run(server.serve(sockets=[listener]))
+
+
+def pace(connection: socket.socket, rate_mbit: float) -> None:
+    """Let TCP send no faster than ``rate_mbit`` of payload (``SO_MAX_PACING_RATE``, socket(7))."""
+    rate = round(rate_mbit * 1e6 / 8)
+    connection.setsockopt(socket.SOL_SOCKET, SO_MAX_PACING_RATE, struct.pack("Q", rate))
+
+
+def warm_up(ip: str, port: int, model: str) -> None:
+    """Fetch a model from the server of this very host."""
+    connection = http.client.HTTPConnection(ip, port)
+    connection.request("GET", f"/models/{quote(model)}.safetensors")
+    connection.getresponse().read()
+    connection.close()
 
 
 def _answer(
@@ -145,7 +179,7 @@ def _plain(request: Request, file: ServedFile) -> Response:
 def _partial(file: ServedFile, first: int, end: int, headers: Mapping[str, str]) -> Response:
     size = len(file.content)
     return Response(
-        file.content[first:end],
+        memoryview(file.content)[first:end],
         206,
         {**_common(file), "Content-Range": f"bytes {first}-{end - 1}/{size}", **headers},
     )

@@ -17,6 +17,7 @@ from urllib.parse import quote, urlencode
 
 import torch
 from pydantic import ValidationError
+from torch import Tensor
 
 from stage_node.data import Dataset, SplitName, load_dataset
 from stage_node.errors import BadModelError, StageNodeError
@@ -27,11 +28,12 @@ from stage_node.events import (
     EventLog,
     ModelRequested,
 )
-from stage_node.models import Configuration
+from stage_node.models import Configuration, ModelSpec, build_model
 from stage_node.prefix import PrefixReader
 from stage_node.steps import Step
 
 READ_BYTES = 1 << 18
+WAKE_BYTES = 1 << 14
 IDLE_TIMEOUT_S = 30.0
 
 
@@ -85,6 +87,7 @@ class UserEquipment:
         self._events = events
         self._reader = PrefixReader()
         self._etag: str | None = None
+        warm_up(self._images.images, len(data.classes))
         self._evaluator = ThreadPoolExecutor(max_workers=1, thread_name_prefix="evaluate")
         self._evaluations: list[Future[None]] = []
 
@@ -162,7 +165,7 @@ class UserEquipment:
     def _receive(self, sock: socket.socket, response: http.client.HTTPResponse) -> None:
         """Feed the body to the reader as it comes, waking once per part of the file."""
         while remaining := response.length or 0:
-            wait_for = min(remaining, self._reader.missing or remaining)
+            wait_for = min(remaining, self._reader.missing or remaining, WAKE_BYTES)
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, wait_for)
             data = response.read1(READ_BYTES)
             if not data:
@@ -170,7 +173,7 @@ class UserEquipment:
             unknown = self._reader.header is None
             completed = self._reader.feed(data)
             if unknown and self._reader.header is not None:
-                self._submit(self._warm_up)
+                self._submit(self._build)
             for configuration in completed:
                 self._events.emit(
                     ConfigurationReady,
@@ -183,11 +186,9 @@ class UserEquipment:
     def _submit(self, job: Callable[..., None], *arguments: object) -> None:
         self._evaluations.append(self._evaluator.submit(job, *arguments))
 
-    def _warm_up(self) -> None:
-        """Run a model without meaning while the first weights are still under way."""
-        skeleton = self._reader.require_header().skeleton
-        with torch.inference_mode():
-            skeleton.eval()(self._images.images[:1])
+    def _build(self) -> None:
+        """Prepare the model while its first weights are still under way."""
+        self._reader.require_header().skeleton.eval()
 
     def _evaluate(self, configuration: Configuration) -> None:
         """Load a configuration, note when its first inference ends, then measure its accuracy."""
@@ -206,6 +207,16 @@ class UserEquipment:
             samples=len(labels),
             split=self._split,
         )
+
+
+def warm_up(images: Tensor, classes: int) -> None:
+    """Run a small model once: the first inference of a process pays for what torch sets up."""
+    _, channels, size, _ = images.shape
+    spec = ModelSpec(
+        depth=8, width=16, classes=classes, in_channels=channels, image_size=size, downsample="pool"
+    )
+    with torch.inference_mode():
+        build_model(spec).eval()(images)
 
 
 def _reason(response: http.client.HTTPResponse) -> str:

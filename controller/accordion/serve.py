@@ -2,6 +2,7 @@
 
 import signal
 import socket
+import threading
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -9,7 +10,7 @@ from controller.accordion.admission import LinkEstimate, lookup
 from controller.accordion.lookup import read_table
 from stage_node.delivery import Admission, ModelRequest, NotAdmittedError
 from stage_node.events import EventLog, Listening
-from stage_node.model_server import create_app, read_catalog, serve
+from stage_node.model_server import create_app, read_catalog, serve, warm_up
 
 BACKLOG = 128
 
@@ -26,7 +27,8 @@ def main(
 
     ``estimates`` is what is believed of each UE's link before anything was measured, by the
     UE's address: ``{"10.0.0.1": {"rate_mbit": 12, "rtt_ms": 70}}``, from its link profile.
-    ``Listening`` is emitted once connections are accepted.
+    ``Listening`` is emitted once the server has answered requests of its own: the first ones
+    would pay for memory that a forked process touches for the first time.
     """
     folder = Path(models_dir)
     catalog = read_catalog(folder)
@@ -45,5 +47,12 @@ def main(
         socket.create_server((ip, port), backlog=BACKLOG) as listener,
     ):
         app = create_app(catalog, admit, events)
-        events.emit(Listening, address=ip, port=listener.getsockname()[1])
-        serve(app, listener)
+
+        def announce() -> None:
+            port = listener.getsockname()[1]
+            for model in catalog:
+                warm_up(ip, port, model)
+            events.emit(Listening, address=ip, port=port)
+
+        threading.Thread(target=announce, daemon=True).start()
+        serve(app, listener, {ue: link.goodput_mbit for ue, link in links.items()})

@@ -107,7 +107,7 @@ def test_a_prefix_then_what_is_missing_and_every_configuration_is_run_once(tmp_p
 
 def test_the_events_of_one_download_are_in_the_order_of_time(tmp_path):
     with server(part(0, ENDS[2])) as (port, _):
-        events = run(tmp_path, port, {})
+        events = run(tmp_path, port, {"all": True})
     (asked,), (ended,) = of(events, ModelRequested), of(events, DownloadEnded)
     ready = of(events, ConfigurationReady)
     assert asked.t_ns <= ended.begin_ns < ready[0].t_ns <= ready[-1].t_ns <= ended.t_ns
@@ -130,7 +130,7 @@ def test_inference_goes_on_while_the_rest_is_still_under_way(tmp_path):
             time.sleep(0.02)
 
     with server(answer) as (port, _):
-        events = run(tmp_path, port, {})
+        events = run(tmp_path, port, {"all": True})
     first = of(events, ConfigurationEvaluated)[0]
     assert first.configuration == (1, 0, 0)
     assert first.t_ns < of(events, ConfigurationReady)[1].t_ns
@@ -138,7 +138,7 @@ def test_inference_goes_on_while_the_rest_is_still_under_way(tmp_path):
 
 def test_asking_for_all_is_a_plain_range(tmp_path):
     with server(part(0, ENDS[0]), part(ENDS[0], ENDS[2])) as (port, requests):
-        run(tmp_path, port, {}, {"all": True})
+        run(tmp_path, port, {"deadline_ms": 99}, {"all": True})
     assert requests[1].startswith("GET /models/tiny.safetensors HTTP/1.1")
     assert f"Range: bytes={ENDS[0]}-" in requests[1]
 
@@ -146,7 +146,7 @@ def test_asking_for_all_is_a_plain_range(tmp_path):
 def test_nothing_more_to_send_is_no_error(tmp_path):
     nothing = lambda connection: connection.sendall(b"HTTP/1.1 204 No Content\r\n\r\n")  # noqa: E731
     with server(part(0, ENDS[0]), nothing) as (port, _):
-        events = run(tmp_path, port, {}, {"accuracy": 0.1})
+        events = run(tmp_path, port, {"deadline_ms": 99}, {"accuracy": 0.1})
     assert of(events, DownloadEnded)[1].end_byte == ENDS[0]
 
 
@@ -157,7 +157,7 @@ def test_an_altered_block_is_never_run(tmp_path):
         server(part(0, ENDS[2], bytes(altered))) as (port, _),
         pytest.raises(CorruptPartError, match="block2_0"),
     ):
-        run(tmp_path, port, {})
+        run(tmp_path, port, {"all": True})
     events = list(read_events(tmp_path / "events.jsonl"))
     assert {e.configuration for e in of(events, ConfigurationReady)} <= {(1, 0, 0)}
     assert {e.configuration for e in of(events, ConfigurationEvaluated)} <= {(1, 0, 0)}
@@ -181,7 +181,7 @@ def refused(connection):
 )
 def test_a_server_that_does_not_deliver_ends_it_with_one_clear_line(tmp_path, answer, reason):
     with server(answer) as (port, _), pytest.raises(DeliveryError, match=reason) as caught:
-        run(tmp_path, port, {})
+        run(tmp_path, port, {"all": True})
     assert "\n" not in str(caught.value)
     assert caught.value.exit_status == 1
 
@@ -190,6 +190,6 @@ def test_no_server_and_no_sense_are_errors_too(tmp_path):
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
     with pytest.raises(DeliveryError, match="ConnectionRefused"):
-        run(tmp_path, port, {})
+        run(tmp_path, port, {"all": True})
     with pytest.raises(BadModelError, match="deadline"):
         run(tmp_path, port, {"deadline": 3})
