@@ -9,8 +9,11 @@ from analysis.metrics.downloads import Transfer, accordion_figures, find_transfe
 from analysis.metrics.links import Links, link_traffic
 from analysis.metrics.pipeline import pipeline_figures
 from analysis.rundir import Run
-from analysis.summary import Fidelity, Summary
+from analysis.summary import Fidelity, LinkTraffic, Summary
 from analysis.wire import Wire
+
+RECONCILED = 0.01
+"""Captures and the kernel's counters begin and end a moment apart; more than this is a problem."""
 
 
 @dataclass(frozen=True)
@@ -32,23 +35,37 @@ def measure(run: Run) -> Measured:
     frames, unjoined = join_frames(run, wire)
     transfers, unfound = find_transfers(run, wire)
     throughput = links.throughput(run.begin_ns)
+    traffic = link_traffic(run, links, throughput)
     summary = Summary(
         name=run.name,
         failure=run.failure,
         fidelity=_fidelity(run),
-        problems=(*run.problems, *unjoined, *unfound),
+        problems=(*run.problems, *unjoined, *unfound, *_disagreements(traffic)),
         captured_packets=sum(packets.height for packets in run.captures.values()),
-        links=link_traffic(run, links, throughput),
+        links=traffic,
         pipeline=pipeline_figures(run, frames, links),
         accordion=accordion_figures(run, transfers),
     )
     return Measured(run, wire, frames, links, throughput, transfers, summary)
 
 
+def _disagreements(traffic: tuple[LinkTraffic, ...]) -> list[str]:
+    return [
+        f"link {link.link} {link.direction}: the receiver's capture has "
+        f"{link.received_wire_bytes} bytes, the kernel sent {link.qdisc_sent_bytes}"
+        for link in traffic
+        if link.qdisc_difference is not None and abs(link.qdisc_difference) > RECONCILED
+    ]
+
+
 def _fidelity(run: Run) -> Fidelity:
     record = run.fidelity
     goodput = [abs(p.goodput_error) for p in record.links if p.goodput_error is not None]
-    rtt = [abs(p.rtt_min_ms - p.expected_ms) for p in record.rtt if p.expected_ms is not None]
+    rtt = [
+        abs(p.rtt_min_ms - p.expected_ms)
+        for p in record.rtt
+        if p.rtt_min_ms is not None and p.expected_ms is not None
+    ]
     lost = [
         counters["received_by_filter"] - counters["captured"] + counters["dropped_by_kernel"]
         for counters in run.capture_counters

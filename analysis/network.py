@@ -68,38 +68,40 @@ class LinkDirection(BaseModel):
 
 
 class Network(Described):
-    """``network.json``."""
+    """``network.json``. ``cables`` are links without a shape and without captures."""
 
     hosts: dict[str, Host]
     links: tuple[Link, ...]
+    cables: tuple[Link, ...] = ()
 
     @cached_property
     def directions(self) -> tuple[LinkDirection, ...]:
-        """Both directions of every link."""
+        """Both directions of every shaped link."""
         return tuple(
             self._direction(link, direction)
             for link in self.links
             for direction in ("a_to_b", "b_to_a")
         )
 
-    def owner(self, ip: str) -> tuple[str, str]:
-        """Host and interface of an address; ``KeyError`` if no host has it."""
+    def owner(self, ip: str) -> str:
+        """The host that has an address; ``KeyError`` if none has it."""
         for name, host in self.hosts.items():
-            for interface, address in host.interfaces.items():
-                if address == ip:
-                    return name, interface
+            if ip in host.interfaces.values():
+                return name
         raise KeyError(ip)
 
     def path(self, source: str, target: str) -> tuple[LinkDirection, ...]:
-        """The links from one node to another, fewest first; empty where there is no way."""
+        """The shaped links from one node to another; empty where there is no way."""
+        between = {(step.sender.node, step.receiver.node): step for step in self.directions}
         reached: dict[str, tuple[LinkDirection, ...]] = {source: ()}
         queue = deque([source])
         while queue:
             node = queue.popleft()
-            for step in self.directions:
-                if step.sender.node == node and step.receiver.node not in reached:
-                    reached[step.receiver.node] = (*reached[node], step)
-                    queue.append(step.receiver.node)
+            for neighbour in self._neighbours(node):
+                if neighbour not in reached:
+                    step = between.get((node, neighbour))
+                    reached[neighbour] = (*reached[node], step) if step else reached[node]
+                    queue.append(neighbour)
         return reached.get(target, ())
 
     def _direction(self, link: Link, direction: Direction) -> LinkDirection:
@@ -109,25 +111,35 @@ class Network(Described):
             direction=direction,
             sender=sender,
             receiver=receiver,
-            sources=self._addresses_behind(sender.node, link),
+            sources=self._addresses_behind(sender.node, receiver.node),
         )
 
-    def _addresses_behind(self, node: str, without: Link) -> frozenset[str]:
-        """Addresses of the interfaces that a node reaches without using a link, its own included.
+    def _addresses_behind(self, node: str, beyond: str) -> frozenset[str]:
+        """Addresses of a node and of all that it reaches without its neighbour ``beyond``.
 
-        In a tree, as all shipped shapes are, these are the sources of what the node sends into
-        the link.
+        In a tree, as all shipped shapes are, these are the sources of what the node sends there.
         """
-        nodes, queue = {node}, deque([node])
-        addresses = {end.ip for end in (without.a, without.b) if end.node == node}
+        reached, queue = {node, beyond}, deque([node])
         while queue:
-            here = queue.popleft()
-            for link in self.links:
-                ends = {link.a.node, link.b.node}
-                if link is without or here not in ends:
-                    continue
-                addresses |= {link.a.ip, link.b.ip}
-                fresh = ends - nodes
-                nodes |= fresh
-                queue.extend(fresh)
-        return frozenset(ip for ip in addresses if ip is not None)
+            fresh = self._neighbours(queue.popleft()) - reached
+            reached |= fresh
+            queue.extend(fresh)
+        hosts = (self.hosts[name] for name in reached - {beyond} if name in self.hosts)
+        return frozenset(ip for host in hosts for ip in host.interfaces.values())
+
+    def _neighbours(self, node: str) -> set[str]:
+        return {a if b == node else b for a, b in self._edges if node in (a, b)}
+
+    @cached_property
+    def _edges(self) -> frozenset[tuple[str, str]]:
+        """Which nodes are joined.
+
+        A host that no link mentions is plugged into the switch, where there is but one.
+        """
+        edges = {(link.a.node, link.b.node) for link in (*self.links, *self.cables)}
+        mentioned = {node for edge in edges for node in edge}
+        switches = mentioned - self.hosts.keys()
+        if len(switches) == 1:
+            switch = switches.pop()
+            edges |= {(host, switch) for host in self.hosts.keys() - mentioned}
+        return frozenset(edges)

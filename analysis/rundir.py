@@ -60,11 +60,11 @@ LEDGER_SCHEMA: dict[str, dict[str, type[pl.DataType]]] = {
 
 
 class LinkProbe(Described):
-    """What the probe measured of one direction of a link."""
+    """What the probe measured of one direction of a link; no goodput where loss would set it."""
 
     link: str
     direction: Direction
-    goodput_mbit: float
+    goodput_mbit: float | None
     ideal_goodput_mbit: float | None = None
     goodput_error: float | None = None
 
@@ -73,7 +73,7 @@ class RttProbe(Described):
     """What the probe measured of a link's round trip."""
 
     link: str
-    rtt_min_ms: float
+    rtt_min_ms: float | None
     expected_ms: float | None = None
 
 

@@ -28,29 +28,30 @@ class Wire:
 
     @cached_property
     def flows(self) -> tuple[Flow, ...]:
-        """Every flow that any capture at its sender's interface holds."""
+        """Every flow that any capture holds."""
         found: dict[Flow, None] = {}
-        for host in self._network.hosts.values():
-            for interface, ip in host.interfaces.items():
-                found |= {flow: None for flow in self._at(interface) if flow.src == ip}
+        for interface in self._captures:
+            found |= dict.fromkeys(self._at(interface))
         return tuple(found)
 
     def two_ends(self, flow: Flow, at_ns: int) -> TwoEnds | None:
         """The stream that was open at a time; None where it was not captured at both ends.
 
-        The sender's capture is the one on the interface that owns the source address, the
-        receiver's on the one that owns the destination address.
+        The sender's capture is the one where its packets enter their first shaped link, the
+        receiver's the one where they leave their last.
         """
         try:
-            source, outgoing = self._network.owner(flow.src)
-            target, incoming = self._network.owner(flow.dst)
+            source, target = self._network.owner(flow.src), self._network.owner(flow.dst)
         except KeyError:
             return None
-        sender = _open_at(self._at(outgoing).get(flow, []), at_ns)
-        receiver = _open_at(self._at(incoming).get(flow, []), at_ns)
+        path = self._network.path(source, target)
+        if not path:
+            return None
+        sender = _open_at(self._at(path[0].sender.interface).get(flow, []), at_ns)
+        receiver = _open_at(self._at(path[-1].receiver.interface).get(flow, []), at_ns)
         if sender is None or receiver is None:
             return None
-        return TwoEnds(flow, sender, receiver, self._network.path(source, target))
+        return TwoEnds(flow, sender, receiver, path)
 
     def _at(self, interface: str) -> dict[Flow, list[Stream]]:
         if interface not in self._streams:

@@ -1,5 +1,6 @@
 """Accordion: how long each prefix took on the wire, and what it made able to run, when."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -144,12 +145,15 @@ def expected_download(
 
 def _stream(run: Run, wire: Wire, event: DownloadEnded) -> TwoEnds | None:
     """The response's stream: to the UE's port, from the server's."""
-    host = run.network.hosts.get(event.who)
-    addresses = set(host.interfaces.values()) if host else set()
+    addresses = _addresses(run, event.who)
     ports = (event.server_port, event.local_port)
     flows = (f for f in wire.flows if (f.sport, f.dport) == ports and f.dst in addresses)
     found = (wire.two_ends(flow, event.t_ns) for flow in flows)
     return next((ends for ends in found if ends is not None), None)
+
+
+def _addresses(run: Run, host: str) -> set[str]:
+    return set(run.network.hosts[host].interfaces.values()) if host in run.network.hosts else set()
 
 
 def _begins(transfers: tuple[Transfer, ...]) -> dict[tuple[str, str], int]:
@@ -163,15 +167,16 @@ def _begins(transfers: tuple[Transfer, ...]) -> dict[tuple[str, str], int]:
 
 def _download(run: Run, transfer: Transfer, begins: dict[tuple[str, str], int]) -> Download:
     event, stream = transfer.event, transfer.ends.receiver
-    request = _last(run.events_of(ModelRequested), event, "who", event.who)
-    admitted = _last(run.events_of(Admitted), event, "ue", event.who)
+    names = {event.who, *_addresses(run, event.who)}  # the server knows the UE by its address
+    request = _last([r for r in run.events_of(ModelRequested) if r.who in names], event)
+    admitted = _last([a for a in run.events_of(Admitted) if a.ue in names], event)
     duration_ms = (transfer.end_ns - transfer.begin_ns) / 1e6
     size = stream.payload_bytes
     expected = _expected(run, transfer)
     deadline_ms = request.deadline_ms if request else None
     return Download(
         ue=event.who,
-        server=run.network.owner(transfer.ends.flow.src)[0],
+        server=run.network.owner(transfer.ends.flow.src),
         model=event.model,
         deadline_ms=deadline_ms,
         wanted_accuracy=request.accuracy if request else None,
@@ -191,16 +196,12 @@ def _download(run: Run, transfer: Transfer, begins: dict[tuple[str, str], int]) 
     )
 
 
-def _last(
-    events: tuple[EventT, ...], download: DownloadEnded, field: str, value: str
-) -> EventT | None:
-    """The latest event that belongs to a download: same model, same UE, same first byte."""
+def _last(events: Sequence[EventT], download: DownloadEnded) -> EventT | None:
+    """The latest event that belongs to a download: same model, same first byte."""
     fitting = [
         event
         for event in events
-        if event.model == download.model
-        and getattr(event, field) == value
-        and event.first_byte == download.first_byte
+        if (event.model, event.first_byte) == (download.model, download.first_byte)
         and event.t_ns <= download.t_ns
     ]
     return fitting[-1] if fitting else None

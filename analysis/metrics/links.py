@@ -111,7 +111,7 @@ def link_traffic(run: Run, links: Links, throughput: pl.DataFrame) -> tuple[Link
                 received_packets=received.height,
                 received_wire_bytes=received_bytes,
                 lost_packets=sent.height - received.height,
-                peak_mbit=binned["mbit_per_s"].max() if binned.height else None,  # type: ignore[arg-type]
+                peak_mbit=binned["mbit_per_s"].max() if binned.height else None,
                 qdisc_sent_bytes=qdisc_bytes,
                 qdisc_dropped_packets=counters.dropped_packets if counters else None,
                 qdisc_difference=(received_bytes - qdisc_bytes) / qdisc_bytes

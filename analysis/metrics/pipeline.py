@@ -63,7 +63,7 @@ def _admitted(run: Run, window: Measurement) -> pl.DataFrame:
     return run.results.filter(
         (pl.col("generation") == window.generation)
         & (admitted >= window.begin_ns)
-        & (admitted < window.end_ns)
+        & (admitted <= window.end_ns)
     )
 
 
@@ -129,11 +129,11 @@ def _cut(run: Run, frames: pl.DataFrame) -> CutTraffic:
 def _answering_bytes(run: Run, frames: pl.DataFrame) -> int:
     """Bytes that came back to the sender while these frames were on the wire, its capture."""
     row = frames.row(0, named=True)
-    _, interface = run.network.owner(row["local_ip"])
+    path = run.network.path(row["node"], row["peer"])
     begin_ns, end_ns = frames["t_first_out_ns"].min(), frames["t_delivered_ns"].max()
     if begin_ns is None or end_ns is None:
         return 0
-    packets = run.captures[interface].filter(
+    packets = run.captures[path[0].sender.interface].filter(
         (pl.col("sport") == row["peer_port"])
         & (pl.col("dport") == row["local_port"])
         & pl.col("t_ns").is_between(begin_ns, end_ns)

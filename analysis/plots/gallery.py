@@ -188,7 +188,7 @@ def _download_sequence(measured: Measured) -> Iterator[Plot]:
     transfer: Transfer = max(measured.transfers, key=lambda t: t.ends.receiver.payload_bytes)
     table = sequence_table(transfer.ends, 0, transfer.ends.receiver.payload_bytes)
     table, cut_off = _drawable(table)
-    server, _ = measured.run.network.owner(transfer.ends.flow.src)
+    server = measured.run.network.owner(transfer.ends.flow.src)
     yield Plot(
         "time_sequence_download",
         "Time-sequence of the largest download: each bar is a segment, from its first to its last "

@@ -264,7 +264,7 @@ class SyntheticRun:
                 t_ns=start_ns + 15 * MS,
                 who="edge",
                 model="digits",
-                ue="ue1",
+                ue="10.0.0.1",
                 configuration=PREFIXES[1 + nth][0],
                 first_byte=first,
                 end_byte=end,

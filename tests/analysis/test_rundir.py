@@ -134,3 +134,30 @@ def test_the_way_between_hosts_leads_over_the_switch() -> None:
         ("c-s1", "b_to_a"),
     ]
     assert star().path("a", "nobody") == ()
+
+
+def shared_access() -> Network:
+    """Two UEs on plain cables, one access link, as the run describes it."""
+    return Network.model_validate(
+        {
+            "hosts": {
+                "ue1": {"interfaces": {"ue1-eth0": "10.0.0.1"}},
+                "ue2": {"interfaces": {"ue2-eth0": "10.0.0.2"}},
+                "edge": {"interfaces": {"edge-eth0": "10.0.0.3"}},
+            },
+            "links": [
+                {
+                    "name": "ran-edge",
+                    "a": {"node": "ran", "interface": "ran-eth2", "ip": None},
+                    "b": {"node": "edge", "interface": "edge-eth0", "ip": "10.0.0.3"},
+                }
+            ],
+        }
+    )
+
+
+def test_hosts_on_cables_send_through_the_switch_s_link() -> None:
+    up, down = shared_access().directions
+    assert up.sources == {"10.0.0.1", "10.0.0.2"}
+    assert down.sources == {"10.0.0.3"}
+    assert shared_access().path("edge", "ue2") == (down,)
