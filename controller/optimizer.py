@@ -127,8 +127,9 @@ def next_step(
 ) -> Step | None:
     """One step at the connection that costs most, of those that can still go down (step 525).
 
-    A connection's cost is its measured transfer time per inference, that is bytes over rate
-    (claim 3: "based on performance of the computer network"); bytes decide between equals. A
+    A connection's cost is its measured transfer time per inference, that is bytes over rate, as
+    the receiving stage saw it (claim 3: "based on performance of the computer network"); bytes
+    decide between equals. A
     step is never stronger than the ``excess_bytes`` call for.
     """
 

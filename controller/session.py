@@ -174,7 +174,10 @@ class LivePipeline:
             correct=results.correct,
             samples=results.samples,
             latency_ms_median=results.latency_ms_median,
-            connections=tuple(_connection(client, generation) for client in self._clients[:-1]),
+            connections=tuple(
+                _connection(sender, receiver, generation)
+                for sender, receiver in itertools.pairwise(self._clients)
+            ),
             begin_ns=results.t_first_admitted_ns,
             end_ns=results.t_last_admitted_ns,
         )
@@ -193,11 +196,13 @@ class LivePipeline:
         )
 
 
-def _connection(sender: ControlClient, generation: int) -> Connection:
-    traffic = sender.traffic()
-    sent = traffic.generations[generation]
-    size_bytes = sent.sent_bytes / sent.samples
-    return Connection(size_bytes, size_bytes * 8 / 1e3 / traffic.delivery_rate_mbit)
+def _connection(sender: ControlClient, receiver: ControlClient, generation: int) -> Connection:
+    sent = sender.traffic().generations[generation]
+    received = receiver.arrivals().generations[generation]
+    return Connection(
+        size_bytes=sent.sent_bytes / sent.samples,
+        transfer_ms=received.transfer_ns / received.samples / 1e6,
+    )
 
 
 def _within(fringe: Fringe, layers: Sequence[str]) -> tuple[str, ...]:

@@ -61,11 +61,16 @@ class Ring:
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """A received frame. ``release`` it when neither payload nor a view of it is needed any more."""
+    """A received frame. ``release`` it when neither payload nor a view of it is needed any more.
+
+    ``transfer_ns`` is how long the receiver had to wait for the payload, once it had the header
+    and a buffer: what the connection costs, whatever else its two ends are busy with.
+    """
 
     header: Header
     payload: memoryview
-    release: Callable[[], None] = lambda: None
+    release: Callable[[], None]
+    transfer_ns: int
 
 
 class Channel:
@@ -129,16 +134,14 @@ class Channel:
         header = self._receive_header()
         t_begin_ns, self._header_filled = self._t_header_ns, 0
         size = header.payload_bytes
-        if ring and size:
-            slot = ring.take()
-            frame = Frame(header, slot[:size], lambda: ring.give(slot))
-        else:
-            frame = Frame(header, memoryview(bytearray(size)))
+        slot = ring.take() if ring and size else memoryview(bytearray(size))
+        payload = slot[:size]
         if size > self._low_water_cap:
             self._update_low_water_cap()
+        t_payload_ns = time.monotonic_ns()
         filled = 0
         while filled < size:
-            filled += self._receive_into([frame.payload[filled:], self._header], size - filled)
+            filled += self._receive_into([payload[filled:], self._header], size - filled)
         t_end_ns = time.monotonic_ns()
         if filled > size:
             self._header_filled, self._t_header_ns = filled - size, t_end_ns
@@ -146,7 +149,12 @@ class Channel:
         self._received_bytes += HEADER_BYTES + size
         if self.log:
             self.log.received(header, first, t_begin_ns, t_end_ns)
-        return frame
+
+        def release() -> None:
+            if ring and size:
+                ring.give(slot)
+
+        return Frame(header, payload, release, t_end_ns - t_payload_ns)
 
     def _receive_header(self) -> Header:
         while (filled := self._header_filled) < HEADER_BYTES:

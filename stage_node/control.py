@@ -17,6 +17,8 @@ from stage_node.messages import (
     Ack,
     Activate,
     Activated,
+    Arrivals,
+    ArrivalsReply,
     Configure,
     Drain,
     FrozenHash,
@@ -98,6 +100,10 @@ class ControlClient:
     def traffic(self) -> TrafficReply:
         """What the stage has sent over its downstream cut so far, by generation."""
         return self.request(Traffic(), TrafficReply)
+
+    def arrivals(self) -> ArrivalsReply:
+        """What the stage has received over its upstream cut so far, by generation."""
+        return self.request(Arrivals(), ArrivalsReply)
 
     def drain(self) -> None:
         """Stop admitting frames and wait until none is in flight (stage 0)."""

@@ -9,7 +9,8 @@ The order of a run::
     LoadCut                        both stages of each cut: sender "encoder", receiver "decoder"
     Start                          the last stage first, stage 0 last: frames flow from then on
     Prepare ... Activate           every stage, then stage 0: the two phases of a switch
-    Results, Traffic, FrozenHash   whenever wanted
+    Results, Traffic, Arrivals,    whenever wanted
+    FrozenHash
     Drain                          stage 0
     Stop                           stage 0 first, the last stage last
 """
@@ -139,6 +140,13 @@ class Traffic(Message):
     type: Literal["traffic"] = "traffic"
 
 
+class Arrivals(Message):
+    """What this stage has received over its upstream cut so far; answered by ``ArrivalsReply``.
+    Refused where there is no such connection."""
+
+    type: Literal["arrivals"] = "arrivals"
+
+
 class Drain(Message):
     """Stage 0: admit nothing more, wait for all results; answered by ``Ack``."""
 
@@ -218,6 +226,28 @@ class TrafficReply(Message):
     generations: dict[int, GenerationTraffic]
 
 
+class GenerationArrivals(BaseModel):
+    """Activation frames received under one generation.
+
+    ``transfer_ns`` is how long the receiver had to wait for their payloads, once it had a frame's
+    header and a buffer: bytes over the rate the connection really gave, without the propagation
+    delay and without either end's computing.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    frames: int
+    samples: int
+    transfer_ns: int
+
+
+class ArrivalsReply(Message):
+    """What came over the upstream cut, by generation."""
+
+    type: Literal["arrivals_reply"] = "arrivals_reply"
+    generations: dict[int, GenerationArrivals]
+
+
 class FrozenHashReply(Message):
     """SHA-256 over names, dtypes, shapes and bytes of the stage's frozen tensors."""
 
@@ -241,13 +271,14 @@ Request = Annotated[
     | Activate
     | Results
     | Traffic
+    | Arrivals
     | Drain
     | FrozenHash
     | Stop,
     Field(discriminator="type"),
 ]
 Reply = Annotated[
-    Ack | Activated | ResultsReply | TrafficReply | FrozenHashReply | Refusal,
+    Ack | Activated | ResultsReply | TrafficReply | ArrivalsReply | FrozenHashReply | Refusal,
     Field(discriminator="type"),
 ]
 

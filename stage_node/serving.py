@@ -19,7 +19,7 @@ from stage_node.contract import HELLO_LIMITS, ActivationContract, Hello
 from stage_node.data import SplitName, load_dataset
 from stage_node.errors import PeerLostError, RefusedError, StageNodeError, WireError
 from stage_node.ledger import NOT_A_CUT, Ledger
-from stage_node.messages import Activated, Configure, TrafficReply
+from stage_node.messages import Activated, ArrivalsReply, Configure, TrafficReply
 from stage_node.source import Source
 from stage_node.stage_model import StageModel
 
@@ -48,6 +48,7 @@ class ServingStage:
         self._inbox: workers.Queue = queue.Queue(workers.QUEUED_BATCHES)
         self._outbox: workers.Queue = queue.Queue(workers.QUEUED_BATCHES)
         self._sender: workers.ActivationSender | None = None
+        self._receiver: workers.ActivationReceiver | None = None
         self._source: Source | None = None
         self._threads: dict[str, threading.Thread] = {}
         self._connected = threading.Event()  # with whoever sends to this stage
@@ -96,6 +97,12 @@ class ServingStage:
             raise RefusedError("no connection to a downstream stage")
         return self._sender.traffic()
 
+    def arrivals(self) -> ArrivalsReply:
+        """What came over the upstream cut; ``RefusedError`` where there is none."""
+        if self._receiver is None:
+            raise RefusedError("no connection to an upstream stage")
+        return self._receiver.arrivals()
+
     def stop(self) -> None:
         """Let everything admitted pass, then end; ``PeerLostError`` when that takes too long."""
         if self._source:
@@ -133,7 +140,8 @@ class ServingStage:
             raise RefusedError(f"stage {stage} needs the contract of its upstream cut")
         channel = self._greet(_accept_one(listener), stage - 1, stage, contract)
         self._connected.set()
-        workers.receive(channel, contract, self._inbox)
+        self._receiver = workers.ActivationReceiver(channel, contract)
+        self._receiver.run(self._inbox)
         channel.close()
 
     def _collect(self, listener: socket.socket) -> None:

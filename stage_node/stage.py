@@ -24,6 +24,7 @@ from stage_node.ledger import NOT_A_CUT, Ledger
 from stage_node.messages import (
     Ack,
     Activate,
+    Arrivals,
     Configure,
     Drain,
     FrozenHash,
@@ -119,6 +120,8 @@ class Stage:
                 return self._stage.source.results(generation, count, skip)
             case Traffic():
                 return self._stage.traffic()
+            case Arrivals():
+                return self._stage.arrivals()
             case Drain():
                 self._stage.source.drain()
             case FrozenHash():

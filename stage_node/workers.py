@@ -13,12 +13,17 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from stage_node.channel import Channel, Ring
+from stage_node.channel import Channel, Frame, Ring
 from stage_node.codecs import Codec
 from stage_node.contract import ActivationContract
 from stage_node.errors import StageNodeError, WireError
 from stage_node.ledger import Rows
-from stage_node.messages import GenerationTraffic, TrafficReply
+from stage_node.messages import (
+    ArrivalsReply,
+    GenerationArrivals,
+    GenerationTraffic,
+    TrafficReply,
+)
 from stage_node.source import Source
 from stage_node.stage_model import StageModel
 from stage_node.wire import HEADER_BYTES, DType, Header, Kind
@@ -49,17 +54,41 @@ def admit(source: Source, outbox: Queue) -> None:
     outbox.put(None)
 
 
-def receive(channel: Channel, contract: ActivationContract, outbox: Queue) -> None:
-    """Take activations from the upstream stage."""
-    ring = Ring(RING_SLOTS, contract.max_payload_bytes)
-    channel.limits = {Kind.ACTIVATION: contract.max_payload_bytes, Kind.END: 0}
-    while (frame := channel.receive(ring)).header.kind is Kind.ACTIVATION:
-        header = frame.header
-        contract.check(header)
-        activation = Codec.numbered(header.codec).decode(frame.payload, header.shape)
-        now = time.monotonic_ns()
-        outbox.put(Batch(header.sequence, header.generation, activation, now, frame.release))
-    outbox.put(None)
+class ActivationReceiver:
+    """Takes batches from the upstream stage and counts them by generation."""
+
+    def __init__(self, channel: Channel, contract: ActivationContract) -> None:
+        self._channel = channel
+        self._contract = contract
+        self._received: dict[int, GenerationArrivals] = {}
+
+    def arrivals(self) -> ArrivalsReply:
+        """What was received so far."""
+        return ArrivalsReply(generations=dict(self._received))
+
+    def run(self, outbox: Queue) -> None:
+        """Receive until the upstream stage has no more."""
+        contract = self._contract
+        ring = Ring(RING_SLOTS, contract.max_payload_bytes)
+        self._channel.limits = {Kind.ACTIVATION: contract.max_payload_bytes, Kind.END: 0}
+        while (frame := self._channel.receive(ring)).header.kind is Kind.ACTIVATION:
+            header = frame.header
+            contract.check(header)
+            activation = Codec.numbered(header.codec).decode(frame.payload, header.shape)
+            now = time.monotonic_ns()
+            self._count(frame)
+            outbox.put(Batch(header.sequence, header.generation, activation, now, frame.release))
+        outbox.put(None)
+
+    def _count(self, frame: Frame) -> None:
+        generation, samples = frame.header.generation, frame.header.shape[0]
+        nothing = GenerationArrivals(frames=0, samples=0, transfer_ns=0)
+        before = self._received.get(generation, nothing)
+        self._received[generation] = GenerationArrivals(
+            frames=before.frames + 1,
+            samples=before.samples + samples,
+            transfer_ns=before.transfer_ns + frame.transfer_ns,
+        )
 
 
 def compute(model: StageModel, rows: Rows, inbox: Queue, outbox: Queue) -> None:

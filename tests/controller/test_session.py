@@ -21,7 +21,9 @@ from stage_node.events import GenerationActivated, Progress
 from stage_node.messages import (
     Ack,
     Activated,
+    ArrivalsReply,
     Configure,
+    GenerationArrivals,
     GenerationTraffic,
     ResultsReply,
     TrafficReply,
@@ -86,6 +88,11 @@ class RecordingStage:
         self._record("traffic")
         sent = GenerationTraffic(frames=10, samples=100, sent_bytes=50_000)
         return TrafficReply(generations={1: sent}, delivery_rate_mbit=2.0, rtt_ms=1.0)
+
+    def arrivals(self) -> ArrivalsReply:
+        self._record("arrivals")
+        received = GenerationArrivals(frames=10, samples=100, transfer_ns=200_000_000)
+        return ArrivalsReply(generations={1: received})
 
     def request(self, request: Any, _: type[Ack], timeout_s: float) -> None:
         self._record(request.type)
@@ -222,10 +229,11 @@ def test_a_generation_is_prepared_everywhere_before_the_source_uses_it(
         ("ue", "results 1 1000 2"),
         ("ue", "results 1 1200 2"),
         ("ue", "traffic"),
+        ("edge", "arrivals"),
         ("edge", "traffic"),
+        ("cloud", "arrivals"),
     ]
     assert (seen.generation, seen.samples, seen.correct) == (1, 1200, 1197)
-    # 500 bytes per image at 2 Mbit/s take 2 ms.
     assert [(c.size_bytes, c.transfer_ms) for c in seen.connections] == [(500.0, 2.0)] * 2
     assert events[0] == (
         GenerationActivated,
