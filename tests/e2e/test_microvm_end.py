@@ -11,6 +11,7 @@ import pytest
 
 from testbed.errors import GuestDiedError
 from testbed.hosts.environment import REPOSITORY
+from testbed.hosts.leftovers import end_leftovers
 from testbed.hosts.microvm import MicroVm
 
 pytestmark = pytest.mark.microvm
@@ -62,13 +63,36 @@ def test_a_guest_that_is_struck_is_ended_with_a_message(
     with MicroVm(watchdog_s=2).start(["sh", "-c", LONG_JOB], writable=run) as guest:
         _until(lambda: (run / "events").exists() and (run / "events").read_text(), 30)
         for process in _processes_of(temporary):
-            program = Path(f"/proc/{process}/cmdline").read_text().split("\0")[0]
-            if victim in program:
+            if victim in _program(process):
                 os.kill(process, blow)
         with pytest.raises(GuestDiedError, match=message):
             guest.wait()
     _until(lambda: not _processes_of(temporary), 2)
     assert list(temporary.iterdir()) == []
+
+
+def test_a_guest_that_lost_testbed_and_supervisor_at_once_is_found_and_ended(tmp_path, monkeypatch):
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "run").mkdir()
+    environment = os.environ | {"TMPDIR": str(tmp_path), "PYTHONPATH": str(REPOSITORY)}
+    parent = subprocess.Popen([sys.executable, "-c", PARENT], env=environment)
+    _until(lambda: (tmp_path / "run" / "events").exists(), 30)
+    assert list(end_leftovers()) == []
+    (supervisor,) = [
+        process for process in _processes_of(tmp_path) if "python" in _program(process)
+    ]
+    for process in _processes_of(tmp_path):  # neither can end itself now
+        if process == supervisor or "linux.uml" in _program(process):
+            os.kill(process, signal.SIGSTOP)
+    parent.kill()
+    parent.wait()
+    os.kill(supervisor, signal.SIGKILL)
+    _until(lambda: supervisor not in _processes_of(tmp_path), 2)
+    (line,) = end_leftovers()
+    assert line.startswith("ended a left-over microVM and deleted")
+    _until(lambda: not _processes_of(tmp_path), 2)
+    assert list(tmp_path.glob("concertina-*")) == []
 
 
 def test_a_kernel_that_cannot_start_says_so(tmp_path):
@@ -89,6 +113,13 @@ def _processes_of(temporary: Path) -> list[int]:
         if str(temporary / "concertina-guest-").encode() in known:
             found.append(int(process.name))
     return found
+
+
+def _program(process: int) -> str:
+    try:
+        return Path(f"/proc/{process}/cmdline").read_text().split("\0")[0]
+    except OSError:
+        return ""
 
 
 def _until(condition, limit_s: float) -> None:
