@@ -46,7 +46,8 @@ class Coverage:
     Between ``edges[i]`` and ``edges[i + 1]`` all bytes share one history: first seen at
     ``first_ns[i]`` (``NEVER``: not seen), complete from offset 0 on at ``complete_ns[i]``.
     ``payload`` and ``wire`` are cumulative at the edges: bytes seen before this offset with
-    repetitions, and the same with the headers of the packets that carried them.
+    repetitions, and the same with the headers of the packets that carried them. ``repeated`` is
+    per segment: how many of its bytes an earlier one had carried.
     """
 
     edges: Int64s
@@ -54,6 +55,7 @@ class Coverage:
     complete_ns: Int64s
     payload: npt.NDArray[np.float64]
     wire: npt.NDArray[np.float64]
+    repeated: Int64s
 
     @classmethod
     def of(cls, t_ns: Int64s, begin: Int64s, end: Int64s, wirelen: Int64s) -> "Coverage":
@@ -67,6 +69,9 @@ class Coverage:
         sizes = np.diff(edges)
         first_ns = np.full(len(sizes), NEVER)
         np.minimum.at(first_ns, interval, t_ns[packet])
+        first_packet = np.full(len(sizes), len(t_ns))
+        np.minimum.at(first_packet, interval, packet)
+        again = np.where(first_packet[interval] < packet, sizes[interval], 0)
         seen = np.bincount(interval, minlength=len(sizes)) * sizes
         per_byte = wirelen / np.maximum(end - begin, 1)
         wire = np.bincount(interval, weights=per_byte[packet], minlength=len(sizes)) * sizes
@@ -76,6 +81,7 @@ class Coverage:
             np.maximum.accumulate(first_ns),
             np.concatenate([[0.0], np.cumsum(seen)]),
             np.concatenate([[0.0], np.cumsum(wire)]),
+            np.bincount(packet, weights=again, minlength=len(t_ns)).astype(np.int64),
         )
 
     def first_seen(self, offsets: Int64s) -> Int64s:
@@ -136,14 +142,13 @@ class Stream:
         """First and complete times of every byte."""
         return Coverage.of(self.t_ns, self.begin, self.end, self.wirelen)
 
-    @cached_property
+    @property
     def repeated_bytes(self) -> Int64s:
-        """Per segment: payload bytes below the highest offset seen before it.
+        """Per segment: payload bytes that this capture had seen before.
 
         In the sender's capture these are the retransmitted bytes.
         """
-        highest = np.maximum.accumulate(np.concatenate([[0], self.end]))[:-1]
-        return np.clip(np.minimum(self.end, highest) - self.begin, 0, None)
+        return self.coverage.repeated
 
     @property
     def first_ns(self) -> int:

@@ -151,11 +151,14 @@ def test_coverage_agrees_with_counting_every_byte(spans: list[tuple[int, int]]) 
     begin, end = (np.array([s[i] for s in spans], np.int64) for i in (0, 1))
     coverage = Coverage.of(t_ns, begin, end, end - begin + 66)
     first, seen = np.full(100, NEVER), np.zeros(100, np.int64)
+    repeated = []
     for t, b, e in zip(t_ns, begin, end, strict=True):
+        repeated.append(int((seen[b:e] > 0).sum()))
         first[b:e] = np.minimum(first[b:e], t)
         seen[b:e] += 1
     offsets = np.arange(100)
     assert coverage.first_seen(offsets).tolist() == first.tolist()
+    assert coverage.repeated.tolist() == repeated
     complete = np.maximum.accumulate(first)
     assert coverage.complete_before(offsets + 1).tolist() == complete.tolist()
     halves = coverage.payload_between(offsets[:50], offsets[:50] + 50)
