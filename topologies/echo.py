@@ -84,7 +84,5 @@ def internet_checksum(data: bytes) -> int:
 
 
 def _stamp_ns(ancillary: list[tuple[int, int, bytes]]) -> int:
-    seconds: int
-    nanoseconds: int
-    seconds, nanoseconds = _TIMESPEC.unpack(ancillary[0][2])
-    return seconds * 1_000_000_000 + nanoseconds
+    stamp: tuple[int, int] = _TIMESPEC.unpack(ancillary[0][2])
+    return stamp[0] * 1_000_000_000 + stamp[1]

@@ -33,7 +33,8 @@ class GoodputProbe:
 
     ``goodput_mbit`` is ``None`` where the profile has loss or jitter: what TCP then reaches is
     not the line's rate. Of several ``attempts`` it is the one nearest to the ideal; all but the
-    last were outside the tolerance.
+    last were outside the tolerance. ``longest_pause_ms`` is the longest time for which the probe
+    itself was not served: beyond what the queue covers, it is the machine that fell short.
     """
 
     link: str
@@ -41,6 +42,7 @@ class GoodputProbe:
     ideal_goodput_mbit: float
     goodput_mbit: float | None
     duration_s: float = 0.0
+    longest_pause_ms: float = 0.0
     attempts: int = 0
 
     @property
@@ -203,7 +205,7 @@ def _probe_failures(probe: Probe) -> list[str]:
             reasons.append(
                 f"link {goodput.link} {goodput.direction}: goodput {goodput.goodput_mbit:.4g} "
                 f"Mbit/s is {goodput.goodput_error:+.1%} from the ideal "
-                f"{goodput.ideal_goodput_mbit:.4g}"
+                f"{goodput.ideal_goodput_mbit:.4g}; longest pause {goodput.longest_pause_ms:.0f} ms"
             )
     for rtt in probe.rtt:
         if rtt.rtt_min_ms is None:

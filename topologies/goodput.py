@@ -32,10 +32,15 @@ LEAST_WINDOW_SEGMENTS = 4
 
 @dataclass(frozen=True)
 class Goodput:
-    """Payload bytes that arrived over a duration."""
+    """Payload bytes that arrived over a duration.
+
+    ``longest_pause_ms`` is the longest time between two reads: far above the usual distance it
+    tells that the machine gave the emulation no CPU for so long.
+    """
 
     size_bytes: int
     duration_s: float
+    longest_pause_ms: float
 
     @property
     def mbit(self) -> float:
@@ -66,9 +71,8 @@ def measure_goodput(sender: Vantage, receiver: Vantage, window: int) -> Goodput:
         into.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, low_water)
         # Written once, because a page's first use costs a fault, which is slow in a guest.
         payload, buffer = memoryview(b"\x55" * window), bytearray(b"\x55" * window)
-        sent = received = 0
-        steady_from: int | None = None  # the byte after which the window is the only limit
-        begin_bytes = begin_ns = 0
+        sent = received = begin_bytes = begin_ns = now_ns = pause_ns = 0
+        steady_from: int | None = None  # the byte from which on the window is the only limit
         while True:
             credit = received + window - sent
             # Whole segments only: Nagle's algorithm would hold a part of one back.
@@ -79,11 +83,12 @@ def measure_goodput(sender: Vantage, receiver: Vantage, window: int) -> Goodput:
                 received += into.recv_into(buffer)
             except TimeoutError as error:
                 raise EmulationError(f"the TCP connection to {receiver.ip} stalls") from error
-            now_ns = time.monotonic_ns()
+            last_ns, now_ns = now_ns, time.monotonic_ns()
             if begin_ns:
+                pause_ns = max(pause_ns, now_ns - last_ns)
                 size_bytes, duration_s = received - begin_bytes, (now_ns - begin_ns) / 1e9
                 if duration_s >= STEADY_S and size_bytes >= STEADY_SEGMENTS * SEGMENT_BYTES:
-                    return Goodput(size_bytes, duration_s)
+                    return Goodput(size_bytes, duration_s, pause_ns / 1e6)
             elif steady_from is not None and received >= steady_from:
                 begin_bytes, begin_ns = received, now_ns
 

@@ -144,6 +144,7 @@ def _goodput(
                 ideal_goodput_mbit=ideal_mbit,
                 goodput_mbit=measured.mbit,
                 duration_s=measured.duration_s,
+                longest_pause_ms=measured.longest_pause_ms,
                 attempts=len(tries) + 1,
             )
         )

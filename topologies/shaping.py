@@ -13,7 +13,7 @@ so that a limit sized for full frames drops the acknowledgements of an asymmetri
 is only a bound that a conforming sender cannot reach.
 
 The buffer is ``buffer_bdp`` times rate times round trip, but at least an initial TCP window
-(RFC 6928: ten segments) and 5 ms of line rate, below which no queue survives the timers of a
+(RFC 6928: ten segments) and 10 ms of line rate, below which no queue survives the timers of a
 general-purpose kernel. Rates are passed in bit/s and times in microseconds, which ``tc`` takes
 without rounding.
 """
@@ -29,7 +29,7 @@ SEGMENT_BYTES = 1448  # 1500 - 20 (IPv4) - 20 (TCP) - 12 (timestamps)
 ETHERNET_HEADER_BYTES = 14
 SMALLEST_FRAME_BYTES = 54  # IPv4 and TCP headers alone
 MINIMUM_BUFFER_FRAMES = 10
-MINIMUM_BUFFER_MS = 5.0
+MINIMUM_BUFFER_MS = 10.0
 MININET_QUEUE_PACKETS = 1000  # netem's default, which Mininet leaves alone
 
 
