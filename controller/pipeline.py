@@ -14,9 +14,9 @@ class Connection:
     """What one cut carried, per inference, measured by the stages on its two ends.
 
     ``size_bytes`` counts frame headers and payload at the sender. ``transfer_ms`` is how long the
-    receiver waited for a payload whose header it had, shared by the frame's images: the bytes over
-    the rate that the connection really gave them. (The sending kernel's delivery rate will not do:
-    where frames leave one by one it is a frame over a whole round trip.)
+    receiver waited for a payload whose header it had (median frame), shared by the frame's images:
+    the bytes over the rate that the connection really gave them. (The sending kernel's delivery
+    rate will not do: where frames leave one by one it is a frame over a whole round trip.)
     """
 
     size_bytes: float

@@ -201,7 +201,7 @@ def _connection(sender: ControlClient, receiver: ControlClient, generation: int)
     received = receiver.arrivals().generations[generation]
     return Connection(
         size_bytes=sent.sent_bytes / sent.samples,
-        transfer_ms=received.transfer_ns / received.samples / 1e6,
+        transfer_ms=received.transfer_ms_median * received.frames / received.samples,
     )
 
 

@@ -229,16 +229,16 @@ class TrafficReply(Message):
 class GenerationArrivals(BaseModel):
     """Activation frames received under one generation.
 
-    ``transfer_ns`` is how long the receiver had to wait for their payloads, once it had a frame's
-    header and a buffer: bytes over the rate the connection really gave, without the propagation
-    delay and without either end's computing.
+    ``transfer_ms_median`` is how long the receiver had to wait for a frame's payload, once it had
+    the header and a buffer: bytes over the rate the connection really gave, without the
+    propagation delay and without either end's computing.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     frames: int
     samples: int
-    transfer_ns: int
+    transfer_ms_median: float
 
 
 class ArrivalsReply(Message):

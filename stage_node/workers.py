@@ -6,6 +6,7 @@ connection both say that nothing more will come; they are passed on.
 """
 
 import queue
+import statistics
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,7 +14,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from stage_node.channel import Channel, Frame, Ring
+from stage_node.channel import Channel, Ring
 from stage_node.codecs import Codec
 from stage_node.contract import ActivationContract
 from stage_node.errors import StageNodeError, WireError
@@ -35,12 +36,15 @@ RESULT_BYTES_PER_IMAGE = 8
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Batch:
-    """Activations (N, C, H, W) of one frame; ``release`` when they are not needed any more."""
+    """Activations (N, C, H, W) of one frame; ``release`` when they are not needed any more.
+
+    ``t_queued_ns`` is when they were queued for sending.
+    """
 
     sequence: int
     generation: int
     activation: Tensor
-    t_ready_ns: int
+    t_queued_ns: int = 0
     release: Callable[[], None] = lambda: None
 
 
@@ -50,7 +54,7 @@ Queue = queue.Queue[Batch | None]
 def admit(source: Source, outbox: Queue) -> None:
     """Let the workload's batches into the first stage."""
     while batch := source.admit():
-        outbox.put(Batch(batch.sequence, batch.generation, batch.images, batch.t_admitted_ns))
+        outbox.put(Batch(batch.sequence, batch.generation, batch.images))
     outbox.put(None)
 
 
@@ -60,11 +64,16 @@ class ActivationReceiver:
     def __init__(self, channel: Channel, contract: ActivationContract) -> None:
         self._channel = channel
         self._contract = contract
-        self._received: dict[int, GenerationArrivals] = {}
+        self._received: dict[int, list[tuple[int, int]]] = {}  # (images, transfer_ns) of frames
 
     def arrivals(self) -> ArrivalsReply:
         """What was received so far."""
-        return ArrivalsReply(generations=dict(self._received))
+        return ArrivalsReply(
+            generations={
+                generation: _arrivals(list(frames))
+                for generation, frames in dict(self._received).items()
+            }
+        )
 
     def run(self, outbox: Queue) -> None:
         """Receive until the upstream stage has no more."""
@@ -75,20 +84,18 @@ class ActivationReceiver:
             header = frame.header
             contract.check(header)
             activation = Codec.numbered(header.codec).decode(frame.payload, header.shape)
-            now = time.monotonic_ns()
-            self._count(frame)
-            outbox.put(Batch(header.sequence, header.generation, activation, now, frame.release))
+            frames = self._received.setdefault(header.generation, [])
+            frames.append((header.shape[0], frame.transfer_ns))
+            outbox.put(Batch(header.sequence, header.generation, activation, release=frame.release))
         outbox.put(None)
 
-    def _count(self, frame: Frame) -> None:
-        generation, samples = frame.header.generation, frame.header.shape[0]
-        nothing = GenerationArrivals(frames=0, samples=0, transfer_ns=0)
-        before = self._received.get(generation, nothing)
-        self._received[generation] = GenerationArrivals(
-            frames=before.frames + 1,
-            samples=before.samples + samples,
-            transfer_ns=before.transfer_ns + frame.transfer_ns,
-        )
+
+def _arrivals(frames: list[tuple[int, int]]) -> GenerationArrivals:
+    return GenerationArrivals(
+        frames=len(frames),
+        samples=sum(images for images, _ in frames),
+        transfer_ms_median=statistics.median(transfer_ns for _, transfer_ns in frames) / 1e6,
+    )
 
 
 def compute(model: StageModel, rows: Rows, inbox: Queue, outbox: Queue) -> None:
@@ -139,7 +146,7 @@ class ActivationSender:
                 dtype=self._dtype,
                 shape=tuple(batch.activation.shape),
             )
-            self._channel.send(header, payload, batch.t_ready_ns)
+            self._channel.send(header, payload, batch.t_queued_ns)
             self._count(batch.generation, header)
         self._channel.send(Header(kind=Kind.END, payload_bytes=0))
 
@@ -164,7 +171,7 @@ def send_results(channel: Channel, inbox: Queue) -> None:
             dtype=DType.INT64,
             shape=(len(batch.activation),),
         )
-        channel.send(header, payload, batch.t_ready_ns)
+        channel.send(header, payload, batch.t_queued_ns)
     channel.send(Header(kind=Kind.END, payload_bytes=0))
 
 

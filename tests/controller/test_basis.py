@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
@@ -48,7 +48,6 @@ def test_variance_ratios_are_those_of_the_singular_values() -> None:
     np.testing.assert_allclose(basis_of(x).variance_ratio, energies / energies.sum(), rtol=1e-9)
 
 
-@settings(deadline=None)
 @given(channels=st.integers(1, 8), seed=st.integers(0, 1000))
 def test_the_directions_are_orthonormal_ordered_and_signed(channels: int, seed: int) -> None:
     basis = basis_of(activation(5, channels, seed))
@@ -71,7 +70,6 @@ def test_a_constant_activation_has_a_basis_and_no_variance() -> None:
     assert basis.mean.tolist() == [1.5] * 4
 
 
-@settings(deadline=None)
 @given(split=st.integers(1, 39))
 def test_the_basis_does_not_depend_on_how_images_are_batched(split: int) -> None:
     x = activation()

@@ -91,7 +91,7 @@ class RecordingStage:
 
     def arrivals(self) -> ArrivalsReply:
         self._record("arrivals")
-        received = GenerationArrivals(frames=10, samples=100, transfer_ns=200_000_000)
+        received = GenerationArrivals(frames=10, samples=100, transfer_ms_median=20.0)
         return ArrivalsReply(generations={1: received})
 
     def request(self, request: Any, _: type[Ack], timeout_s: float) -> None:
