@@ -174,9 +174,21 @@ class Channel:
         return header
 
     def _receive_into(self, buffers: list[memoryview], missing: int) -> int:
-        """One read of at least a byte, once ``missing`` bytes are there (or a capped share).
+        """Take what is there, at least a byte; sleep until ``missing`` bytes are, if nothing is."""
+        try:
+            while True:
+                with contextlib.suppress(BlockingIOError):
+                    count = self._socket.recvmsg_into(buffers, 0, socket.MSG_DONTWAIT)[0]
+                    break
+                self._sleep_until(missing)
+        except OSError as error:
+            raise PeerLostError(f"cannot receive: {error.strerror}") from error
+        if count == 0:
+            raise PeerLostError("the connection was closed")
+        return count
 
-        Waits in poll(2), not in the read: a read that has copied something waits until the low
+    def _sleep_until(self, missing: int) -> None:
+        """Wait in poll(2), not in the read: a read that has copied something waits until the low
         water mark is reached by bytes *after* those (tcp_epollin_ready in Linux's net/ipv4/tcp.c
         counts from what was copied), which for the last frame of a burst is for ever.
         """
@@ -186,15 +198,6 @@ class Channel:
             self._low_water = low_water
         if not self._readable.poll(self._timeout_ms):
             raise PeerLostError("no answer in time")
-        try:
-            if not self._readable.poll(self._timeout_ms):
-                raise PeerLostError("no answer in time")
-            count = self._socket.recvmsg_into(buffers, 0, socket.MSG_DONTWAIT)[0]
-        except OSError as error:
-            raise PeerLostError(f"cannot receive: {error.strerror}") from error
-        if count == 0:
-            raise PeerLostError("the connection was closed")
-        return count
 
     def _update_low_water_cap(self) -> None:
         """The kernel enlarges a receive buffer as the path turns out to need it."""
