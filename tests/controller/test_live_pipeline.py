@@ -1,5 +1,6 @@
 """The whole loop on three stage processes that talk over real TCP (loopback, unshaped)."""
 
+import contextlib
 import json
 import socket
 from collections.abc import Iterator, Sequence
@@ -67,14 +68,11 @@ class Run:
 
 
 def free_ports(count: int) -> list[int]:
-    with socket.socket() as first, socket.socket() as second:
-        sockets = [first, second, *(socket.socket() for _ in range(count - 2))]
+    with contextlib.ExitStack() as open_together:
+        sockets = [open_together.enter_context(socket.socket()) for _ in range(count)]
         for sock in sockets:
             sock.bind(("127.0.0.1", 0))
-        ports = [sock.getsockname()[1] for sock in sockets]
-        for sock in sockets:
-            sock.close()
-    return ports
+        return [sock.getsockname()[1] for sock in sockets]
 
 
 def run(zygote: Zygote, model: ChainModel, directory: Path, **targets: float) -> Run:
