@@ -151,6 +151,8 @@ class LinkLoad(Section):
 
     link: str = Field(description="name of the link")
     direction: Direction = Field(description="along or against the link as it is declared")
+    source: str = Field(description="node that sends in this direction")
+    target: str = Field(description="node that receives in this direction")
     throughput_mbit: float = Field(description="wire bits received / length of the window")
     busy: float | None = Field(
         description="throughput / probed capacity. A link that never idles while a packet waits "
@@ -283,6 +285,10 @@ class Download(Section):
     duration_ms: float = Field(description="from the first SYN to the last payload byte")
     deadline_met: bool | None = Field(description="duration ≤ deadline; null without a deadline")
     goodput_mbit: float = Field(description="payload bits / duration")
+    server_ms: float | None = Field(
+        description="in the server's capture, from the last byte of the request to the first of "
+        "the response: the server's own time"
+    )
     expected: ExpectedDownload | None = Field(description="null where the probe lacks the path")
     excess: float | None = Field(description="duration / expected - 1")
 

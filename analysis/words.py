@@ -61,8 +61,8 @@ def _pipeline(pipeline: Pipeline) -> list[str]:
     else:
         sentences += _comparison(pipeline, before, after)
     if pipeline.target_reached is not None:
-        outcome = "met its target" if pipeline.target_reached else "did not meet its target"
-        sentences.append(f"The compression loop {outcome}: {pipeline.loop_reason}.")
+        without = "" if pipeline.target_reached else " without reaching its target"
+        sentences.append(f"The compression loop ended{without}: {pipeline.loop_reason}.")
     if pipeline.frozen_unchanged is not None:
         state = "unchanged" if pipeline.frozen_unchanged else "CHANGED, which must not happen"
         sentences.append(f"The frozen layers are {state} (SHA-256 before and after).")
@@ -86,17 +86,19 @@ def _comparison(pipeline: Pipeline, before: Window, after: Window) -> list[str]:
             f"{number(total.before, 1)} to {number(total.after, 1)} ms ({_less(total.share)})."
         )
     if before.end_to_end and after.end_to_end:
+        images = before.inferences / before.end_to_end.count
         sentences.append(
-            f"From admission to result a frame took {number(before.end_to_end.median_ms, 1)} ms "
-            f"before and {number(after.end_to_end.median_ms, 1)} ms after (median)."
+            f"From admission to result a frame of {number(images)} images took "
+            f"{number(before.end_to_end.median_ms, 1)} ms before and "
+            f"{number(after.end_to_end.median_ms, 1)} ms after (median)."
         )
     sentences.append(
         f"Accuracy was {_accuracy(before.accuracy)} before and {_accuracy(after.accuracy)} after."
     )
     if before.busiest and before.busiest.busy is not None:
         sentences.append(
-            f"Before compression the busiest link, {before.busiest.link}, was busy "
-            f"{percent(before.busiest.busy)} of the time."
+            f"Before compression the busiest link, {before.busiest.source} to "
+            f"{before.busiest.target}, was busy {percent(before.busiest.busy)} of the time."
         )
     return sentences
 

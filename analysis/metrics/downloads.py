@@ -45,6 +45,7 @@ class Transfer:
 
     event: DownloadEnded
     ends: TwoEnds
+    request: TwoEnds | None
 
     @property
     def begin_ns(self) -> int:
@@ -71,7 +72,7 @@ def find_transfers(run: Run, wire: Wire) -> tuple[tuple[Transfer, ...], tuple[st
         if ends is None or ends.receiver.syn_ns == NEVER or ends.receiver.syn_ack_ns == NEVER:
             problems.append(f"{name}: its connection is not in the captures")
             continue
-        transfer = Transfer(event, ends)
+        transfer = Transfer(event, ends, wire.two_ends(ends.flow.reverse, event.t_ns))
         if not ends.receiver.payload_bytes or transfer.end_ns == NEVER:
             problems.append(f"{name}: the UE's capture lacks bytes of it")
         elif transfer.header_bytes < 0:
@@ -191,9 +192,20 @@ def _download(run: Run, transfer: Transfer, begins: dict[tuple[str, str], int]) 
         duration_ms=duration_ms,
         deadline_met=None if deadline_ms is None else duration_ms <= deadline_ms,
         goodput_mbit=size * 8e-3 / duration_ms,
+        server_ms=_server_ms(transfer),
         expected=expected,
         excess=duration_ms / expected.total_ms - 1 if expected else None,
     )
+
+
+def _server_ms(transfer: Transfer) -> float | None:
+    """From the request's last byte to the response's first, in the server's capture."""
+    if transfer.request is None:
+        return None
+    arrived = transfer.request.receiver.coverage.complete_ns
+    if not len(arrived) or arrived[-1] == NEVER:
+        return None
+    return float(transfer.ends.sender.t_ns[0] - arrived[-1]) / 1e6
 
 
 def _last(events: Sequence[EventT], download: DownloadEnded) -> EventT | None:

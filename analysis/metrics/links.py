@@ -149,6 +149,8 @@ def _load(
     return LinkLoad(
         link=direction.link,
         direction=direction.direction,
+        source=direction.sender.node,
+        target=direction.receiver.node,
         throughput_mbit=throughput_mbit,
         busy=throughput_mbit / capacity_mbit if capacity_mbit else None,
     )

@@ -147,7 +147,7 @@ def _between(frames: pl.DataFrame, begin: str, end: str) -> Distribution | None:
 
 def _compute(run: Run, results: pl.DataFrame) -> tuple[StageCompute, ...]:
     keys = results.select("sequence", "generation")
-    rows = run.compute.join(keys, on=["sequence", "generation"], how="semi")
+    rows = run.compute.join(keys, on=["sequence", "generation"], how="semi").sort("t_begin_ns")
     figures = []
     for part in rows.partition_by("node", maintain_order=True):
         time = _between(part, "t_begin_ns", "t_end_ns")

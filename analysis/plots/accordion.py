@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import numpy as np
 import polars as pl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -56,9 +57,9 @@ def plot_accordion(
         for t_s in deadlines.filter(mine)["t_s"]:
             for axes in (top, bottom):
                 axes.axvline(t_s, color=style.BLACK, linestyle=":", linewidth=1.1)
-            top.annotate(
+            bottom.annotate(
                 "deadline",
-                (t_s, 0.02),
+                (t_s, 0.04),
                 xycoords=("data", "axes fraction"),
                 xytext=(3, 0),
                 textcoords="offset points",
@@ -80,9 +81,14 @@ def plot_accordion(
 def _steps(
     axes: Axes, accuracy: pl.DataFrame, end_s: float, colour: str, line: Any, name: str
 ) -> None:
+    """The best configuration so far as a line; others that can run as hollow marks below it."""
     if not accuracy.height:
         return
-    ordered = accuracy.sort("usable_s").with_columns(best=pl.col("accuracy").cum_max() * 100)
+    ordered = accuracy.sort("usable_s").with_columns(
+        percent=pl.col("accuracy") * 100,
+        best=pl.col("accuracy").cum_max() * 100,
+        better=(pl.col("accuracy") > pl.col("accuracy").cum_max().shift(1)).fill_null(value=True),
+    )
     axes.step(
         [*ordered["usable_s"], end_s],
         [*ordered["best"], ordered["best"][-1]],
@@ -91,16 +97,32 @@ def _steps(
         linestyle=line,
         label=name,
     )
-    axes.plot(
-        *(ordered["usable_s"], ordered["accuracy"] * 100),
-        linestyle="",
-        marker="o",
-        markersize=5,
-        color=colour,
-    )
-    for t_s, value, configuration in ordered.select(
-        "usable_s", pl.col("accuracy") * 100, "configuration"
-    ).iter_rows():
+    for better, face in ((True, colour), (False, "white")):
+        part = ordered.filter(pl.col("better") == better)
+        axes.plot(
+            *(part["usable_s"], part["percent"]),
+            linestyle="",
+            marker="o",
+            markersize=5,
+            markerfacecolor=face,
+            markeredgecolor=colour,
+        )
+    _name_steps(axes, ordered, end_s)
+
+
+def _name_steps(axes: Axes, ordered: pl.DataFrame, end_s: float) -> None:
+    """Names of what improved, and of the last; none where it would lie on another."""
+    named: list[tuple[float, float]] = []
+    height = max(float(np.ptp(ordered["percent"].to_numpy())), 0.1)
+    last = ordered["usable_s"][-1]
+    for t_s, value, configuration in (
+        ordered.filter(pl.col("better") | (pl.col("usable_s") == last))
+        .select("usable_s", "percent", "configuration")
+        .iter_rows()
+    ):
+        if any(abs(t_s - t) < 0.2 * end_s and abs(value - v) < 0.07 * height for t, v in named):
+            continue
+        named.append((t_s, value))
         beside_edge = t_s > 0.8 * end_s
         axes.annotate(
             f"{configuration}  {value:.1f} %",

@@ -175,7 +175,8 @@ def _accordion(measured: Measured) -> Iterator[Plot]:
     yield Plot(
         "accordion",
         "What the UE can run while the model arrives: each step is one more configuration "
-        "(blocks per part of the network). Dotted: sizes of the configurations, deadline.",
+        "(blocks per part of the network). Line: the best that can run; hollow: able to run, but "
+        "no better. Dotted: sizes of the configurations, deadline.",
         plot_accordion(accuracy, delivery(measured.transfers), deadlines),
         accuracy,
     )

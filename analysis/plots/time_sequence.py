@@ -60,8 +60,13 @@ def plot_time_sequence(
         linewidth=1.1,
         label="acknowledged (at sender)",
     )
-    for name, offset in marks.items():
+    height = _height(table)
+    named = -height
+    for name, offset in sorted(marks.items(), key=lambda mark: mark[1]):
         axes.axhline(offset / 1e3, color=style.BLACK, linestyle=":", linewidth=0.8)
+        if offset - named < 0.05 * height:
+            continue  # its name would lie on the one below
+        named = offset
         axes.annotate(
             name,
             (1.0, offset / 1e3),
@@ -74,5 +79,12 @@ def plot_time_sequence(
     axes.autoscale_view()
     axes.set_xlabel("milliseconds since the first byte left")
     axes.set_ylabel("offset in the stream, kB")
-    axes.legend(loc="lower right")
+    axes.legend(loc="upper left")
     return figure
+
+
+def _height(table: pl.DataFrame) -> int:
+    """Bytes from the lowest to the highest offset shown."""
+    if not table.height:
+        return 1
+    return int(table["end_byte"].to_numpy().max() - table["first_byte"].to_numpy().min())

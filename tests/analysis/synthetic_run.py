@@ -40,6 +40,7 @@ PERIOD_MS = 15
 LOST_FRAME = 10  # its first segment is lost once, on the first cut
 COMPUTE_MS = 2
 HTTP_HEADER_BYTES = 180
+THINKING_MS = 2
 PREFIXES = (((1, 1, 1), 30_000, 0.90), ((2, 2, 2), 60_000, 0.95), ((3, 3, 3), 100_000, 0.97))
 
 
@@ -249,7 +250,9 @@ class SyntheticRun:
         connection = Connection(ue, server, start_ns)
         connection.write(start_ns + round(10.3 * MS), ue, 120)
         size = HTTP_HEADER_BYTES + end - first
-        server.on_progress = lambda now, received: connection.write(now, server, size)
+        server.on_progress = lambda now, received: connection.write(
+            now + THINKING_MS * MS, server, size
+        )
         connection.run()
         done = ue.delivered_ns(size)
         self.truth.downloads_ms.append((done - start_ns) / 1e6)

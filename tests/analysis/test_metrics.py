@@ -134,7 +134,13 @@ def test_an_ideal_tcp_takes_about_the_least_time(known: Known) -> None:
     assert known.summary.accordion
     for download in known.summary.accordion.downloads:
         assert download.excess is not None
-        assert 0 <= download.excess < 0.02
+        assert 0 <= download.excess - synthetic.THINKING_MS / download.duration_ms < 0.02
+
+
+def test_the_server_s_own_time_is_told_from_the_network_s(known: Known) -> None:
+    assert known.summary.accordion
+    for download in known.summary.accordion.downloads:
+        assert download.server_ms == pytest.approx(synthetic.THINKING_MS, abs=1e-5)
 
 
 def test_configurations_are_ready_when_their_last_byte_came(known: Known) -> None:
