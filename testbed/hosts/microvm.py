@@ -190,6 +190,9 @@ def kernel_command(kernel: str, state: Path, memory_mib: int) -> list[str]:
         "rootflags=/",
         "ro",
         "quiet",
+        # 0.85 s of benchmarks for disks that the guest has not, and 512 terminals of 1990
+        "initcall_blacklist=raid6_select_algo",
+        "pty.legacy_count=0",
         "con=null",
         "con0=null,fd:1",
         "ssl=null",
