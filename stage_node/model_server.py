@@ -10,7 +10,6 @@ import hashlib
 import http.client
 import re
 import socket
-import struct
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +21,6 @@ from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
-from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from stage_node.delivery import (
     ACCURACY_HEADER,
@@ -42,7 +40,6 @@ Admit = Callable[[ModelRequest, str], Admission]
 """Decides on a request of the UE with the given address; raises ``NotAdmittedError``."""
 
 Number = TypeVar("Number", int, float)
-SO_MAX_PACING_RATE = 47  # Linux; the socket module has no name for it
 PARAMETERS = ("max_bytes", "deadline_ms", "accuracy")
 
 
@@ -82,35 +79,14 @@ def create_app(
     return Starlette(routes=[Route("/models/{name}.safetensors", get_model)])
 
 
-def serve(
-    app: Starlette, listener: socket.socket, pacing_mbit: Mapping[str, float] | None = None
-) -> None:
-    """Serve until SIGTERM or SIGINT.
-
-    ``pacing_mbit`` bounds the payload rate to a UE, by its address: a sender that knows its
-    link's rate need not find it out by overflowing the buffer before it.
-    """
-    paces = dict(pacing_mbit or {})
-
-    class PacedProtocol(H11Protocol):
-        def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-            super().connection_made(transport)
-            rate_mbit = paces.get(transport.get_extra_info("peername")[0])
-            if rate_mbit is not None:
-                pace(transport.get_extra_info("socket"), rate_mbit)
-
+def serve(app: Starlette, listener: socket.socket) -> None:
+    """Serve until SIGTERM or SIGINT."""
     config = uvicorn.Config(
-        app, loop="asyncio", http=PacedProtocol, ws="none", lifespan="off", log_level="warning",
+        app, loop="asyncio", http="h11", ws="none", lifespan="off", log_level="warning",
         access_log=False,
     )  # fmt: skip
     server = uvicorn.Server(config)
     asyncio.run(server.serve(sockets=[listener]))
-
-
-def pace(connection: socket.socket, rate_mbit: float) -> None:
-    """Let TCP send no faster than ``rate_mbit`` of payload (``SO_MAX_PACING_RATE``, socket(7))."""
-    rate = round(rate_mbit * 1e6 / 8)
-    connection.setsockopt(socket.SOL_SOCKET, SO_MAX_PACING_RATE, struct.pack("Q", rate))
 
 
 def warm_up(ip: str, port: int, model: str) -> None:

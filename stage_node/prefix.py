@@ -13,10 +13,8 @@ The safetensors library reads the whole file unchanged, and refuses a short one;
 takes the bytes as they come.
 """
 
-import copy
 import hashlib
 import json
-from functools import cached_property
 from itertools import pairwise
 from typing import Self
 
@@ -26,11 +24,11 @@ from torch import Tensor, nn
 
 from stage_node.errors import BadModelError
 from stage_node.models import (
-    ChainModel,
     Configuration,
+    Family,
     ModelSpec,
     Segment,
-    build_model,
+    layers_of,
     load_weights,
 )
 from stage_node.models.checkpoint import spec_of
@@ -129,11 +127,6 @@ class PrefixHeader:
         self.data_begin = LENGTH_BYTES + len(raw)
         self._check_places()
 
-    @cached_property
-    def skeleton(self) -> ChainModel:
-        """A model of this specification whose weights mean nothing."""
-        return build_model(self.spec)
-
     def _check_places(self) -> None:
         """No tensor may straddle parts, and its bytes must be as many as its shape says."""
         bounds = [0, *(part.end for part in self.contents.parts)]
@@ -147,6 +140,11 @@ class PrefixHeader:
             inside = any(low <= begin <= end <= high for low, high in pairwise(bounds))
             if not inside or end - begin != size:
                 raise ValueError(f"tensor {name} does not lie within one part of the file")
+
+    def names_of(self, layer: str) -> dict[str, str]:
+        """The tensors of a layer: name within the layer to name in the file."""
+        prefix = f"layers.{layer}."
+        return {key.removeprefix(prefix): key for key in self.tensors if key.startswith(prefix)}
 
     def part_of(self, place: TensorPlace) -> tuple[str, int]:
         """Name and first byte, counted from after the header, of the part that holds a tensor."""
@@ -235,7 +233,7 @@ class PrefixReader:
         header = self.require_header()
         if configuration not in self.completed():
             raise PrefixError(f"configuration {configuration} is not complete yet")
-        names = header.skeleton.subset(configuration)
+        names = layers_of(header.spec, configuration)
         return Segment({name: self._layer(name, configuration) for name in names}).eval()
 
     def require_header(self) -> PrefixHeader:
@@ -284,14 +282,14 @@ class PrefixReader:
         """A layer with its weights, and with the configuration's own statistics if it has any."""
         header = self.require_header()
         own = f"statistics.{'-'.join(map(str, configuration))}."
-        module = header.skeleton.layers[layer]
-        plain = {name: f"layers.{layer}.{name}" for name in module.state_dict()}
-        chosen = {n: own + key if own + key in header.tensors else key for n, key in plain.items()}
-        identity = (layer, own if chosen != plain else "")
+        keys = header.names_of(layer)
+        chosen = {n: own + key if own + key in header.tensors else key for n, key in keys.items()}
+        identity = (layer, own if chosen != keys else "")
         if identity not in self._layers:
-            self._layers[identity] = copy.deepcopy(module)
+            module = Family.of(header.spec).layers(header.spec)[layer]()
             tensors = {name: self._tensor(key) for name, key in chosen.items()}
-            load_weights(self._layers[identity], tensors, assign=True)
+            load_weights(module, tensors, assign=True)
+            self._layers[identity] = module
         return self._layers[identity]
 
     def _tensor(self, name: str) -> Tensor:

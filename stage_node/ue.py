@@ -4,23 +4,22 @@ One thread receives and feeds a :class:`PrefixReader`; another runs every config
 held-out images as soon as it is complete, while the download goes on.
 """
 
-import http.client
-import json
-import re
-import socket
+import os
+import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote, urlencode
 
 import torch
 from pydantic import ValidationError
 from torch import Tensor
 
 from stage_node.data import Dataset, SplitName, load_dataset
-from stage_node.errors import BadModelError, StageNodeError
+from stage_node.download import Download, get_request
+from stage_node.errors import BadModelError
 from stage_node.events import (
     ConfigurationEvaluated,
     ConfigurationReady,
@@ -32,13 +31,7 @@ from stage_node.models import Configuration, ModelSpec, build_model
 from stage_node.prefix import PrefixReader
 from stage_node.steps import Step
 
-READ_BYTES = 1 << 18
-WAKE_BYTES = 1 << 14
-IDLE_TIMEOUT_S = 30.0
-
-
-class DeliveryError(StageNodeError):
-    """The model server refused, went away, or sent something else than was asked for."""
+EVALUATION_NICENESS = 10
 
 
 def main(
@@ -80,7 +73,7 @@ class UserEquipment:
         events: EventLog,
     ) -> None:
         """``server`` is an address and a port; ``split`` of ``data`` is what the model runs on."""
-        self._address = server
+        self._server = server
         self._split = split
         self._images = data.split(split)
         self._model = model
@@ -88,7 +81,7 @@ class UserEquipment:
         self._reader = PrefixReader()
         self._etag: str | None = None
         warm_up(self._images.images, len(data.classes))
-        self._evaluator = ThreadPoolExecutor(max_workers=1, thread_name_prefix="evaluate")
+        self._evaluator = ThreadPoolExecutor(1, "evaluate", _give_way)
         self._evaluations: list[Future[None]] = []
 
     def take(self, step: Step) -> None:
@@ -107,18 +100,13 @@ class UserEquipment:
             accuracy=step.accuracy,
             first_byte=first_byte,
         )
-        connection = http.client.HTTPConnection(*self._address, timeout=IDLE_TIMEOUT_S)
+        request = get_request(self._server, self._model, step.needs(), first_byte, self._etag)
         begin_ns = time.monotonic_ns()
-        try:
-            connection.connect()
-            local_port = connection.sock.getsockname()[1]
-            response = self._ask(connection, step, first_byte)
-            self._receive(connection.sock, response)
-        except (OSError, http.client.HTTPException) as error:
-            host, port = self._address
-            raise DeliveryError(f"model server {host}:{port}: {error!r}") from None
-        finally:
-            connection.close()
+        with closing(Download.open(self._server, request, first_byte)) as download:
+            self._etag = download.etag or self._etag
+            local_port = download.local_port
+            while download.remaining:
+                self._feed(download.read(self._reader.missing))
         self._events.emit(
             DownloadEnded,
             model=self._model,
@@ -126,7 +114,7 @@ class UserEquipment:
             first_byte=first_byte,
             end_byte=self._reader.received,
             local_port=local_port,
-            server_port=self._address[1],
+            server_port=self._server[1],
         )
         self.wait()
 
@@ -139,56 +127,16 @@ class UserEquipment:
         """End the evaluating thread."""
         self._evaluator.shutdown(cancel_futures=True)
 
-    def _ask(
-        self, connection: http.client.HTTPConnection, step: Step, first_byte: int
-    ) -> http.client.HTTPResponse:
-        """Send the request; returns the response if it is the one that continues the file."""
-        query = urlencode(step.needs())
-        headers = {"Range": f"bytes={first_byte}-"} if first_byte or step.all else {}
-        if self._etag is not None:
-            headers["If-Match"] = self._etag
-        path = f"/models/{quote(self._model)}.safetensors"
-        connection.request("GET", f"{path}?{query}" if query else path, headers=headers)
-        response = connection.getresponse()
-        if response.status == http.client.NO_CONTENT:
-            return response
-        if response.status not in (http.client.OK, http.client.PARTIAL_CONTENT):
-            raise DeliveryError(
-                f"the model server refused ({response.status}): {_reason(response)}"
+    def _feed(self, data: bytes) -> None:
+        """Take bytes, and have every configuration that they complete run."""
+        for configuration in self._reader.feed(data):
+            self._events.emit(
+                ConfigurationReady,
+                model=self._model,
+                configuration=configuration,
+                file_bytes=self._reader.require_header().configurations[configuration],
             )
-        begins = _first_byte(response)
-        if begins != first_byte:
-            raise DeliveryError(f"asked for bytes from {first_byte}, the answer begins at {begins}")
-        self._etag = response.headers.get("ETag")
-        return response
-
-    def _receive(self, sock: socket.socket, response: http.client.HTTPResponse) -> None:
-        """Feed the body to the reader as it comes, waking once per part of the file."""
-        while remaining := response.length or 0:
-            wait_for = min(remaining, self._reader.missing or remaining, WAKE_BYTES)
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, wait_for)
-            data = response.read1(READ_BYTES)
-            if not data:
-                raise DeliveryError(f"the connection ended {remaining} bytes too early")
-            unknown = self._reader.header is None
-            completed = self._reader.feed(data)
-            if unknown and self._reader.header is not None:
-                self._submit(self._build)
-            for configuration in completed:
-                self._events.emit(
-                    ConfigurationReady,
-                    model=self._model,
-                    configuration=configuration,
-                    file_bytes=self._reader.require_header().configurations[configuration],
-                )
-                self._submit(self._evaluate, configuration)
-
-    def _submit(self, job: Callable[..., None], *arguments: object) -> None:
-        self._evaluations.append(self._evaluator.submit(job, *arguments))
-
-    def _build(self) -> None:
-        """Prepare the model while its first weights are still under way."""
-        self._reader.require_header().skeleton.eval()
+            self._evaluations.append(self._evaluator.submit(self._evaluate, configuration))
 
     def _evaluate(self, configuration: Configuration) -> None:
         """Load a configuration, note when its first inference ends, then measure its accuracy."""
@@ -209,6 +157,11 @@ class UserEquipment:
         )
 
 
+def _give_way() -> None:
+    """Let the download go first: on one CPU inference would hold its acknowledgements up."""
+    os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), EVALUATION_NICENESS)
+
+
 def warm_up(images: Tensor, classes: int) -> None:
     """Run a small model once: the first inference of a process pays for what torch sets up."""
     _, channels, size, _ = images.shape
@@ -217,23 +170,3 @@ def warm_up(images: Tensor, classes: int) -> None:
     )
     with torch.inference_mode():
         build_model(spec).eval()(images)
-
-
-def _reason(response: http.client.HTTPResponse) -> str:
-    """What the server says about its refusal."""
-    body = response.read(READ_BYTES).decode("utf-8", "replace")
-    try:
-        return str(json.loads(body)["error"])
-    except (ValueError, KeyError, TypeError):
-        return body.strip() or response.reason
-
-
-def _first_byte(response: http.client.HTTPResponse) -> int:
-    """Where in the file a response's body begins."""
-    if response.status == http.client.OK:
-        return 0
-    described = response.headers.get("Content-Range", "")
-    match = re.fullmatch(r"bytes (\d+)-\d+/(\d+|\*)", described)
-    if match is None:
-        raise DeliveryError(f"the model server's Content-Range makes no sense: {described!r}")
-    return int(match[1])

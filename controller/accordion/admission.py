@@ -22,11 +22,6 @@ class LinkEstimate:
     rate_mbit: float
     rtt_ms: float
 
-    @property
-    def goodput_mbit(self) -> float:
-        """TCP payload that the line carries when every segment is full."""
-        return self.rate_mbit * SEGMENT_BYTES / FRAME_BYTES
-
 
 def download_time_ms(size_bytes: int, link: LinkEstimate) -> float:
     """From the UE's SYN to the last byte of a response of ``size_bytes`` on an idle link.

@@ -55,4 +55,4 @@ def main(
             events.emit(Listening, address=ip, port=port)
 
         threading.Thread(target=announce, daemon=True).start()
-        serve(app, listener, {ue: link.goodput_mbit for ue, link in links.items()})
+        serve(app, listener)

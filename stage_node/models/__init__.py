@@ -10,7 +10,7 @@ from stage_node.models.checkpoint import (
     load_weights,
     save_checkpoint,
 )
-from stage_node.models.family import Configuration, Family, ModelSpec
+from stage_node.models.family import Configuration, Family, ModelSpec, layers_of
 
 for _module in pkgutil.iter_modules(__path__, prefix=f"{__name__}."):
     importlib.import_module(_module.name)
@@ -22,6 +22,7 @@ __all__ = [
     "ModelSpec",
     "Segment",
     "build_model",
+    "layers_of",
     "load_checkpoint",
     "load_layers",
     "load_weights",

@@ -7,7 +7,14 @@ import torch
 from torch import Tensor, nn
 
 from stage_node.errors import BadModelError
-from stage_node.models.family import Configuration, Family, ModelSpec
+from stage_node.models.family import (
+    Configuration,
+    Family,
+    ModelSpec,
+    full_configuration,
+    layers_of,
+    smallest_configuration,
+)
 
 
 class Segment(nn.Module):
@@ -37,7 +44,7 @@ class ChainModel(Segment):
     """A whole model: images (N, in_channels, image_size, image_size) to logits (N, classes)."""
 
     def __init__(self, spec: ModelSpec) -> None:
-        super().__init__(dict(Family.of(spec).layers(spec)))
+        super().__init__({name: make() for name, make in Family.of(spec).layers(spec).items()})
         self.spec = spec
 
     def segment(self, names: Sequence[str]) -> Segment:
@@ -51,27 +58,8 @@ class ChainModel(Segment):
         return Segment({name: self.layers[name] for name in names})
 
     def subset(self, configuration: Configuration) -> tuple[str, ...]:
-        """Names of the layers that run in a configuration, in order.
-
-        ``configuration`` counts the blocks kept of each inner block, leftmost first. Everything
-        that is no residual block always runs. ``BadModelError`` where a block left out changes
-        the shape, or the counts do not fit the model.
-        """
-        blocks = Family.of(self.spec).inner_blocks(self.spec)
-        if len(configuration) != len(blocks) or any(
-            not 0 <= kept <= len(names) for kept, names in zip(configuration, blocks, strict=False)
-        ):
-            whole = tuple(len(names) for names in blocks)
-            raise BadModelError(f"configuration {configuration} does not fit a model of {whole}")
-        left_out = {
-            name for kept, names in zip(configuration, blocks, strict=True) for name in names[kept:]
-        }
-        if fixed := sorted(left_out - Family.of(self.spec).skippable(self.spec)):
-            raise BadModelError(
-                f"configuration {configuration} leaves out {', '.join(fixed)}, which changes the "
-                f"shape (downsample={self.spec.downsample!r})"
-            )
-        return tuple(name for name in self.layer_names if name not in left_out)
+        """Names of the layers that run in a configuration; see :func:`layers_of`."""
+        return layers_of(self.spec, configuration)
 
     def configured(self, configuration: Configuration) -> Segment:
         """This model with the blocks of one configuration, sharing parameters."""
@@ -80,16 +68,12 @@ class ChainModel(Segment):
     @property
     def full_configuration(self) -> Configuration:
         """The configuration of the whole model."""
-        return tuple(len(names) for names in Family.of(self.spec).inner_blocks(self.spec))
+        return full_configuration(self.spec)
 
     @property
     def smallest_configuration(self) -> Configuration:
         """The configuration of the blocks that cannot be left out."""
-        skippable = Family.of(self.spec).skippable(self.spec)
-        return tuple(
-            sum(name not in skippable for name in names)
-            for names in Family.of(self.spec).inner_blocks(self.spec)
-        )
+        return smallest_configuration(self.spec)
 
     def shapes(self, batch: int = 1) -> dict[str, tuple[int, ...]]:
         """Shape of the activation after each layer for ``batch`` images."""

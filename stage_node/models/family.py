@@ -1,7 +1,7 @@
 """What every family of models says about itself, and the registry that finds it by name."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Callable
 from typing import ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -51,8 +51,8 @@ class Family(ABC):
 
     @staticmethod
     @abstractmethod
-    def layers(spec: ModelSpec) -> Iterator[tuple[str, nn.Module]]:
-        """The named layers in order, freshly initialised; a cut is possible after each."""
+    def layers(spec: ModelSpec) -> dict[str, Callable[[], nn.Module]]:
+        """The named layers in order, each as the function that makes it, freshly initialised."""
 
     @staticmethod
     @abstractmethod
@@ -63,3 +63,40 @@ class Family(ABC):
     @abstractmethod
     def skippable(spec: ModelSpec) -> frozenset[str]:
         """Blocks that the model runs without: those that keep the shape of their input."""
+
+
+def full_configuration(spec: ModelSpec) -> Configuration:
+    """The configuration of the whole model."""
+    return tuple(len(names) for names in Family.of(spec).inner_blocks(spec))
+
+
+def smallest_configuration(spec: ModelSpec) -> Configuration:
+    """The configuration of the blocks that cannot be left out."""
+    skippable = Family.of(spec).skippable(spec)
+    return tuple(
+        sum(name not in skippable for name in names) for names in Family.of(spec).inner_blocks(spec)
+    )
+
+
+def layers_of(spec: ModelSpec, configuration: Configuration) -> tuple[str, ...]:
+    """Names of the layers that run in a configuration, in order.
+
+    ``configuration`` counts the blocks kept of each inner block, leftmost first. Everything that
+    is no residual block always runs. ``BadModelError`` where a block left out changes the shape,
+    or the counts do not fit the model.
+    """
+    family = Family.of(spec)
+    blocks, full = family.inner_blocks(spec), full_configuration(spec)
+    if len(configuration) != len(full) or any(
+        not 0 <= kept <= most for kept, most in zip(configuration, full, strict=True)
+    ):
+        raise BadModelError(f"configuration {configuration} does not fit a model of {full}")
+    left_out = {
+        name for kept, names in zip(configuration, blocks, strict=True) for name in names[kept:]
+    }
+    if fixed := sorted(left_out - family.skippable(spec)):
+        raise BadModelError(
+            f"configuration {configuration} leaves out {', '.join(fixed)}, which changes the "
+            f"shape (downsample={spec.downsample!r})"
+        )
+    return tuple(name for name in family.layers(spec) if name not in left_out)

@@ -9,7 +9,8 @@ of the chain. Two ways to halve the resolution, neither with trainable parameter
               that all their residual blocks are alike and any of them can be left out (Accordion).
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable
+from functools import partial
 
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -106,20 +107,23 @@ class ResNet(Family):
     name = "resnet"
 
     @staticmethod
-    def layers(spec: ModelSpec) -> Iterator[tuple[str, nn.Module]]:
-        """The named layers in order, freshly initialised."""
+    def layers(spec: ModelSpec) -> dict[str, Callable[[], nn.Module]]:
+        """The named layers in order."""
         channels = spec.width
-        yield "stem", Stem(spec.in_channels, channels)
+        layers: dict[str, Callable[[], nn.Module]] = {
+            "stem": partial(Stem, spec.in_channels, channels)
+        }
         for position, names in enumerate(ResNet.inner_blocks(spec)):
             channels_out = spec.width * 2**position
             if position > 0 and spec.downsample == "pool":
-                yield f"pool{position + 1}", Pool(channels_out)
+                layers[f"pool{position + 1}"] = partial(Pool, channels_out)
                 channels = channels_out
             for name in names:
                 stride = 1 if channels == channels_out else 2
-                yield name, ResidualBlock(channels, channels_out, stride)
+                layers[name] = partial(ResidualBlock, channels, channels_out, stride)
                 channels = channels_out
-        yield "head", Head(channels, spec.classes)
+        layers["head"] = partial(Head, channels, spec.classes)
+        return layers
 
     @staticmethod
     def inner_blocks(spec: ModelSpec) -> tuple[tuple[str, ...], ...]:

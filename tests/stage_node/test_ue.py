@@ -10,6 +10,7 @@ import torch
 
 from controller.accordion.training import evaluate
 from stage_node.data import load_dataset
+from stage_node.download import DeliveryError
 from stage_node.errors import BadModelError
 from stage_node.events import (
     ConfigurationEvaluated,
@@ -21,7 +22,7 @@ from stage_node.events import (
 from stage_node.models import ModelSpec, build_model
 from stage_node.prefix import CorruptPartError, PrefixReader
 from stage_node.prefix_writer import arrange, encode
-from stage_node.ue import DeliveryError, main
+from stage_node.ue import main
 
 LADDER = ((1, 0, 0), (1, 1, 0), (1, 1, 1))
 torch.manual_seed(0)
