@@ -34,7 +34,7 @@ def plot_throughput(
     rows = max(len(links), 1)
     figure = style.new_figure(
         "Throughput over time",
-        "bytes on the wire at the receiving end of each link, headers included",
+        "bytes on the wire at the receiving end of each link; dotted: the direction's probed capacity",
         1.3 + 1.75 * rows,
     )
     panels = figure.subplots(rows, 1, sharex=True, squeeze=False)[:, 0]
@@ -50,10 +50,9 @@ def plot_throughput(
                 linewidth=1.5,
                 label=part["label"][0],
             )
-        limits = capacity.filter(pl.col("link") == link)["mbit"].drop_nulls().unique().to_list()
-        for index, limit in enumerate(limits):
-            label = "probed capacity" if index == 0 else None
-            panel.axhline(limit, color=style.BLACK, linestyle=":", linewidth=1, label=label)
+            mine = (pl.col("link") == link) & (pl.col("direction") == part["direction"][0])
+            for limit in capacity.filter(mine)["mbit"].drop_nulls():
+                panel.axhline(limit, color=style.COLOURS[index], linestyle=":", linewidth=1.2)
         panel.set_ylabel(f"{link}\nMbit/s")
         style.room_above(panel, 0.08)
         panel.legend(loc="upper left", bbox_to_anchor=(1.0, 1.03))
