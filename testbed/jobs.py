@@ -1,5 +1,7 @@
 """Starting the processes of a phase and waiting for them."""
 
+import contextlib
+import math
 import time
 from pathlib import Path
 
@@ -13,6 +15,7 @@ from topologies.network import EmulatedNetwork
 
 SERVICE_START_TIMEOUT_S = 30.0
 POLL_INTERVAL_S = 0.05
+FAILURE_GRACE_S = 3.0
 
 
 def run_phase(zygote: Zygote, net: EmulatedNetwork, phase: Phase, run: RunDirectory) -> None:
@@ -28,13 +31,28 @@ def run_phase(zygote: Zygote, net: EmulatedNetwork, phase: Phase, run: RunDirect
         for service in services:
             _spawn(zygote, net, service, run.logs)
         _await_listening(news, len(services))
-        running = [(job, _spawn(zygote, net, job, run.logs)) for job in tasks]
-        ended = [(job, zygote.wait(pid)) for job, pid in running]
+        failed = _await_end(zygote, {_spawn(zygote, net, job, run.logs): job for job in tasks})
     finally:
         zygote.terminate_all()
-    failed = [f"{job.name}: {_last_line(run.logs, job, status)}" for job, status in ended if status]
     if failed:
-        raise RunFailedError("; ".join(failed))
+        raise RunFailedError(
+            "; ".join(f"{job.name}: {_last_line(run.logs, job, status)}" for job, status in failed)
+        )
+
+
+def _await_end(zygote: Zygote, running: dict[int, Job]) -> list[tuple[Job, int]]:
+    """Wait for all jobs, or, once one has failed, as long as its peers may need to notice."""
+    failed: list[tuple[Job, int]] = []
+    deadline = math.inf
+    while running and time.monotonic() < deadline:
+        for pid in list(running):
+            with contextlib.suppress(TimeoutError):
+                status = zygote.wait(pid, POLL_INTERVAL_S)
+                job = running.pop(pid)
+                if status:
+                    failed.append((job, status))
+                    deadline = min(deadline, time.monotonic() + FAILURE_GRACE_S)
+    return failed
 
 
 def _spawn(zygote: Zygote, net: EmulatedNetwork, job: Job, logs: Path) -> int:

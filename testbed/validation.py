@@ -9,6 +9,7 @@ from pathlib import Path
 
 from controller.errors import ControllerError
 from controller.partition import Partition, split_after, split_balanced
+from controller.plan import check_targets, ladders_of
 from stage_node.data import SOURCES
 from stage_node.errors import StageNodeError
 from stage_node.models import ChainModel, load_checkpoint
@@ -59,12 +60,14 @@ def _pipeline_mistakes(section: PipelineSection, hosts: tuple[str, ...]) -> Iter
     yield from _unknown_dataset("pipeline.dataset", section.dataset)
 
     def splits() -> None:
-        partition = partition_of(section, load_checkpoint(checkpoint_path(section.model)))
+        model = load_checkpoint(checkpoint_path(section.model))
+        partition = partition_of(section, model)
         if len(partition.stages) != len(section.hosts):
             raise BadExperimentError(
                 f"{len(partition.stages)} stages for {len(section.hosts)} hosts "
                 f"({', '.join(section.hosts)})"
             )
+        check_targets(ladders_of(model, partition), section.targets)
 
     yield from _attempt("pipeline.split", splits)
 

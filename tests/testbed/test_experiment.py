@@ -74,6 +74,11 @@ def test_the_good_file_is_good() -> None:
         ("pipeline.dataset", "imagenet", ["pipeline.dataset", "imagenet", "digits"]),
         ("pipeline.batch", "many", ["pipeline.batch", "integer"]),
         ("pipeline.targets", {"min_accuracy": 0.9}, ["pipeline.targets", "bandwidth_reduction"]),
+        (
+            "pipeline.targets",
+            {"max_accuracy_loss_points": 1, "bandwidth_reduction": 1000},
+            ["pipeline.split", "bandwidth_reduction", "asks for at most"],
+        ),
         ("pipeline", None, ["pipeline", "accordion"]),
         ("name", None, ["name", "missing"]),
     ],
