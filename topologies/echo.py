@@ -77,12 +77,12 @@ def echoed_sequence(packet: bytes, identifier: int) -> int | None:
 def internet_checksum(data: bytes) -> int:
     """One's complement of the one's complement sum of 16-bit words (RFC 1071)."""
     padded = data + bytes(len(data) % 2)
-    total = sum(struct.unpack(f"!{len(padded) // 2}H", padded))
+    total: int = sum(struct.unpack(f"!{len(padded) // 2}H", padded))
     while total >> 16:
         total = (total & 0xFFFF) + (total >> 16)
     return ~total & 0xFFFF
 
 
 def _stamp_ns(ancillary: list[tuple[int, int, bytes]]) -> int:
-    stamp: tuple[int, int] = _TIMESPEC.unpack(ancillary[0][2])
-    return stamp[0] * 1_000_000_000 + stamp[1]
+    seconds, nanoseconds = _TIMESPEC.unpack(ancillary[0][2])
+    return int(seconds) * 1_000_000_000 + int(nanoseconds)

@@ -9,6 +9,7 @@ start early on purpose, and counts only what is sent once the congestion window 
 import fcntl
 import socket
 import sys
+import termios
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -70,14 +71,16 @@ def measure_goodput(sender: Vantage, receiver: Vantage, window: int) -> Goodput:
         low_water = max(window // READS_PER_WINDOW, SEGMENT_BYTES)
         into.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, low_water)
         # Written once, because a page's first use costs a fault, which is slow in a guest.
-        payload, buffer = memoryview(b"\x55" * window), bytearray(b"\x55" * window)
+        # Reads end at the low-water mark: a read with room left goes on for as long as segments
+        # keep arriving, and nothing is sent meanwhile.
+        payload, buffer = memoryview(b"\x55" * window), bytearray(b"\x55" * low_water)
         sent = received = begin_bytes = begin_ns = now_ns = pause_ns = 0
         steady_from: int | None = None  # the byte from which on the window is the only limit
         while True:
             credit = received + window - sent
             # Whole segments only: Nagle's algorithm would hold a part of one back.
             sent += out.send(payload[: credit - credit % SEGMENT_BYTES])
-            if steady_from is None and _unsent(out) == 0:
+            if steady_from is None and _count(out, SIOCOUTQNSD) == 0:
                 steady_from = sent
             try:
                 received += into.recv_into(buffer)
@@ -86,16 +89,21 @@ def measure_goodput(sender: Vantage, receiver: Vantage, window: int) -> Goodput:
             last_ns, now_ns = now_ns, time.monotonic_ns()
             if begin_ns:
                 pause_ns = max(pause_ns, now_ns - last_ns)
-                size_bytes, duration_s = received - begin_bytes, (now_ns - begin_ns) / 1e9
-                if duration_s >= STEADY_S and size_bytes >= STEADY_SEGMENTS * SEGMENT_BYTES:
-                    return Goodput(size_bytes, duration_s, pause_ns / 1e6)
+                if (
+                    now_ns - begin_ns >= STEADY_S * 1e9
+                    and received - begin_bytes >= STEADY_SEGMENTS * SEGMENT_BYTES
+                ):
+                    arrived = received + _count(into, termios.FIONREAD) - begin_bytes
+                    duration_ns = time.monotonic_ns() - begin_ns
+                    return Goodput(arrived, duration_ns / 1e9, pause_ns / 1e6)
             elif steady_from is not None and received >= steady_from:
-                begin_bytes, begin_ns = received, now_ns
+                begin_bytes = received + _count(into, termios.FIONREAD)
+                begin_ns = time.monotonic_ns()
 
 
-def _unsent(tcp: socket.socket) -> int:
-    answer = fcntl.ioctl(tcp, SIOCOUTQNSD, bytes(4))
-    return int.from_bytes(answer, sys.byteorder)
+def _count(tcp: socket.socket, request: int) -> int:
+    """Bytes in one of the socket's queues, by an ioctl(2) of tcp(7)."""
+    return int.from_bytes(fcntl.ioctl(tcp, request, bytes(4)), sys.byteorder)
 
 
 @contextmanager
