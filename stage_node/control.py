@@ -172,8 +172,8 @@ def serve(channel: Channel, stage: Stage) -> None:
     """Answer a controller's requests until ``Stop``.
 
     What the stage raises as a ``StageNodeError`` is answered by ``Refusal`` and the conversation
-    goes on; a breach of the wire format ends it (``WireError``), as does the controller's going
-    away (``PeerLostError``).
+    goes on. It ends with a breach of the wire format (``WireError``), with weights that the stage
+    has no use for, and with the controller's going away (``PeerLostError``).
     """
     while True:
         channel.limits = MESSAGE_LIMITS

@@ -204,7 +204,11 @@ class Ledger:
         }
         for name, table in tables.items():
             if len(table):
-                np.save(self._directory / f"{name}-{self.process}.npy", table, allow_pickle=False)
+                path = self._directory / f"{name}-{self.process}.npy"
+                partial = path.with_suffix(".partial")
+                with partial.open("wb") as file:
+                    np.save(file, table, allow_pickle=False)
+                partial.rename(path)  # whoever is killed while writing leaves nothing half
 
 
 def to_parquet(directory: Path) -> None:

@@ -44,15 +44,16 @@ class StageModel:
         self._configuration = configuration
         model = build_model(configuration.model).eval()
         self._segment = model.segment(configuration.layers).requires_grad_(False)
-        shapes = {**model.shapes(), "": (1, *model.input_shape)}
+        shapes = [(1, *model.input_shape), *model.shapes().values()]
         first = model.layer_names.index(configuration.layers[0])
-        before = model.layer_names[first - 1] if first else ""
-        self._channels = shapes[before][1]
-        self._check(configuration.upstream, shapes[before][1:])
-        self._check(configuration.downstream, shapes[configuration.layers[-1]][1:])
+        self._input_shape = shapes[first][1:]
+        self._output_shape = shapes[first + len(configuration.layers)][1:]
+        _check(configuration.upstream, self._input_shape)
+        _check(configuration.downstream, self._output_shape)
         self._cuts: dict[tuple[int, Side], Cut] = {}
         self._generations: dict[int, Generation] = {}
         self.loaded = False
+        self._rehearse(self._segment, self._input_shape)
         self.prepare(0, (None,) * (configuration.stages - 1))
 
     @property
@@ -88,12 +89,15 @@ class StageModel:
             return
         incoming = widths[stage - 1] if stage else None
         outgoing = widths[stage] if stage < stages - 1 else None
-        self._generations[generation] = Generation(
+        prepared = Generation(
             widths=widths,
-            channels=incoming or self._channels,
+            channels=incoming or self._input_shape[0],
             decoder=self._half(stage - 1, "decoder", incoming),
             encoder=self._half(stage, "encoder", outgoing),
         )
+        self._rehearse(prepared.decoder, (prepared.channels, *self._input_shape[1:]))
+        self._rehearse(prepared.encoder, self._output_shape)
+        self._generations[generation] = prepared
 
     def prepared(self, generation: int) -> tuple[int | None, ...]:
         """The widths that a generation means; ``UnpreparedGenerationError`` if nobody said."""
@@ -143,9 +147,14 @@ class StageModel:
             raise BadModelError(f"this stage has no {side} of cut {cut}")
         return contract
 
-    @staticmethod
-    def _check(contract: ActivationContract | None, shape: tuple[int, ...]) -> None:
-        if contract and contract.shape != shape:
-            raise ContractMismatchError(
-                f"cut {contract.cut}: contract of {contract.shape}, layers of {shape}"
-            )
+    @torch.inference_mode()
+    def _rehearse(self, module: nn.Module, shape: tuple[int, ...]) -> None:
+        """Run once on nothing: kernels are chosen now, so that the first real frame is not late."""
+        module(torch.zeros(self._configuration.batch, *shape))
+
+
+def _check(contract: ActivationContract | None, shape: tuple[int, ...]) -> None:
+    if contract and contract.shape != shape:
+        raise ContractMismatchError(
+            f"cut {contract.cut}: contract of {contract.shape}, layers of {shape}"
+        )

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from stage_node.channel import Channel
 from stage_node.codecs import Codec
-from stage_node.contract import HELLO_LIMITS, Hello
+from stage_node.contract import HELLO_LIMITS, ActivationContract, Hello
 from stage_node.data import SplitName, load_dataset
 from stage_node.digest import frozen_sha256
 from stage_node.errors import RefusedError, StageNodeError
@@ -219,16 +219,16 @@ def test_what_makes_no_sense_is_refused_and_harms_nothing(zygote: Zygote, tmp_pa
     basis, mean = random_cut(8, 0)
     with pipeline(zygote, tmp_path) as rig:
         ue, edge, _ = rig.clients
-        refused = [
+        for request, reason in (
             (lambda: ue.prepare(1, (None,)), "1 widths for 2 cuts"),
             (lambda: ue.prepare(1, (4, None)), "the encoder of cut 0 was not loaded"),
+            (lambda: ue.load_cut(0, "encoder", basis[:, :3], mean), "a cut of 8 channels has"),
+            (lambda: ue.load_layers({"layers.stem.x": mean}), "weights do not fit"),
             (lambda: ue.activate(0, "test"), "not started"),
-            (lambda: ue.load_cut(1, "encoder", basis, mean), "no encoder of cut 1"),
-            (lambda: ue.load_cut(0, "decoder", basis, mean), "no decoder of cut 0"),
+            (lambda: ue.traffic(), "no connection to a downstream stage"),
             (lambda: edge.drain(), "only stage 0 has the source"),
             (lambda: edge.results(0, 1), "only stage 0 has the source"),
-        ]
-        for request, reason in refused[:3] + refused[5:]:
+        ):
             with pytest.raises(RefusedError, match=reason):
                 request()
         ue.load_cut(0, "encoder", basis, mean)
@@ -240,10 +240,35 @@ def test_what_makes_no_sense_is_refused_and_harms_nothing(zygote: Zygote, tmp_pa
             ue.prepare(1, (5, None))
         rig.start()
         assert ue.results(0, 8).samples == 8
-        with pytest.raises(RefusedError, match="generation 2 was not prepared"):
-            ue.activate(2, "test")
+        for request, reason in (
+            (lambda: ue.start(), "already started"),
+            (lambda: ue.results(1, 8), "generation 1 is not active"),
+            (lambda: ue.activate(2, "test"), "generation 2 was not prepared"),
+        ):
+            with pytest.raises(RefusedError, match=reason):
+                request()
         ue.drain()
         assert rig.stop(zygote) == [0, 0, 0]
+
+
+def test_weights_for_a_cut_elsewhere_are_not_even_read(zygote: Zygote, tmp_path: Path) -> None:
+    basis, mean = random_cut(8, 0)
+    with pipeline(zygote, tmp_path) as rig:
+        with pytest.raises(StageNodeError):
+            rig.clients[0].load_cut(1, "encoder", basis, mean)
+        assert ends_badly(zygote, rig.pids[0])
+        assert rig.log("ue") == "ue: controller: this stage has no encoder of cut 1\n"
+
+
+def test_a_stage_whose_layers_do_not_fit_its_contract_is_refused(
+    zygote: Zygote, tmp_path: Path
+) -> None:
+    wrong = ActivationContract(cut=0, shape=(8, 4, 4), max_batch=BATCH)
+    with (
+        pytest.raises(RefusedError, match=r"contract of \(8, 4, 4\), layers of \(8, 8, 8\)"),
+        pipeline(zygote, tmp_path, changes={0: {"downstream": wrong}}),
+    ):
+        pass
 
 
 def ends_badly(zygote: Zygote, pid: int) -> bool:
@@ -335,4 +360,5 @@ def test_sigterm_saves_the_ledger(zygote: Zygote, tmp_path: Path) -> None:
         rig.clients[0].results(0, 80)
         zygote.signal(rig.pids[0], 15)
         assert zygote.wait(rig.pids[0], 10) == 143
+        assert all(ends_badly(zygote, pid) for pid in rig.pids[1:])
     assert len(ledger(tmp_path, "results")) >= 10
