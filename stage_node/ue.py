@@ -4,8 +4,6 @@ One thread receives and feeds a :class:`PrefixReader`; another runs every config
 held-out images as soon as it is complete, while the download goes on.
 """
 
-import os
-import threading
 import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -30,8 +28,6 @@ from stage_node.events import (
 from stage_node.models import Configuration, ModelSpec, build_model
 from stage_node.prefix import PrefixReader
 from stage_node.steps import Step
-
-EVALUATION_NICENESS = 10
 
 
 def main(
@@ -81,7 +77,7 @@ class UserEquipment:
         self._reader = PrefixReader()
         self._etag: str | None = None
         warm_up(self._images.images, len(data.classes))
-        self._evaluator = ThreadPoolExecutor(1, "evaluate", _give_way)
+        self._evaluator = ThreadPoolExecutor(1, "evaluate")
         self._evaluations: list[Future[None]] = []
 
     def take(self, step: Step) -> None:
@@ -157,13 +153,9 @@ class UserEquipment:
         )
 
 
-def _give_way() -> None:
-    """Let the download go first: on one CPU inference would hold its acknowledgements up."""
-    os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), EVALUATION_NICENESS)
-
-
 def warm_up(images: Tensor, classes: int) -> None:
-    """Run a small model once: the first inference of a process pays for what torch sets up."""
+    """Run a small model and read a response once: the first of a process take longer."""
+    Download.rehearse()
     _, channels, size, _ = images.shape
     spec = ModelSpec(
         depth=8, width=16, classes=classes, in_channels=channels, image_size=size, downsample="pool"

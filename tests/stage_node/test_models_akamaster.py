@@ -1,0 +1,53 @@
+"""Third-party CIFAR-10 checkpoints run in our chain, and nothing in them is executed."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from stage_node.errors import BadModelError
+from stage_node.models import ModelSpec, build_model
+from stage_node.models.akamaster import load_akamaster
+
+THEIRS = [
+    ("layers.stem.conv", "conv1"),
+    ("layers.stem.bn", "bn1"),
+    ("layers.head.linear", "linear"),
+    *[(f"layers.block{i}_", f"layer{i}.") for i in (1, 2, 3)],
+]
+
+
+def their_name(name: str) -> str:
+    for ours, theirs in THEIRS:
+        if name.startswith(ours):
+            return "module." + theirs + name.removeprefix(ours)
+    raise AssertionError(name)
+
+
+def test_a_published_state_dict_runs_as_our_chain(tmp_path):
+    model = build_model(ModelSpec(depth=14, classes=10, in_channels=3, image_size=32)).eval()
+    theirs = {their_name(name): tensor for name, tensor in model.state_dict().items()}
+    theirs["module.bn1.num_batches_tracked"] = torch.tensor(7)
+    torch.save({"state_dict": theirs, "best_prec1": 90.0}, tmp_path / "model.th")
+    copy = load_akamaster(tmp_path / "model.th")
+    images = torch.randn(2, 3, 32, 32)
+    assert copy.spec.depth == 14
+    assert torch.equal(copy(images), model(images))
+
+
+@pytest.mark.parametrize("content", [{"state_dict": {"module.fc.weight": torch.zeros(1)}}, {}])
+def test_another_file_is_refused(tmp_path, content):
+    torch.save(content, tmp_path / "other.th")
+    with pytest.raises(BadModelError):
+        load_akamaster(tmp_path / "other.th")
+
+
+def test_code_in_a_file_is_not_run(tmp_path):
+    class Evil:
+        def __reduce__(self):
+            return (Path.touch, (tmp_path / "owned",))
+
+    torch.save({"state_dict": Evil()}, tmp_path / "evil.th")
+    with pytest.raises(BadModelError):
+        load_akamaster(tmp_path / "evil.th")
+    assert not (tmp_path / "owned").exists()

@@ -1,0 +1,47 @@
+"""The checkpoints that ship are what their tables and their README say."""
+
+from pathlib import Path
+
+import pytest
+
+from controller.accordion.lookup import read_table
+from controller.accordion.training import evaluate
+from stage_node.data import load_dataset
+from stage_node.models import load_checkpoint
+from stage_node.models.checkpoint import read_metadata
+from stage_node.prefix import PrefixReader
+
+CHECKPOINTS = Path(__file__).parents[2] / "testbed" / "checkpoints"
+NAMES = ("digits-resnet20", "digits-resnet20-coml")
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_full_model_classifies_97_percent_of_the_held_out_digits(name):
+    model = load_checkpoint(CHECKPOINTS / f"{name}.safetensors")
+    assert evaluate(model, load_dataset("digits").test) >= 0.97
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_configuration_has_the_accuracy_of_its_table(name):
+    path = CHECKPOINTS / f"{name}.safetensors"
+    table, reader = read_table(path), PrefixReader()
+    reader.feed(path.read_bytes())
+    validation = load_dataset("digits").validation
+    for entry in table.entries:
+        measured = evaluate(reader.load(entry.configuration), validation)
+        assert measured == pytest.approx(entry.accuracy, abs=0.005)  # another CPU may round one
+
+
+def test_the_progressive_network_is_sensible_from_its_first_block_on():
+    accuracies = [
+        entry.accuracy
+        for entry in read_table(CHECKPOINTS / "digits-resnet20-coml.safetensors").entries
+    ]
+    assert accuracies == sorted(accuracies)
+    assert accuracies[0] >= 0.85
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_readme_names_the_command_that_made_it(name):
+    readme = " ".join((CHECKPOINTS / "README.md").read_text().replace("\\\n", " ").split())
+    assert read_metadata(CHECKPOINTS / f"{name}.safetensors")["command"] in readme
