@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from testbed.checks import PACKAGES
 from testbed.hosts.environment import REPOSITORY
 from testbed.hosts.microvm import MicroVm
 
@@ -87,7 +88,8 @@ def test_two_guests_run_at_once_on_different_cpus_if_there_are_two(tmp_path):
 def strangers_place() -> Iterator[Path]:
     """A copy of the testbed that belongs to an unprivileged user, at an awkward path in /tmp."""
     place = Path(tempfile.mkdtemp(prefix="a stranger's, "))
-    shutil.copytree(REPOSITORY / "testbed", place / "testbed")
+    for package in PACKAGES:
+        shutil.copytree(REPOSITORY / package, place / package)
     (place / "run").mkdir()
     if os.geteuid() == 0:
         for path in (place, *place.rglob("*")):
