@@ -14,8 +14,8 @@ is only a bound that a conforming sender cannot reach.
 
 The buffer is ``buffer_bdp`` times rate times round trip, but at least an initial TCP window
 (RFC 6928: ten segments) and 10 ms of line rate, below which no queue survives the timers of a
-general-purpose kernel. Rates are passed in bit/s and times in microseconds, which ``tc`` takes
-without rounding.
+general-purpose kernel. Rates are passed in whole bit/s and times in microseconds, which ``tc``
+keeps to within one of its ticks of 64 ns.
 """
 
 import math

@@ -1,0 +1,129 @@
+"""The verdict on a network: what passes, what warns, what fails, and why."""
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy.stats import binomtest
+
+from topologies.capture_counters import CaptureCounters
+from topologies.cpu import IdleSample
+from topologies.fidelity import GoodputProbe, LossProbe, Probe, RttProbe, judge, wilson_interval
+from topologies.qdiscs import QdiscCounters
+
+
+def goodput(share: float | None) -> GoodputProbe:
+    mbit = None if share is None else 95.6 * share
+    return GoodputProbe("a-b", "a_to_b", ideal_goodput_mbit=95.6, goodput_mbit=mbit, attempts=1)
+
+
+def rtt(excess_ms: float | None, expected_ms: float = 70.0, early_ms: float = 0.0) -> RttProbe:
+    shortest_ms = None if excess_ms is None else expected_ms + excess_ms
+    return RttProbe("a-b", 8, 8, shortest_ms, expected_ms, early_ms)
+
+
+def probe(**parts: object) -> Probe:
+    return Probe(**{"goodput": (), "rtt": (), "loss": (), **parts})  # type: ignore[arg-type]
+
+
+def idle(share: float) -> IdleSample:
+    return IdleSample(begin_ns=0, end_ns=10**9, idle_share=share)
+
+
+@pytest.mark.parametrize("share", [0.991, 1.0, 1.009])
+def test_goodput_within_one_percent_passes(share: float) -> None:
+    assert judge(probe(goodput=(goodput(share),))).verdict == "pass"
+
+
+@pytest.mark.parametrize("share", [0.5, 0.989, 1.011])
+def test_goodput_outside_fails_and_names_link_and_direction(share: float) -> None:
+    fidelity = judge(probe(goodput=(goodput(share),)))
+    assert fidelity.verdict == "fail"
+    assert "link a-b a_to_b: goodput" in fidelity.reasons[0]
+
+
+def test_goodput_is_not_judged_where_it_cannot_be_the_lines_rate() -> None:
+    fidelity = judge(probe(goodput=(goodput(None),)))
+    assert fidelity.verdict == "pass"
+    assert fidelity.to_json()["links"][0]["goodput_error"] is None
+
+
+@pytest.mark.parametrize("excess_ms", [-1.19, 0.3, 1.19])  # 0.5 ms and 1 % of 70 ms
+def test_a_round_trip_within_the_tolerance_passes(excess_ms: float) -> None:
+    assert judge(probe(rtt=(rtt(excess_ms),))).verdict == "pass"
+
+
+@pytest.mark.parametrize("excess_ms", [-1.21, 1.21, None])
+def test_a_round_trip_outside_or_none_at_all_fails(excess_ms: float | None) -> None:
+    fidelity = judge(probe(rtt=(rtt(excess_ms),)))
+    assert fidelity.verdict == "fail"
+    assert "link a-b" in fidelity.reasons[0]
+
+
+def test_jitter_may_bring_an_echo_back_early_but_not_late() -> None:
+    assert rtt(-9.0, early_ms=10).ok
+    assert not rtt(9.0, early_ms=10).ok
+
+
+def test_loss_is_judged_by_what_chance_allows() -> None:
+    assert LossProbe("a-b", "a_to_b", sent=1000, lost=9, configured_percent=1).ok
+    assert not LossProbe("a-b", "a_to_b", sent=1000, lost=0, configured_percent=2).ok
+    assert not LossProbe("a-b", "a_to_b", sent=1000, lost=60, configured_percent=2).ok
+
+
+@given(st.integers(1, 2000).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n))))
+def test_the_interval_is_wilsons(counts: tuple[int, int]) -> None:
+    events, trials = counts
+    theirs = binomtest(events, trials).proportion_ci(confidence_level=0.999, method="wilson")
+    assert wilson_interval(events, trials) == pytest.approx((theirs.low, theirs.high), abs=1e-5)
+
+
+def test_without_trials_nothing_is_known() -> None:
+    assert wilson_interval(0, 0) == (0, 1)
+
+
+def test_an_incomplete_capture_fails_the_run() -> None:
+    fidelity = judge(probe(), captures=[CaptureCounters("a-eth0", "a-b", 9, 10, 0)])
+    assert fidelity.verdict == "fail"
+    assert "capture a-eth0" in fidelity.reasons[0]
+
+
+def test_too_little_idle_cpu_warns_but_does_not_fail() -> None:
+    fidelity = judge(probe(), idle=[idle(0.9), idle(0.34)])
+    assert fidelity.verdict == "warn"
+    assert "1 of 2 network-bound seconds" in fidelity.reasons[0]
+    assert judge(probe(), idle=[idle(0.35)]).verdict == "pass"
+
+
+def test_a_failure_outweighs_a_warning_and_both_are_told() -> None:
+    fidelity = judge(probe(rtt=(rtt(None),)), idle=[idle(0.1)])
+    assert fidelity.verdict == "fail"
+    assert len(fidelity.reasons) == 2
+
+
+def test_the_record_holds_everything_the_verdict_rests_on() -> None:
+    record = judge(
+        probe(
+            goodput=(goodput(0.995),),
+            rtt=(rtt(0.25),),
+            loss=(LossProbe("a-b", "b_to_a", 1000, 11, 1.0),),
+        ),
+        captures=[CaptureCounters("a-eth0", "a-b", 10, 10, 0)],
+        qdiscs=[QdiscCounters("a-b", "a_to_b", 10, 15140, 0, 0)],
+        idle=[idle(0.5), idle(0.7)],
+    ).to_json()
+    assert json.loads(json.dumps(record)) == record
+    assert (record["schema"], record["verdict"], record["reasons"]) == (1, "pass", [])
+    assert record["links"][0]["goodput_error"] == pytest.approx(-0.005)
+    assert record["rtt"][0]["tolerance_ms"] == pytest.approx(1.2)
+    assert record["loss"][0]["lost"] == 11
+    assert record["captures"]["captured"] == 10
+    assert record["qdisc"][0]["sent_bytes"] == 15140
+    assert record["cpu_idle"] == {
+        "per_second_min_share": 0.5,
+        "share": pytest.approx(0.6),
+        "seconds": 2,
+        "seconds_below": 0,
+        "threshold": 0.35,
+    }

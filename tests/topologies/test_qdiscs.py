@@ -1,0 +1,45 @@
+"""Counters of the shaped queues, read from what tc 6.1 really printed."""
+
+import pytest
+
+from topologies.errors import EmulationError
+from topologies.qdiscs import QdiscCounters, counters_of, parse_meters, parse_qdiscs, since
+
+QDISCS = """[
+{"kind":"netem","handle":"1:","dev":"w0b","root":true,"refcnt":2,"options":{"limit":3017,
+"delay":{"delay":0.035,"jitter":0,"correlation":0},"rate":{"rate":1500000,"packetoverhead":0,
+"cellsize":0,"celloverhead":0},"ecn":false,"gap":0},"bytes":34954083,"packets":23107,"drops":3,
+"overlimits":0,"requeues":0,"backlog":0,"qlen":0},
+{"kind":"ingress","handle":"ffff:","dev":"w0b","parent":"ffff:fff1","options":{},"bytes":1,
+"packets":1,"drops":0,"overlimits":0,"requeues":0,"backlog":0,"qlen":0}]"""
+METERS = """[{"total acts":1},{"actions":[{"order":0,"kind":"police","index":2,
+"control_action":{"type":"drop"},"control_action":{"type":"pipe"},"overhead":14,"ref":2,"bind":1,
+"installed":0,"last_used":0,"first_used":0,"stats":{"bytes":428,"packets":6,"drops":251,
+"overlimits":251,"requeues":0,"backlog":0,"qlen":0},"not_in_hw":true}]}]"""
+
+
+def test_buffer_drops_and_random_losses_are_told_apart() -> None:
+    counters = counters_of("a-b", "a_to_b", parse_qdiscs(QDISCS)["w0b"], parse_meters(METERS)[2])
+    assert counters == QdiscCounters("a-b", "a_to_b", 23107, 34954083, 251, 3)
+
+
+def test_without_a_meter_all_drops_are_the_queues() -> None:
+    counters = counters_of("a-b", "a_to_b", (10, 1000, 3), None)
+    assert (counters.dropped_packets, counters.lost_packets) == (3, 0)
+
+
+def test_no_meters_at_all_is_an_empty_answer() -> None:
+    assert parse_meters("") == {}
+    assert parse_meters('[{"total acts":0}]') == {}
+
+
+def test_a_link_that_lost_its_qdisc_is_an_error() -> None:
+    with pytest.raises(EmulationError, match="link a-b has no qdisc for a_to_b"):
+        counters_of("a-b", "a_to_b", parse_qdiscs(QDISCS).get("w0a"), 0)
+
+
+def test_what_a_phase_added_is_the_difference() -> None:
+    before = QdiscCounters("a-b", "a_to_b", 10, 1000, 1, 2)
+    after = QdiscCounters("a-b", "a_to_b", 15, 1700, 1, 4)
+    (added,) = since([before], [after])
+    assert added == QdiscCounters("a-b", "a_to_b", 5, 700, 0, 2)
