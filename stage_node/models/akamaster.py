@@ -1,49 +1,79 @@
-"""CIFAR-10 ResNets trained by a third party: github.com/akamaster/pytorch_resnet_cifar10.
+"""CIFAR-10 ResNets of github.com/akamaster/pytorch_resnet_cifar10 (Idelbayev), as our checkpoints.
 
-Their architecture is ours with ``option-a``; only the names of the tensors differ.
+Those files are pickles of tensors: read with ``weights_only``, so that nothing else is unpickled.
+Their layers are those of He et al. with shortcut A, like ours, under other names.
+
+    python -m stage_node.models.akamaster resnet56-4bfd9763.th resnet56.safetensors
 """
 
+import pickle
 import re
+import sys
+from collections.abc import Mapping
 from pathlib import Path
-from pickle import UnpicklingError
 
 import torch
 from torch import Tensor
 
 from stage_node.errors import BadModelError
 from stage_node.models.chain import ChainModel, build_model
-from stage_node.models.checkpoint import load_weights
+from stage_node.models.checkpoint import load_weights, save_checkpoint
 from stage_node.models.family import ModelSpec
 
-BLOCK = re.compile(r"layer(?P<inner>[123])\.(?P<index>\d+)\.(?P<rest>(conv|bn)[12]\..+)")
-OUTER = {"conv1.": "layers.stem.conv.", "bn1.": "layers.stem.bn.", "linear.": "layers.head.linear."}
-TENSORS_PER_BLOCK = 10
+_RENAMED = (
+    (re.compile(r"^module\."), ""),
+    (re.compile(r"^conv1\."), "stem.conv."),
+    (re.compile(r"^bn1\."), "stem.bn."),
+    (re.compile(r"^layer(\d)\.(\d+)\."), r"block\1_\2."),
+    (re.compile(r"^linear\."), "head.linear."),
+)
 
 
-def load_akamaster(path: Path) -> ChainModel:
-    """The model of one of their ``.th`` files, in evaluation mode; nothing in it is executed."""
-    try:
-        published = torch.load(path, map_location="cpu", weights_only=True)["state_dict"]
-    except UnpicklingError:
-        raise BadModelError(f"{path}: holds more than tensors; it was not loaded") from None
-    except (OSError, RuntimeError, KeyError, ValueError, EOFError) as error:
-        raise BadModelError(f"{path}: no checkpoint of that project: {error}") from None
-    tensors: dict[str, Tensor] = {
-        _our_name(name.removeprefix("module.")): tensor
-        for name, tensor in published.items()
+def convert(tensors: Mapping[str, Tensor]) -> ChainModel:
+    """A model in evaluation mode from tensors under the third party's names.
+
+    ``BadModelError`` where they are not those of such a ResNet.
+    """
+    renamed = {
+        f"layers.{_renamed(name)}": tensor.float()
+        for name, tensor in tensors.items()
         if not name.endswith("num_batches_tracked")
     }
-    blocks = sum(name.startswith("layers.block") for name in tensors) // TENSORS_PER_BLOCK
-    spec = ModelSpec(depth=2 * blocks + 2, classes=10, in_channels=3, image_size=32)
+    blocks = sum(bool(re.match(r"layers\.block1_\d+\.conv1\.weight", name)) for name in renamed)
+    if blocks == 0 or "layers.head.linear.bias" not in renamed:
+        raise BadModelError("these are not the weights of a CIFAR ResNet by akamaster")
+    spec = ModelSpec(
+        depth=6 * blocks + 2,
+        width=renamed["layers.stem.conv.weight"].shape[0],
+        classes=renamed["layers.head.linear.bias"].shape[0],
+        in_channels=3,
+        image_size=32,
+    )
     model = build_model(spec)
-    load_weights(model, tensors)
+    load_weights(model, renamed)
     return model.eval()
 
 
-def _our_name(name: str) -> str:
-    if match := BLOCK.fullmatch(name):
-        return f"layers.block{match['inner']}_{match['index']}.{match['rest']}"
-    for theirs, ours in OUTER.items():
-        if name.startswith(theirs):
-            return ours + name.removeprefix(theirs)
-    raise BadModelError(f"tensor {name} belongs to no ResNet of that project")
+def read(path: Path) -> ChainModel:
+    """The model in a published file; ``BadModelError`` says what is wrong with it."""
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError:
+        raise BadModelError(f"{path}: no such file") from None
+    except (pickle.UnpicklingError, RuntimeError, EOFError) as error:
+        raise BadModelError(f"{path}: not a file of tensors: {error}") from None
+    tensors = content.get("state_dict", content) if isinstance(content, dict) else None
+    if not tensors or not all(isinstance(tensor, Tensor) for tensor in tensors.values()):
+        raise BadModelError(f"{path}: no named tensors inside")
+    return convert(tensors)
+
+
+def _renamed(name: str) -> str:
+    for pattern, replacement in _RENAMED:
+        name = pattern.sub(replacement, name)
+    return name
+
+
+if __name__ == "__main__":
+    source, destination = map(Path, sys.argv[1:])
+    save_checkpoint(destination, read(source), {"source": source.name})
