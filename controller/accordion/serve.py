@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from controller.accordion.admission import LinkEstimate, lookup
-from controller.accordion.lookup import read_table
+from controller.accordion.lookup import read_table, table_path
 from stage_node.delivery import Admission, ModelRequest, NotAdmittedError
 from stage_node.events import EventLog, Listening
 from stage_node.model_server import create_app, read_catalog, serve, warm_up
@@ -23,7 +23,7 @@ def main(
     estimates: Mapping[str, Mapping[str, float]],
     events_path: str,
 ) -> None:
-    """Serve every checkpoint of ``models_dir`` that has a look-up table, until SIGTERM.
+    """Serve every checkpoint of ``models_dir`` until SIGTERM; admit where there is a table.
 
     ``estimates`` is what is believed of each UE's link before anything was measured, by the
     UE's address: ``{"10.0.0.1": {"rate_mbit": 12, "rtt_ms": 70}}``, from its link profile.
@@ -32,12 +32,15 @@ def main(
     """
     folder = Path(models_dir)
     catalog = read_catalog(folder)
-    tables = {model: read_table(folder / f"{model}.safetensors") for model in catalog}
+    files = {model: folder / f"{model}.safetensors" for model in catalog}
+    tables = {model: read_table(file) for model, file in files.items() if table_path(file).exists()}
     links = {ue: LinkEstimate(**estimate) for ue, estimate in estimates.items()}
 
     def admit(request: ModelRequest, ue: str) -> Admission:
         if ue not in links:
             raise NotAdmittedError(403, f"nothing is known of the link to {ue}")
+        if request.model not in tables:
+            raise NotAdmittedError(409, f"{request.model} has no look-up table; ask for its bytes")
         return lookup(request, tables[request.model], links[ue])
 
     # Being told to stop is a clean end; uvicorn repeats the signal after its own shutdown.

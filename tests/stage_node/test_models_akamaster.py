@@ -6,8 +6,7 @@ import pytest
 import torch
 
 from stage_node.errors import BadModelError
-from stage_node.models import ModelSpec, build_model
-from stage_node.models.akamaster import load_akamaster
+from stage_node.models import ModelSpec, akamaster, build_model
 
 THEIRS = [
     ("layers.stem.conv", "conv1"),
@@ -29,7 +28,7 @@ def test_a_published_state_dict_runs_as_our_chain(tmp_path):
     theirs = {their_name(name): tensor for name, tensor in model.state_dict().items()}
     theirs["module.bn1.num_batches_tracked"] = torch.tensor(7)
     torch.save({"state_dict": theirs, "best_prec1": 90.0}, tmp_path / "model.th")
-    copy = load_akamaster(tmp_path / "model.th")
+    copy = akamaster.read(tmp_path / "model.th")
     images = torch.randn(2, 3, 32, 32)
     assert copy.spec.depth == 14
     assert torch.equal(copy(images), model(images))
@@ -39,7 +38,7 @@ def test_a_published_state_dict_runs_as_our_chain(tmp_path):
 def test_another_file_is_refused(tmp_path, content):
     torch.save(content, tmp_path / "other.th")
     with pytest.raises(BadModelError):
-        load_akamaster(tmp_path / "other.th")
+        akamaster.read(tmp_path / "other.th")
 
 
 def test_code_in_a_file_is_not_run(tmp_path):
@@ -49,5 +48,5 @@ def test_code_in_a_file_is_not_run(tmp_path):
 
     torch.save({"state_dict": Evil()}, tmp_path / "evil.th")
     with pytest.raises(BadModelError):
-        load_akamaster(tmp_path / "evil.th")
+        akamaster.read(tmp_path / "evil.th")
     assert not (tmp_path / "owned").exists()
