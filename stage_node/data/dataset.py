@@ -34,9 +34,9 @@ class Dataset:
     """A data set whose splits are read when they are first used.
 
     ``image_shape`` is (C, H, W); ``raw_bytes_per_image`` is what sending the raw image costs:
-    one byte for each pixel and channel. ``max_shift`` (pixels) and ``mirrors`` say which changes leave the
-    label as it is: how training data is augmented. Validation data is for every choice that is made; test
-    data is for reporting only.
+    one byte for each pixel and channel. ``max_shift`` (pixels) and ``mirrors`` say which changes
+    leave the label as it is: how training data is augmented. Validation data is for every choice
+    that is made; test data is for reporting only.
     """
 
     name: str
