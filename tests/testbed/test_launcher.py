@@ -101,7 +101,7 @@ def test_the_first_start_sets_up_and_the_second_only_runs(house):
     assert first.stdout == f"program demo --out x y in {house.root.parent}\n"
     assert "set-up done" in first.stderr
     (pip,) = house.pip_calls()
-    assert pip.endswith(f"install --quiet -r {house.root}/requirements.lock")
+    assert pip.endswith(f"install --quiet --no-compile -r {house.root}/requirements.lock")
 
     begin = time.monotonic()
     second = house.start("demo", "--out", "x y")
