@@ -15,8 +15,8 @@ from typing import Literal, Self
 
 import torch
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
-from safetensors import SafetensorError
-from safetensors.torch import load_file, safe_open, save_file
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -68,10 +68,10 @@ class BottleneckSpec(BaseModel):
         """Bytes of one image's codes, packed, before any lossless coding."""
         return math.ceil(math.prod(self.code_shape) * self.bits / 8)
 
-    @property
-    def levels(self) -> int:
-        """The largest code: codes are 0 .. levels."""
-        return 2**self.bits - 1
+    def quantised(self, codes: Tensor) -> Tensor:
+        """The nearest of 2^bits evenly spaced values from 0 to 1."""
+        steps = 2**self.bits - 1
+        return (codes * steps).round() / steps
 
 
 def choose_bottleneck(budget_bytes: float, shape: tuple[int, int, int]) -> BottleneckSpec:
@@ -96,7 +96,7 @@ def choose_bottleneck(budget_bytes: float, shape: tuple[int, int, int]) -> Bottl
 
 
 class Encoder(nn.Module):
-    """Activations (N, C, H, W) to codes."""
+    """Activations to codes: the range that the quantiser divides into levels is 0 .. 1."""
 
     def __init__(self, spec: BottleneckSpec) -> None:
         super().__init__()
@@ -108,18 +108,14 @@ class Encoder(nn.Module):
         self.project = nn.Conv2d(spec.hidden or channels, spec.channels, 1)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Position in the quantiser's range, 0 to 1: (N, channels, H / stride, W / stride)."""
+        """(N, C, H, W) to (N, channels, H / stride, W / stride) within 0 .. 1."""
         z: Tensor = self.project(self.block(x))
         # A sigmoid bends; what is linear by choice is cut off at the ends of its range instead.
         return torch.sigmoid(z) if self.spec.hidden else z.clamp(0, 1)
 
-    def codes(self, x: Tensor) -> Tensor:
-        """Whole numbers 0 .. levels, uint8."""
-        return (self(x) * self.spec.levels).round().to(torch.uint8)
-
 
 class Decoder(nn.Module):
-    """Codes back to activations (N, C, H, W)."""
+    """Codes, quantised or not, back to activations."""
 
     def __init__(self, spec: BottleneckSpec) -> None:
         super().__init__()
@@ -134,12 +130,8 @@ class Decoder(nn.Module):
         self.restore = nn.Conv2d(wide or spec.channels, channels * spec.stride**2, 1)
 
     def forward(self, codes: Tensor) -> Tensor:
-        """From codes (N, channels, H / stride, W / stride), whole numbers of any dtype."""
-        return self.expand(codes.float() / self.spec.levels)
-
-    def expand(self, position: Tensor) -> Tensor:
-        """From positions in the quantiser's range, 0 to 1."""
-        x: Tensor = self.restore(self.inner(2 * position - 1))
+        """(N, channels, H / stride, W / stride) within 0 .. 1 to (N, C, H, W)."""
+        x: Tensor = self.restore(self.inner(2 * codes - 1))
         return F.pixel_shuffle(x, self.spec.stride)
 
 
@@ -157,9 +149,9 @@ class Bottleneck(nn.Module):
 
         The straight-through estimator of Bengio, Leonard and Courville (2013).
         """
-        position = self.encoder(x)
-        rounded = (position * self.spec.levels).round() / self.spec.levels
-        return self.decoder.expand(position + (rounded - position).detach())
+        codes = self.encoder(x)
+        restored: Tensor = self.decoder(codes + (self.spec.quantised(codes) - codes).detach())
+        return restored
 
 
 @dataclass(frozen=True, eq=False)
@@ -189,7 +181,7 @@ def save_bottleneck(
 
 
 def load_bottleneck(path: Path) -> TrainedBottleneck:
-    """What :func:`save_bottleneck` wrote, in evaluation mode; ``BadModelError`` says what is wrong."""
+    """What :func:`save_bottleneck` wrote; ``BadModelError`` says what is wrong."""
     try:
         with safe_open(str(path), framework="pt") as file:
             metadata = file.metadata() or {}

@@ -2,13 +2,10 @@
 
 Those files are pickles of tensors: read with ``weights_only``, so that nothing else is unpickled.
 Their layers are those of He et al. with shortcut A, like ours, under other names.
-
-    python -m stage_node.models.akamaster resnet56-4bfd9763.th resnet56.safetensors
 """
 
 import pickle
 import re
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -17,7 +14,7 @@ from torch import Tensor
 
 from stage_node.errors import BadModelError
 from stage_node.models.chain import ChainModel, build_model
-from stage_node.models.checkpoint import load_weights, save_checkpoint
+from stage_node.models.checkpoint import load_weights
 from stage_node.models.family import ModelSpec
 
 _RENAMED = (
@@ -72,8 +69,3 @@ def _renamed(name: str) -> str:
     for pattern, replacement in _RENAMED:
         name = pattern.sub(replacement, name)
     return name
-
-
-if __name__ == "__main__":
-    source, destination = map(Path, sys.argv[1:])
-    save_checkpoint(destination, read(source), {"source": source.name})
