@@ -12,9 +12,10 @@ netem's own ``limit`` cannot be the buffer: it counts packets and those still be
 so that a limit sized for full frames drops the acknowledgements of an asymmetric link. Here it
 is only a bound that a conforming sender cannot reach.
 
-The buffer is ``buffer_bdp`` times rate times round trip, but at least an initial TCP window
-(RFC 6928: ten segments) and 10 ms of line rate, below which no queue survives the timers of a
-general-purpose kernel. Rates are passed in whole bit/s and times in microseconds, which ``tc``
+The buffer is ``buffer_bdp`` times rate times round trip, but at least 50 ms of line rate up to 64
+full frames (a link's own round trip says little where it is one hop of a longer path, and even
+small routers hold as many), and never less than an initial TCP window (RFC 6928: ten segments).
+Rates are passed in whole bit/s and times in microseconds, which ``tc``
 keeps to within one of its ticks of 64 ns.
 """
 
@@ -28,8 +29,9 @@ FRAME_BYTES = 1514  # 1500 of IP packet and the Ethernet header, without preambl
 SEGMENT_BYTES = 1448  # 1500 - 20 (IPv4) - 20 (TCP) - 12 (timestamps)
 ETHERNET_HEADER_BYTES = 14
 SMALLEST_FRAME_BYTES = 54  # IPv4 and TCP headers alone
-MINIMUM_BUFFER_FRAMES = 10
-MINIMUM_BUFFER_MS = 10.0
+INITIAL_WINDOW_FRAMES = 10
+SMALL_ROUTER_FRAMES = 64
+SMALL_ROUTER_MS = 50.0
 MININET_QUEUE_PACKETS = 1000  # netem's default, which Mininet leaves alone
 
 
@@ -65,8 +67,8 @@ def shape_of(profile: LinkProfile, direction: Direction) -> Shape:
     buffer_bytes = math.ceil(
         max(
             one_way.buffer_bdp * bytes_per_ms * profile.rtt_ms,
-            MINIMUM_BUFFER_FRAMES * FRAME_BYTES,
-            MINIMUM_BUFFER_MS * bytes_per_ms,
+            min(SMALL_ROUTER_MS * bytes_per_ms, SMALL_ROUTER_FRAMES * FRAME_BYTES),
+            INITIAL_WINDOW_FRAMES * FRAME_BYTES,
         )
     )
     flying_bytes = bytes_per_ms * (one_way.delay_ms + one_way.jitter_ms)
