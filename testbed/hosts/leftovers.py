@@ -37,10 +37,8 @@ def _is_at_work(state: Path) -> bool:
     try:
         with (state / REQUEST).open("rb") as request:
             fcntl.flock(request, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
+    except (BlockingIOError, FileNotFoundError):  # without a request it is just being made
         return True
-    except FileNotFoundError:
-        pass
     return False
 
 
