@@ -7,6 +7,8 @@ import itertools
 import os
 import socket
 
+CLAIMS = "concertina"
+
 
 def claim_cpu(cpu: int | None = None) -> tuple[int, socket.socket]:
     """A CPU that this process may use and fewest microVMs have, or ``cpu`` itself.
@@ -19,7 +21,7 @@ def claim_cpu(cpu: int | None = None) -> tuple[int, socket.socket]:
         for candidate in allowed:
             claim = socket.socket(socket.AF_UNIX)
             try:
-                claim.bind(f"\0concertina/cpu{candidate}/{turn}")
+                claim.bind(f"\0{CLAIMS}/cpu{candidate}/{turn}")
             except OSError:
                 claim.close()
             else:
