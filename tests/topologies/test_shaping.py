@@ -76,7 +76,7 @@ def test_the_buffer_is_the_bandwidth_delay_product_but_never_useless(profile: Li
     buffer = shape_of(profile, "b_to_a").buffer_bytes
     bytes_per_s = profile.down.rate_mbit * 1e6 / 8
     product = bytes_per_s * (profile.down.delay_ms + profile.up.delay_ms) / 1e3
-    floor = max(10 * 1514, bytes_per_s * 0.010)
+    floor = max(10 * 1514, min(64 * 1514, bytes_per_s * 0.050))
     assert buffer == pytest.approx(max(profile.down.buffer_bdp * product, floor), abs=1)
 
 
