@@ -38,15 +38,19 @@ def ring_kib(profile: LinkProfile) -> int:
     return min(max(wanted, low), high)
 
 
-def tcpdump_argv(interface: str, path: Path, buffer_kib: int) -> list[str]:
-    """The command line; see tcpdump(1)."""
+def tcpdump_argv(interface: str, buffer_kib: int) -> list[str]:
+    """The command line; see tcpdump(1). Frames go to standard output.
+
+    tcpdump would change the owner of a file that it opens itself, which the guest of an
+    unprivileged user may not do.
+    """
     return [
         "tcpdump",
         *("-i", interface),
         *("-s", str(SNAPSHOT_BYTES)),
         *("-B", str(buffer_kib)),
-        *("-w", str(path)),
-        # Otherwise Debian's tcpdump becomes the user tcpdump, who may not write here.
+        *("-w", "-"),
+        # Debian's tcpdump would become the user tcpdump.
         *("-Z", "root"),
         "-n",
         "--time-stamp-precision=nano",
@@ -58,9 +62,8 @@ class _Capture:
 
     def __init__(self, port: Port, link: str, pid: int, directory: Path, log: Path, kib: int):
         self.port, self.link, self._log = port, link, log
-        with log.open("wb") as output:
-            argv = tcpdump_argv(port.interface, directory / f"{port.interface}.pcap", kib)
-            self.process = spawn_inside(pid, argv, output)
+        with (directory / f"{port.interface}.pcap").open("wb") as frames, log.open("wb") as words:
+            self.process = spawn_inside(pid, tcpdump_argv(port.interface, kib), frames, words)
 
     @property
     def is_listening(self) -> bool:

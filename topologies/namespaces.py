@@ -64,8 +64,10 @@ def run(*argv: str) -> str:
     return result.stdout
 
 
-def spawn_inside(pid: int, argv: Sequence[str], output: IO[bytes]) -> "subprocess.Popen[bytes]":
-    """Start a command in the namespace of ``pid``; both its outputs go to ``output``.
+def spawn_inside(
+    pid: int, argv: Sequence[str], output: IO[bytes], messages: IO[bytes]
+) -> "subprocess.Popen[bytes]":
+    """Start a command in the namespace of ``pid``; ``messages`` takes its standard error.
 
     The kernel kills it (``PR_SET_PDEATHSIG``) when the calling *thread* ends, however it ends.
     """
@@ -74,7 +76,7 @@ def spawn_inside(pid: int, argv: Sequence[str], output: IO[bytes]) -> "subproces
             ["setpriv", "--pdeathsig", "KILL", *argv],
             stdin=subprocess.DEVNULL,
             stdout=output,
-            stderr=output,
+            stderr=messages,
             start_new_session=True,  # Ctrl-C at the terminal is for the runner alone
         )
 

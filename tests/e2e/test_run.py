@@ -1,0 +1,163 @@
+"""A whole run, as a user calls it: without root, to its report; interrupted; refused."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import polars as pl
+import pytest
+from scapy.layers.inet import IP, TCP
+from scapy.utils import PcapReader
+
+from testbed.hosts.environment import REPOSITORY
+
+pytestmark = pytest.mark.microvm
+NOBODY = 65534
+
+EXPERIMENT = """
+name: story
+network:
+  shape: chain
+  hosts: [ue, server]
+  links: {rate_mbit: 8, delay_ms: 10}
+pipeline:
+  model: digits-resnet20
+  hosts: [ue, server]
+  split: {after: [block2_2]}
+  batch: 20
+  targets: {max_accuracy_loss_points: 2, bandwidth_reduction: 2}
+accordion:
+  model: digits-resnet20-coml
+  server: server
+  downloads:
+    - ue: ue
+      steps: [{deadline_ms: 120}, {all: true}]
+"""
+
+
+@pytest.fixture
+def home() -> Iterator[Path]:
+    """A directory that belongs to nobody, and that nobody can reach."""
+    directory = Path(tempfile.mkdtemp(prefix="story-"))
+    (directory / "story.yaml").write_text(EXPERIMENT)
+    if os.geteuid() == 0:
+        os.chown(directory, NOBODY, NOBODY)
+    yield directory
+    shutil.rmtree(directory)
+
+
+def concertina(home: Path, *arguments: str) -> subprocess.Popen[str]:
+    """The program as an unprivileged user would start it in ``home``."""
+    drop = ["setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups", "--"]
+    return subprocess.Popen(
+        [*(drop if os.geteuid() == 0 else []), sys.executable, "-m", "testbed", *arguments],
+        cwd=home,
+        env={
+            "PATH": os.environ["PATH"],
+            "PYTHONPATH": str(REPOSITORY),
+            "PYTHONDONTWRITEBYTECODE": "1",
+            "HOME": str(home),
+        },
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+def processes_naming(path: Path) -> list[str]:
+    """Command lines that still mention a path."""
+    lines = []
+    for entry in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            line = entry.read_bytes().replace(b"\0", b" ").decode(errors="replace")
+        except OSError:
+            continue
+        if str(path) in line:
+            lines.append(line)
+    return lines
+
+
+def test_a_run_without_root_is_judged_from_its_captures(home: Path) -> None:
+    out = home / "out"
+    process = concertina(home, "run", "story.yaml", "--host", "microvm", "--out", str(out))
+    output, _ = process.communicate()
+    assert process.returncode == 0, output
+    assert "fidelity:" in output and str(out / "report.html") in output.replace("\n", "")
+
+    summary = json.loads((out / "summary.json").read_text())
+    assert summary["problems"] == []
+    assert summary["fidelity"]["verdict"] in ("pass", "warn")
+    assert summary["pipeline"]["frozen_unchanged"] is True
+    assert summary["pipeline"]["target_reached"] is True
+    before, after = summary["pipeline"]["windows"]
+    assert after["cuts"][0]["wire_bytes"] < 0.55 * before["cuts"][0]["wire_bytes"]
+    assert all(abs(link["qdisc_difference"]) < 0.01 for link in summary["links"])
+
+    first, rest = summary["accordion"]["downloads"]
+    assert first["first_byte"] == 0 and first["end_byte"] == rest["first_byte"]
+    assert (
+        rest["end_byte"]
+        == (REPOSITORY / "testbed/checkpoints/digits-resnet20-coml.safetensors").stat().st_size
+    )
+    accuracies = [one["accuracy"]["value"] for one in summary["accordion"]["configurations"]]
+    assert len(accuracies) > 3 and accuracies[-1] > 0.95
+
+    assert_ledger_agrees_with_scapy(out)
+    page = (out / "report.html").read_text()
+    assert page.index("idelity") < page.index("Result") < page.index("<svg")
+    assert len(list((out / "plots").glob("*.svg"))) >= 4
+    assert not processes_naming(home)
+
+
+def assert_ledger_agrees_with_scapy(out: Path) -> None:
+    """What the sending stage wrote down is what scapy sees leave its interface."""
+    frames = pl.read_parquet(out / "ledger/frames.parquet")
+    sent = frames.filter((pl.col("direction") == "send") & (pl.col("cut") == 0))
+    from_ue = sent.filter(pl.col("node") == "ue")
+    port = from_ue["local_port"][0]
+    seen = set()
+    first = None
+    with PcapReader(str(out / "captures/ue-eth0.pcap")) as packets:
+        for packet in packets:
+            if TCP not in packet or packet[TCP].sport != port:
+                continue
+            if packet[TCP].flags.S:
+                first = packet[TCP].seq + 1
+                continue
+            size = packet[IP].len - 4 * packet[IP].ihl - 4 * packet[TCP].dataofs
+            begin = packet[TCP].seq - first
+            seen.add((begin, begin + size))
+    assert max(end for _, end in seen) == from_ue["end_byte"].max()
+    delivered = pl.read_csv(out / "plots/latency.csv")
+    assert delivered.height > 0
+
+
+def test_an_interrupted_run_leaves_nothing_running(home: Path) -> None:
+    process = concertina(home, "run", "story.yaml", "--host", "microvm", "--out", str(home / "o"))
+    events = home / "o/events.jsonl"
+    deadline = time.monotonic() + 90
+    while not (events.exists() and '"probe"' in events.read_text()):
+        assert time.monotonic() < deadline and process.poll() is None
+        time.sleep(0.1)
+    process.send_signal(signal.SIGINT)
+    output, _ = process.communicate(timeout=20)
+    assert process.returncode == 130
+    assert "interrupted" in output and "Traceback" not in output
+    assert not processes_naming(home)
+
+
+def test_wrong_input_is_refused_before_anything_starts(home: Path) -> None:
+    process = concertina(
+        home, "run", "story.yaml", "--set", "network.links.rate_mbit=-1", "--out", str(home / "o")
+    )
+    output, _ = process.communicate()
+    assert process.returncode == 2
+    assert "story.yaml: network.links.rate_mbit" in output.replace("\n", "")
+    assert not (home / "o").exists()
