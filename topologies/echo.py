@@ -6,14 +6,13 @@ import struct
 import time
 from dataclasses import dataclass
 
+from topologies.stamps import STAMP_SPACE, enable_stamps, stamp_ns
 from topologies.vantage import Vantage
 
 ECHO_REPLY, ECHO_REQUEST = 0, 8
 PAYLOAD_BYTES = 56  # ping's default
 ECHO_FRAME_BYTES = 14 + 20 + 8 + PAYLOAD_BYTES
-SO_TIMESTAMPNS = 35  # asm-generic/socket.h; Python has no name for it before 3.14
 _HEADER = struct.Struct("!BBHHH")  # type, code, checksum, identifier, sequence
-_TIMESPEC = struct.Struct("qq")
 
 
 @dataclass(frozen=True)
@@ -36,7 +35,7 @@ def measure_echoes(
     sent_ns: list[int] = []
     rtt_ns: dict[int, int] = {}
     with sender.socket(socket.SOCK_RAW, socket.IPPROTO_ICMP) as raw:
-        raw.setsockopt(socket.SOL_SOCKET, SO_TIMESTAMPNS, 1)
+        enable_stamps(raw)
         raw.connect((receiver.ip, 0))
         for sequence in range(count):
             request = echo_request(identifier, sequence)
@@ -47,12 +46,12 @@ def measure_echoes(
         while len(rtt_ns) < count and (left_s := deadline - time.monotonic()) > 0:
             raw.settimeout(left_s)
             try:
-                packet, ancillary, _, _ = raw.recvmsg(2048, socket.CMSG_SPACE(_TIMESPEC.size))
+                packet, ancillary, _, _ = raw.recvmsg(2048, STAMP_SPACE)
             except TimeoutError:
                 break
-            sequence_or_none = echoed_sequence(packet, identifier)
-            if sequence_or_none is not None:
-                rtt_ns[sequence_or_none] = _stamp_ns(ancillary) - sent_ns[sequence_or_none]
+            echoed, received_ns = echoed_sequence(packet, identifier), stamp_ns(ancillary)
+            if echoed is not None and received_ns is not None:
+                rtt_ns[echoed] = received_ns - sent_ns[echoed]
     shortest_ms = min(rtt_ns.values()) / 1e6 if rtt_ns else None
     return Echoes(sent=count, received=len(rtt_ns), rtt_min_ms=shortest_ms)
 
@@ -81,8 +80,3 @@ def internet_checksum(data: bytes) -> int:
     while total >> 16:
         total = (total & 0xFFFF) + (total >> 16)
     return ~total & 0xFFFF
-
-
-def _stamp_ns(ancillary: list[tuple[int, int, bytes]]) -> int:
-    seconds, nanoseconds = _TIMESPEC.unpack(ancillary[0][2])
-    return int(seconds) * 1_000_000_000 + int(nanoseconds)

@@ -3,20 +3,22 @@
 The probe keeps a fixed number of bytes between its two sockets, which suffices to keep the line
 busy and does not overflow its queue. It reads rarely and much (``SO_RCVLOWAT``), because waking
 up per packet is what limits a slow kernel. It uses Reno, because CUBIC's HyStart leaves slow
-start early on purpose, and counts only what is sent once the congestion window is no limit.
+start early on purpose, and counts only what is sent once the congestion window is no limit. Time is
+what the kernel stamped on the first and the last segment counted.
 """
 
 import fcntl
 import socket
+import struct
 import sys
-import termios
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
 from topologies.errors import EmulationError
 from topologies.shaping import FRAME_BYTES, SEGMENT_BYTES
+from topologies.stamps import STAMP_SPACE, enable_stamps, stamp_ns
 from topologies.vantage import Vantage
 
 SIOCOUTQNSD = 0x894B  # linux/sockios.h: bytes TCP has not sent yet
@@ -24,7 +26,7 @@ SO_SNDBUFFORCE = 32  # asm-generic/socket.h; Python has no names for these two
 SO_RCVBUFFORCE = 33
 KERNEL_BYTES_PER_BYTE = 4  # of payload in a socket, for headers and half-filled pages
 CONNECT_TIMEOUT_S = 20.0
-STALL_TIMEOUT_S = 20.0
+STALL_TIMEOUT = struct.pack("ll", 20, 0)  # a struct timeval
 STEADY_S = 0.5
 STEADY_SEGMENTS = 40
 READS_PER_WINDOW = 8
@@ -67,43 +69,75 @@ def measure_goodput(sender: Vantage, receiver: Vantage, window: int) -> Goodput:
 
     Raises ``EmulationError`` if the connection cannot be made or stalls.
     """
-    with _connection(sender, receiver, room=KERNEL_BYTES_PER_BYTE * window) as (out, into):
-        low_water = max(window // READS_PER_WINDOW, SEGMENT_BYTES)
-        into.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, low_water)
+    with _connection(sender, receiver, room=KERNEL_BYTES_PER_BYTE * window) as (out, tcp):
+        into = _Receiver(tcp, window)
         # Written once, because a page's first use costs a fault, which is slow in a guest.
-        # Reads end at the low-water mark: a read with room left goes on for as long as segments
-        # keep arriving, and nothing is sent meanwhile.
-        payload, buffer = memoryview(b"\x55" * window), bytearray(b"\x55" * low_water)
-        sent = received = begin_bytes = begin_ns = now_ns = pause_ns = 0
+        payload = memoryview(b"\x55" * window)
+        sent = 0
         steady_from: int | None = None  # the byte from which on the window is the only limit
+        begin: tuple[int, int] | None = None
+        read_ns = pause_ns = 0
         while True:
-            credit = received + window - sent
+            credit = into.received + window - sent
             # Whole segments only: Nagle's algorithm would hold a part of one back.
             sent += out.send(payload[: credit - credit % SEGMENT_BYTES])
-            if steady_from is None and _count(out, SIOCOUTQNSD) == 0:
-                steady_from = sent
-            try:
-                received += into.recv_into(buffer)
-            except TimeoutError as error:
-                raise EmulationError(f"the TCP connection to {receiver.ip} stalls") from error
-            last_ns, now_ns = now_ns, time.monotonic_ns()
-            if begin_ns:
-                pause_ns = max(pause_ns, now_ns - last_ns)
-                if (
-                    now_ns - begin_ns >= STEADY_S * 1e9
-                    and received - begin_bytes >= STEADY_SEGMENTS * SEGMENT_BYTES
-                ):
-                    arrived = received + _count(into, termios.FIONREAD) - begin_bytes
-                    duration_ns = time.monotonic_ns() - begin_ns
-                    return Goodput(arrived, duration_ns / 1e9, pause_ns / 1e6)
-            elif steady_from is not None and received >= steady_from:
-                begin_bytes = received + _count(into, termios.FIONREAD)
-                begin_ns = time.monotonic_ns()
+            if begin is None:
+                waiting = _unsent(out) > 0
+                steady_from = None if waiting else (steady_from or sent)
+            into.read()
+            last_ns, read_ns = read_ns, time.monotonic_ns()
+            if begin is None:
+                if steady_from is not None and into.received >= steady_from:
+                    begin = into.arrived()
+                continue
+            pause_ns = max(pause_ns, read_ns - last_ns)
+            counted, elapsed_ns = into.received - begin[0], into.stamp_ns - begin[1]
+            if counted >= STEADY_SEGMENTS * SEGMENT_BYTES and elapsed_ns >= STEADY_S * 1e9:
+                end = into.arrived()
+                return Goodput(end[0] - begin[0], (end[1] - begin[1]) / 1e9, pause_ns / 1e6)
 
 
-def _count(tcp: socket.socket, request: int) -> int:
-    """Bytes in one of the socket's queues, by an ioctl(2) of tcp(7)."""
-    return int.from_bytes(fcntl.ioctl(tcp, request, bytes(4)), sys.byteorder)
+class _Receiver:
+    """Reads a TCP connection by the low-water mark; all with the kernel's stamps.
+
+    A read ends at the mark: with room left it would go on for as long as segments keep arriving,
+    and nothing would be sent meanwhile. Nothing is copied: TCP discards on ``MSG_TRUNC``, tcp(7).
+    """
+
+    def __init__(self, tcp: socket.socket, window: int) -> None:
+        low_water = max(window // READS_PER_WINDOW // SEGMENT_BYTES, 1) * SEGMENT_BYTES
+        tcp.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, low_water)
+        enable_stamps(tcp)
+        self._tcp = tcp
+        self._room = memoryview(bytearray(window + low_water))
+        self._low_water = low_water
+        self.received = 0
+        self.stamp_ns = 0
+
+    def read(self) -> None:
+        """Wait for the low-water mark, read so much."""
+        try:
+            self._read(self._room[: self._low_water], 0)
+        except BlockingIOError as error:
+            raise EmulationError("a TCP connection of the probe stalls") from error
+
+    def arrived(self) -> tuple[int, int]:
+        """Read all there is; bytes that have arrived, and when the last of them did."""
+        with suppress(BlockingIOError):
+            self._read(self._room, socket.MSG_DONTWAIT)
+        return self.received, self.stamp_ns
+
+    def _read(self, room: memoryview, flags: int) -> None:
+        size_bytes, ancillary, _, _ = self._tcp.recvmsg_into(
+            [room], STAMP_SPACE, flags | socket.MSG_TRUNC
+        )
+        self.received += size_bytes
+        self.stamp_ns = stamp_ns(ancillary) or self.stamp_ns
+
+
+def _unsent(tcp: socket.socket) -> int:
+    """Bytes that wait for the congestion window; see tcp(7)."""
+    return int.from_bytes(fcntl.ioctl(tcp, SIOCOUTQNSD, bytes(4)), sys.byteorder)
 
 
 @contextmanager
@@ -124,7 +158,11 @@ def _connection(
         except OSError as error:
             raise EmulationError(f"no TCP connection to {receiver.ip}: {error}") from error
         with into:
-            into.settimeout(STALL_TIMEOUT_S)
+            # The kernel's own timeouts: Python's would cost a poll per read.
+            out.settimeout(None)
+            into.settimeout(None)
+            into.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, STALL_TIMEOUT)
+            out.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, STALL_TIMEOUT)
             segment = out.getsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG)
             if segment != SEGMENT_BYTES:
                 raise EmulationError(

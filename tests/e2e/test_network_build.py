@@ -1,0 +1,211 @@
+"""Networks in a microVM: quick to start, as specified, changed in place, gone afterwards."""
+
+import json
+from typing import Any
+
+import pytest
+
+from tests.e2e.conftest import Guest
+
+pytestmark = pytest.mark.microvm
+
+PREAMBLE = """
+import json, os, re, socket, subprocess, sys, time
+from pathlib import Path
+from topologies.namespaces import inside, run_inside
+from topologies.network import EmulatedNetwork
+from topologies.profiles import load_profile
+from topologies.shapes import chain, edge_cloud, star
+
+here = Path(sys.argv[1])
+lte, fibre = load_profile("lte"), load_profile("fibre")
+
+def interfaces():
+    return sorted(os.listdir("/sys/class/net"))
+
+def shells():
+    listing = subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True).stdout
+    return [line for line in listing.splitlines() if line.startswith("bash") and "mininet:" in line]
+
+def report(**facts):
+    (here / "facts.json").write_text(json.dumps(facts))
+"""
+
+
+def facts_of(guest: Guest, program: str) -> dict[str, Any]:
+    """Run a program in a guest; what it reported."""
+    result = guest.python(PREAMBLE + program, str(guest.directory))
+    assert result.status == 0, result.output
+    facts: dict[str, Any] = json.loads((guest.directory / "facts.json").read_text())
+    return facts
+
+
+def test_chains_start_quickly_and_leave_nothing(guest: Guest) -> None:
+    facts = facts_of(
+        guest,
+        """
+before = interfaces()
+seconds = {}
+for hosts in (4, 8):
+    names = [f"h{number}" for number in range(hosts)]
+    began = time.monotonic()
+    with EmulatedNetwork(chain(names, lte), here / "logs") as net:
+        seconds[hosts] = time.monotonic() - began
+        during = interfaces()
+        last = net.data_ip(names[-1], towards=names[0])
+        pings = net[names[0]].cmd(f"ping -c 2 -i 0.2 -q {last}")
+report(seconds=seconds, before=before, during=during, after=interfaces(), shells=shells(),
+       pings=pings)
+""",
+    )
+    assert facts["seconds"]["4"] <= 3
+    assert facts["seconds"]["8"] <= 6
+    assert facts["before"] == facts["during"] == facts["after"]
+    assert facts["shells"] == []
+    assert "2 received, 0% packet loss" in facts["pings"]
+
+
+def test_every_shape_connects_all_its_hosts_on_both_networks(guest: Guest) -> None:
+    facts = facts_of(
+        guest,
+        """
+shapes = {
+    "chain": chain(["a", "b", "c"], [lte, fibre]),
+    "star": star(["a", "b", "c"], fibre),
+    "edge-cloud": edge_cloud(["ue1", "ue2"], access=lte, backhaul=fibre),
+    "tclink": chain(["a", "b"], fibre, shaper="tclink"),
+}
+failed, asked, merged, described = [], [], [], {}
+for name, spec in shapes.items():
+    with EmulatedNetwork(spec, here / "logs") as net:
+        described[name] = net.describe()
+        for source in spec.hosts:
+            for target in spec.hosts:
+                if source != target:
+                    for ip in (net.data_ip(target, towards=source), net.mgmt_ip(target)):
+                        answer = net[source].cmd(f"ping -c 1 -W 2 -q {ip}")
+                        if "1 received" not in answer:
+                            failed.append([name, source, target, ip, answer])
+            answer = net[source].cmd(f"ping -c 1 -W 2 -q {net.mgmt_ip('ctl')}")
+            if "1 received" not in answer:
+                failed.append([name, source, "ctl", answer])
+        for node in (*spec.hosts, *spec.switches):
+            for interface in net.interfaces(node):
+                neighbours = run_inside(net.host_pid(node), "ip", "neigh", "show", "dev", interface)
+                asked += [line for line in neighbours.splitlines() if "PERMANENT" not in line]
+                features = run_inside(net.host_pid(node), "ethtool", "-k", interface)
+                merged += re.findall(
+                    r"^(?:tcp-segmentation|generic-segmentation|generic-receive|large-receive)"
+                    r"-offload: on", features, re.M)
+report(failed=failed, asked=asked, merged=merged, described=described)
+""",
+    )
+    assert facts["failed"] == []
+    assert facts["asked"] == []  # no address had to be resolved
+    assert facts["merged"] == []  # every packet is on the wire as itself
+    chain = facts["described"]["chain"]
+    assert chain["hosts"]["b"]["interfaces"] == {"b-eth0": "10.0.0.2", "b-eth1": "10.0.1.1"}
+    assert [link["name"] for link in chain["links"]] == ["a-b", "b-c"]
+    assert chain["links"][0]["a_to_b"]["rate_mbit"] == 12
+    (shared, _) = facts["described"]["edge-cloud"]["links"]
+    assert shared["a"] == {"node": "ran", "interface": "ran-eth2", "ip": None}
+
+
+def test_a_full_buffer_drops_and_a_change_loses_nothing(guest: Guest) -> None:
+    facts = facts_of(
+        guest,
+        """
+PAYLOAD = 1500 - 20 - 8
+
+def burst(net, count):
+    with inside(net.host_pid("a")):
+        out = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    with inside(net.host_pid("b")):
+        into = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    into.bind((net.data_ip("b"), 0))
+    into.settimeout(3)
+    for _ in range(count):
+        out.sendto(bytes(PAYLOAD), into.getsockname())
+    def received():
+        total = 0
+        try:
+            while total < count and into.recv(2048):
+                total += 1
+        except TimeoutError:
+            pass
+        return total
+    return received
+
+slow = load_profile("3g")  # 0.5 Mbit/s, 400 ms: 25 000 bytes of buffer
+with EmulatedNetwork(chain(["a", "b"], slow), here / "logs") as net:
+    overflow = burst(net, 40)()
+    dropped = [each.dropped_packets for each in net.qdisc_counters()]
+    collect = burst(net, 10)
+    began = time.monotonic()
+    net.apply("a-b", "a_to_b", fibre)
+    change_s = time.monotonic() - began
+    kept = collect()
+    began = time.monotonic()
+    burst(net, 10)()
+    after_s = time.monotonic() - began
+    again = [each.dropped_packets for each in net.qdisc_counters()]
+report(overflow=overflow, dropped=dropped, kept=kept, after_s=after_s, again=again,
+       change_s=change_s)
+""",
+    )
+    room = 25_000 // 1514
+    assert room <= facts["overflow"] <= room + 1  # one may leave while the burst arrives
+    assert facts["dropped"] == [40 - facts["overflow"], 0]
+    assert facts["kept"] == 10
+    assert facts["again"] == facts["dropped"]
+    assert facts["after_s"] < 0.2  # ten frames at 0.5 Mbit/s alone take 0.24 s
+
+
+def test_a_runner_killed_outright_leaves_neither_process_nor_namespace(guest: Guest) -> None:
+    facts = facts_of(
+        guest,
+        """
+child = '''
+import sys, time
+from pathlib import Path
+from topologies.capture import Captures
+from topologies.network import EmulatedNetwork
+from topologies.profiles import load_profile
+from topologies.shapes import chain
+here = Path(sys.argv[1])
+net = EmulatedNetwork(chain(["a", "b"], load_profile("lte")), here / "logs")
+net.start()
+Captures(net, here / "captures", here / "logs").start()
+print("ready", flush=True)
+time.sleep(60)
+'''
+
+def namespaces():
+    links = set()
+    for process in Path("/proc").glob("[0-9]*/ns/net"):
+        try:
+            links.add(os.readlink(process))
+        except OSError:
+            pass
+    return len(links)
+
+def captures():
+    listing = subprocess.run(["ps", "-eo", "comm"], capture_output=True, text=True).stdout
+    return listing.split().count("tcpdump")
+
+before = namespaces()
+runner = subprocess.Popen([sys.executable, "-c", child, str(here)], stdout=subprocess.PIPE)
+assert runner.stdout.readline() == b"ready\\n"
+during = [namespaces(), captures(), len(shells())]
+runner.kill()
+runner.wait()
+deadline = time.monotonic() + 5
+while (namespaces() > before or captures()) and time.monotonic() < deadline:
+    time.sleep(0.05)
+report(before=before, during=during, after=[namespaces(), captures(), len(shells())])
+""",
+    )
+    namespaces, captures, shells = facts["during"]
+    assert namespaces == facts["before"] + 4  # a, b, ctl and wires
+    assert (captures, shells) == (2, 4)
+    assert facts["after"] == [facts["before"], 0, 0]
