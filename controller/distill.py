@@ -61,18 +61,22 @@ def distil(
     out: Path,
     versions: int = VERSIONS,
     start: TrainedBottleneck | None = None,
+    tune_sender: bool = False,
     on_progress: Callable[[Progress], None] = lambda _: None,
     on_caching: Callable[[str, float], None] = lambda *_: None,
 ) -> Distilled:
     """Train a bottleneck at the cut after a layer and write it to ``out``.
 
     ``work`` holds cached activations and the state of an interrupted training. ``model`` is
-    only read. Training begins at the narrower bottleneck ``start`` where one is given. Train data
+    only read. Training begins at the narrower bottleneck ``start`` where one is given;
+    ``tune_sender`` trains the last layer before the cut too. Train data
     trains; validation data gives the accuracies; test data is not touched.
     """
     torch.manual_seed(recipe.seed)
     receiving = receiving_fringe(model, after)
-    cache = ActivationCache(work, model, dataset, after)
+    sending = sending_fringe(model, after) if tune_sender else ()
+    cached = model.layer_names[model.layer_names.index((*sending, *receiving)[0]) - 1]
+    cache = ActivationCache(work, model, dataset, cached)
     # The plain version comes last: so few epochs as one are augmented already.
     numbers = [*range(1, versions), 0]
     augmented = [
@@ -80,8 +84,8 @@ def distil(
         for version in numbers
     ]
     validation = cache.split("validation", 0, lambda share: on_caching("validation", share))
-    teacher = Teacher.of(model, receiving)
-    student = Student(model, spec, receiving)
+    teacher = Teacher.of(model, (*sending, *receiving))
+    student = Student(model, spec, receiving, sending)
     state = work / f"{out.stem}.state"
     if not state.exists():
         sample = torch.arange(min(CALIBRATION_IMAGES, len(augmented[0])))
@@ -111,11 +115,18 @@ def receiving_fringe(model: ChainModel, after: str) -> tuple[str, ...]:
     return receiving[:1]
 
 
+def sending_fringe(model: ChainModel, after: str) -> tuple[str, ...]:
+    """The layer that sends; ``BadPartitionError`` where nothing is frozen before it."""
+    if after == model.layer_names[0]:
+        raise BadPartitionError(f"before '{after}' no layer is frozen: it cannot be tuned")
+    return (after,)
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command; exit status 2 for arguments that make no sense."""
     options = _parser().parse_args(arguments)
     try:
-        model = _load(options.model)
+        model = load_model(options.model)
         dataset = load_dataset(options.data, options.data_folder)
         receiving_fringe(model, options.after)
         _, channels, height, width = model.shapes()[options.after]
@@ -138,6 +149,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             options.out,
             options.versions,
             load_bottleneck(options.start) if options.start else None,
+            options.tune_sender,
             _print_progress,
             _print_caching,
         )
@@ -148,7 +160,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _load(path: Path) -> ChainModel:
+def load_model(path: Path) -> ChainModel:
     """A checkpoint of ours, or a ``.th`` file of akamaster's."""
     return akamaster.read(path) if path.suffix == ".th" else load_checkpoint(path)
 
@@ -198,6 +210,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--features-only", type=float, default=defaults.features_only,
         help="share of the training in which the layers behind the fringe are not run")  # fmt: skip
     add("--start", type=Path, help="a narrower bottleneck to begin at")
+    add("--tune-sender", action="store_true", help="tune the last layer before the cut too")
     add("--versions", type=int, default=VERSIONS, help="augmented versions of the train split")
     add("--seed", type=int, default=defaults.seed)
     add("--work", type=Path, default=Path(".cache/distill"), help="activations and state")

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from controller.accordion.training import augmented
+from controller.distill_frozen import channels_last, folded
 from stage_node.data import Dataset, SplitName
 from stage_node.digest import frozen_sha256
 from stage_node.models import ChainModel
@@ -89,8 +90,8 @@ class ActivationCache:
     ) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
         cut = self.model.layer_names.index(self.after) + 1
-        before = self.model.segment(self.model.layer_names[:cut])
-        behind = self.model.segment(self.model.layer_names[cut:])
+        before = folded(self.model.segment(self.model.layer_names[:cut]))
+        behind = folded(self.model.segment(self.model.layer_names[cut:]))
         split = self.dataset.split(name)
         shape = (len(split), *self.model.shapes()[self.after][1:])
         parts = [path.with_suffix(".part") for path in paths]
@@ -102,7 +103,7 @@ class ActivationCache:
                 images = split.images[begin : begin + BATCH]
                 if version:
                     images = augmented(images, self.dataset.max_shift, self.dataset.mirrors)
-                activations = before(images)
+                activations = before(channels_last(images))
                 kept[begin : begin + BATCH] = activations.half().numpy()
                 logits.append(behind(activations))
                 on_progress(min(1.0, (begin + BATCH) / len(split)))

@@ -18,9 +18,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from controller.distill_cache import Activations
+from controller.distill_frozen import channels_last, folded
 from stage_node.bottleneck import Bottleneck, BottleneckSpec
 from stage_node.models import ChainModel
 from stage_node.models.chain import Segment
@@ -103,18 +103,6 @@ class Teacher:
         """A copy of the layers ``fringe`` and of all behind them, made fast."""
         behind = model.layer_names[model.layer_names.index(fringe[-1]) + 1 :]
         return cls(folded(model.segment(fringe)), folded(model.segment(behind)))
-
-
-def folded(segment: Segment) -> Segment:
-    """A frozen copy, every ``bn`` folded into its ``conv``: the same function, half the time."""
-    segment = copy.deepcopy(segment).eval().requires_grad_(False)
-    for layer in segment.layers.values():
-        for name, module in list(layer.named_children()):
-            norm = getattr(layer, name.replace("conv", "bn"), None)
-            if isinstance(module, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d):
-                setattr(layer, name, fuse_conv_bn_eval(module, norm))
-                setattr(layer, name.replace("conv", "bn"), nn.Identity())
-    return segment.to(memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]
 
 
 def learning_rate(recipe: Recipe, done: float) -> float:
@@ -205,11 +193,6 @@ def accuracy(student: Student, teacher: Teacher, split: Activations) -> float:
         logits = teacher.tail(student(channels_last(batch.activations)))
         correct += int((logits.argmax(1) == batch.labels).sum())
     return correct / len(split)
-
-
-def channels_last(x: Tensor) -> Tensor:
-    """In the memory format that convolutions are fastest in."""
-    return x.contiguous(memory_format=torch.channels_last)
 
 
 def _order(count: int, seed: int, epoch: int) -> Tensor:

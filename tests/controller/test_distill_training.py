@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from controller.distill_cache import Activations
+from controller.distill_frozen import folded
 from controller.distill_start import grow, warm_start
 from controller.distill_training import (
     Progress,
@@ -13,7 +14,6 @@ from controller.distill_training import (
     Student,
     Teacher,
     accuracy,
-    folded,
     learning_rate,
     train,
 )

@@ -1,0 +1,85 @@
+"""The table of evidence is measured by encoding, and says what was lost by what."""
+
+import json
+
+import pytest
+import torch
+
+from controller.distill import distil
+from controller.distill_training import Recipe
+from stage_node.bottleneck import BottleneckSpec
+from stage_node.data import load_dataset
+from stage_node.models import load_checkpoint
+from testbed.evidence import measure
+from testbed.evidence.plot import draw
+from testbed.experiment import CHECKPOINTS
+
+MODEL = CHECKPOINTS / "digits-resnet20.safetensors"
+
+
+@pytest.fixture(scope="module")
+def table(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("evidence")
+    spec = BottleneckSpec(in_shape=(32, 4, 4), stride=2, channels=8, bits=2, hidden=32)
+    model, digits = load_checkpoint(MODEL), load_dataset("digits")
+    recipe = Recipe(epochs=3, batch=32)
+    distil(model, digits, "block2_2", spec, recipe, folder, folder / "b.safetensors", versions=2)
+    module = f"bottleneck={folder / 'b.safetensors'}"
+    command = [str(MODEL), "--data", "digits", "--after", "block2_2", "--out",
+               str(folder / "table.json"), "--module", module]  # fmt: skip
+    assert measure.main(command) == 0
+    return folder / "table.json", command
+
+
+def rows_of(path):
+    return {row["name"]: row for row in json.loads(path.read_text())["rows"]}
+
+
+def test_bytes_are_those_that_arithmetic_expects(table):
+    rows = rows_of(table[0])
+    assert rows["uncompressed"]["bytes_per_image"] == 32 * 4 * 4 * 4
+    assert rows["8 of 32 channels, 8 bit"]["bytes_per_image"] == 8 * 16
+    assert rows["2 bit"]["bytes_per_image"] == 32 * 16 / 4
+    assert rows["0.5 of the elements"]["bytes_per_image"] == 256 * 4 + 512 / 8
+    assert rows["bottleneck, 2 bit"]["bytes_per_image"] == 8 * 4 * 2 / 8
+    assert rows["bottleneck, 2 bit"]["times_fewer"] == 2048 / 8
+
+
+def test_accuracies_are_those_of_the_model_and_lossless_coding_changes_none(table):
+    rows = rows_of(table[0])
+    model, test = load_checkpoint(MODEL), load_dataset("digits").test
+    with torch.inference_mode():
+        share = (model(test.images).argmax(1) == test.labels).float().mean().item()
+    assert rows["uncompressed"]["test_accuracy"] == pytest.approx(share)
+    for name, row in rows.items():
+        assert row["points_lost"] == pytest.approx(100 * (share - row["test_accuracy"]), abs=0.01)
+        if name.endswith(", zstd"):
+            plain = rows.get(name.removesuffix(", zstd"), row)
+            assert row["test_accuracy"] == plain["test_accuracy"]
+    assert rows["bottleneck, 2 bit"]["trained"]
+    assert rows["bottleneck, 2 bit"]["test_accuracy"] > 0.5
+    assert rows["bottleneck, 2 bit"]["sender_macs"] > 10 * rows["2 bit"]["sender_macs"]
+
+
+def test_an_interrupted_measurement_goes_on(table, capsys):
+    path, command = table
+    whole = path.read_text()
+    half = json.loads(whole)
+    half["rows"] = half["rows"][:7]
+    path.write_text(json.dumps(half))
+    assert measure.main(command) == 0
+    assert json.loads(path.read_text())["rows"] == json.loads(whole)["rows"]
+
+
+def test_the_plot_is_the_same_for_the_same_table(table, tmp_path):
+    content = json.loads(table[0].read_text())
+    draw(content, tmp_path / "a.svg")
+    draw(content, tmp_path / "b.svg")
+    assert (tmp_path / "a.svg").read_bytes() == (tmp_path / "b.svg").read_bytes()
+    assert (tmp_path / "a.csv").read_text().count("\n") == len(content["rows"]) + 1
+
+
+def test_a_layer_that_does_not_exist_is_one_line_and_status_2(tmp_path, capsys):
+    command = [str(MODEL), "--data", "digits", "--after", "x", "--out", str(tmp_path / "t.json")]
+    assert measure.main(command) == 2
+    assert "no layer 'x'" in capsys.readouterr().err
