@@ -165,7 +165,7 @@ class Window(Section):
 
     label: str = Field(description="`before` or `after` compression")
     generation: int = Field(description="generation that the source stamped on its frames")
-    widths: tuple[int | None, ...] = Field(description="channels sent per cut, null: uncompressed")
+    rungs: tuple[str, ...] = Field(description="what crosses each cut, in words")
     duration_s: float = Field(description="length of the window")
     accuracy: Accuracy = Field(description="accuracy of the split model during the window")
     inferences: int = Field(description="images admitted in the window whose result came")
@@ -212,9 +212,9 @@ class IterationFigures(Section):
     """One iteration of the optimisation loop, as the controller saw it on the live pipeline."""
 
     index: int = Field(description="0 is the baseline")
-    cut: int | None = Field(description="cut that was changed")
+    cut: int | None = Field(description="cut that was changed, null: none or several")
     generation: int = Field(description="generation it ran under")
-    widths: tuple[int | None, ...] = Field(description="channels sent per cut, null: uncompressed")
+    rungs: tuple[str, ...] = Field(description="what crosses each cut, in words")
     accuracy: Accuracy = Field(description="accuracy of this step")
     latency_ms_median: float = Field(description="end-to-end latency of a frame")
     bytes_per_inference: tuple[float, ...] = Field(

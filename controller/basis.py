@@ -8,13 +8,19 @@ one basis serves a whole ladder of nested widths and a step down moves no weight
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Self
 
 import torch
 from torch import Tensor
 
 from controller.partition import Partition
+from controller.ranges import calibrated_ranges
+from stage_node.cut import Cut
 from stage_node.models import ChainModel
+
+PIXELS_PER_BATCH = 512
+"""Vectors of each calibration batch that the ranges are found with."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,16 +98,47 @@ def principal_basis(moments: Moments) -> Basis:
     )
 
 
+@dataclass(frozen=True, eq=False)
+class Calibration:
+    """What calibration images say about one cut: its basis, and some vectors (N, C) to find the
+    ranges of its channels with."""
+
+    basis: Basis
+    vectors: Tensor
+
+    @cached_property
+    def cut(self) -> Cut:
+        """The cut module with its ranges, as both of its sides hold it."""
+        coordinates = (self.vectors - self.basis.mean) @ self.basis.vectors
+        return Cut(
+            basis=self.basis.vectors.contiguous(),
+            mean=self.basis.mean,
+            plain_ranges=calibrated_ranges(self.vectors),
+            ranges=calibrated_ranges(coordinates),
+        )
+
+
 @torch.inference_mode()
 def calibrate(
     model: ChainModel, partition: Partition, batches: Iterable[Tensor]
-) -> tuple[Basis, ...]:
-    """One basis per cut, from calibration images (N, C, H, W) of the *training* split."""
+) -> tuple[Calibration, ...]:
+    """One calibration per cut, from images (N, C, H, W) of the *training* split."""
     segments = [model.segment(stage) for stage in partition.stages[:-1]]
     shapes = model.shapes()
     moments = [Moments.none(shapes[cut][1]) for cut in partition.cuts]
+    samples: list[list[Tensor]] = [[] for _ in partition.cuts]
     for activation in batches:
         for cut, segment in enumerate(segments):
             activation = segment(activation)
             moments[cut] = moments[cut].merged(Moments.of(activation))
-    return tuple(principal_basis(seen) for seen in moments)
+            samples[cut].append(_some_pixels(activation))
+    return tuple(
+        Calibration(principal_basis(seen), torch.cat(some))
+        for seen, some in zip(moments, samples, strict=True)
+    )
+
+
+def _some_pixels(activation: Tensor) -> Tensor:
+    """A few hundred vectors of channels, evenly spread over images and places."""
+    pixels = activation.movedim(1, -1).reshape(-1, activation.shape[1])
+    return pixels[:: -(-len(pixels) // PIXELS_PER_BATCH)].clone()

@@ -1,37 +1,69 @@
-"""The ladder at a cut: nested rungs from no compression to one channel, and how to descend it.
+"""The ladder at a cut: rungs from no compression to the strongest, and how to descend it.
 
-The patent compresses "progressively" ([0037], [0039]); a ladder says what one step is. Rungs are
-prefixes of one basis (controller/basis.py), so every rung is resident once the basis is.
+The patent compresses "progressively" ([0037], [0039]); a ladder says what one step is. Its rungs
+were measured: bytes of real activations, accuracy on the validation split with this cut alone at
+the rung, and what coding costs. No rung is worse than another in bytes and accuracy both.
 """
 
 import math
-from dataclasses import dataclass
+from collections.abc import Sequence
+from typing import Literal, Self
 
-FLOAT32_BYTES = 4
+from pydantic import BaseModel, ConfigDict, Field
+
+from controller.mechanisms import MechanismName
+from stage_node.rung import Rung
 
 
-@dataclass(frozen=True)
-class Rung:
-    """One setting of a cut: ``width`` channels (``None``: identity, the cut is bypassed).
+class LadderRung(BaseModel):
+    """One rung and what it costs.
 
-    ``payload_bytes`` is what it is expected to send per image, without frame headers.
+    ``payload_bytes`` is what an image takes on average, in frames of the pipeline's batch and
+    without their headers. ``accuracy`` is a share of the validation images. ``encode_ms`` and
+    ``decode_ms`` are per image, on the machine that built the ladder, cut module included.
     """
 
-    name: str
-    width: int | None
-    payload_bytes: int
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    rung: Rung
+    payload_bytes: float
+    accuracy: float
+    encode_ms: float = 0.0
+    decode_ms: float = 0.0
+
+    @property
+    def name(self) -> str:
+        """What the rung does."""
+        return self.rung.name
 
 
-@dataclass(frozen=True)
-class Ladder:
-    """The rungs of one cut, the weakest compression first."""
+class Ladder(BaseModel):
+    """The rungs of the cut after layer ``after``, the weakest compression first.
 
-    rungs: tuple[Rung, ...]
+    ``shape`` is that of one image's activation. ``considered`` counts the combinations of
+    mechanisms that the rungs were chosen from.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    after: str
+    shape: tuple[int, ...]
+    considered: int
+    rungs: tuple[LadderRung, ...] = Field(min_length=1)
 
     @property
     def strongest(self) -> int:
         """Index of the last rung."""
         return len(self.rungs) - 1
+
+    @property
+    def raw_bytes(self) -> int:
+        """One image's activation in float32."""
+        return 4 * math.prod(self.shape)
+
+    def loss(self, rung: int) -> float:
+        """Accuracy that a rung loses, a share; a lucky gain is no loss, and no credit either."""
+        return max(0.0, self.rungs[0].accuracy - self.rungs[rung].accuracy)
 
     def weakest_within(self, payload_bytes: float) -> int | None:
         """Index of the first rung that sends at most so much, if any does."""
@@ -50,21 +82,92 @@ class Ladder:
             if good == self.strongest:
                 return None
             coarse = self.weakest_within(self.rungs[good].payload_bytes * ratio)
-            return self.strongest if coarse is None else coarse
+            return self.strongest if coarse is None else max(coarse, good + 1)
         middle = (good + broken) // 2
         return None if middle == good else middle
 
 
-def width_ladder(shape: tuple[int, ...]) -> Ladder:
-    """Every width of an activation of ``shape`` (C, H, W) per image, in float32.
+class ModuleFile(BaseModel):
+    """A distilled bottleneck for the cut after a layer; ``name`` is what rungs call it."""
 
-    The uncompressed cut comes first; the full width of the basis is left out, for it costs as
-    many bytes and only adds rounding.
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str
+    after: str
+    file: str
+
+
+class BuildCost(BaseModel):
+    """What building a ladder took on the machine that did it."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    duration_s: float
+    peak_memory_mib: float
+
+
+class LadderTable(BaseModel):
+    """The ladders of all cuts of a partition, and from what they were measured.
+
+    Ranges and bases come from ``calibration_images`` of the train split, accuracies from
+    ``validation_images`` of the validation split; no test image was looked at.
     """
-    channels, *pixels = shape
-    channel_bytes = math.prod(pixels) * FLOAT32_BYTES
-    narrow = tuple(
-        Rung(f"{width} of {channels} channels", width, width * channel_bytes)
-        for width in range(channels - 1, 0, -1)
-    )
-    return Ladder((Rung("uncompressed", None, channels * channel_bytes), *narrow))
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    schema_version: Literal[1] = 1
+    key: str = Field(description="content hash of all that the table depends on")
+    dataset: str
+    stages: tuple[tuple[str, ...], ...]
+    mechanisms: tuple[MechanismName, ...]
+    calibration_images: int
+    validation_images: int
+    whole_validation: bool
+    batch: int
+    ladders: tuple[Ladder, ...]
+    modules: tuple[ModuleFile, ...] = ()
+    cost: BuildCost
+
+    @property
+    def uncompressed_accuracy(self) -> float:
+        """Share of the validation images that the model itself gets right."""
+        return self.ladders[0].rungs[0].accuracy
+
+    @property
+    def uncompressed_bytes(self) -> float:
+        """Payload per inference over all cuts, nothing compressed."""
+        return sum(ladder.rungs[0].payload_bytes for ladder in self.ladders)
+
+    @property
+    def strongest_bytes(self) -> float:
+        """Payload per inference over all cuts, each at its strongest."""
+        return sum(ladder.rungs[-1].payload_bytes for ladder in self.ladders)
+
+    def to_json(self) -> str:
+        """The table as a file has it."""
+        return self.model_dump_json(indent=1)
+
+    @classmethod
+    def from_json(cls, text: str) -> Self:
+        """What ``to_json`` wrote."""
+        return cls.model_validate_json(text)
+
+
+def pareto(rungs: Sequence[LadderRung]) -> tuple[LadderRung, ...]:
+    """The uncompressed cut and every rung that no other beats, the weakest first.
+
+    Beaten is a rung where another sends no more bytes at no less accuracy. Of equals, the one
+    that is quicker to code stays.
+    """
+    uncompressed, *others = rungs
+    kept: list[LadderRung] = []
+    best = -math.inf
+    for rung in sorted(
+        others, key=lambda r: (r.payload_bytes, -r.accuracy, r.encode_ms + r.decode_ms)
+    ):
+        if rung.payload_bytes >= uncompressed.payload_bytes:
+            break
+        if rung.accuracy > best:
+            best = rung.accuracy
+            kept.append(rung)
+    return (uncompressed, *reversed(kept))

@@ -7,22 +7,20 @@ Three disjoint splits: the cuts are calibrated on ``train``, every decision of t
 ``validation``, and the figures before and after come from ``test``.
 """
 
-import json
 import sys
-from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
 from pydantic import ValidationError
-from torch import Tensor
 
-from controller.basis import Basis, calibrate
 from controller.errors import ControllerError, FrozenLayerChangedError
 from controller.fringe import find_fringe
-from controller.ladder import Ladder
+from controller.ladder import LadderTable
+from controller.ladder_builder import build_ladder
+from controller.ladder_request import TABLE, BadLadderError, BuiltLadder
 from controller.optimizer import Emit, optimize
 from controller.pipeline import Observation, SplitName
-from controller.plan import PipelinePlan, check_targets, ladders_of
+from controller.plan import PipelinePlan, check_ladder, check_targets
 from controller.session import (
     LivePipeline,
     configurations,
@@ -32,10 +30,11 @@ from controller.session import (
     load_cuts,
     start,
 )
-from stage_node.data import Dataset, load_dataset
+from stage_node.data import load_dataset
 from stage_node.errors import StageNodeError
 from stage_node.events import EventLog, FrozenHash, Measurement, PartitionChosen, Progress
 from stage_node.models import ChainModel, load_checkpoint
+from stage_node.rung import UNCOMPRESSED
 
 
 def run_pipeline(plan: dict[str, Any], events_path: str, run_dir: str) -> None:
@@ -57,26 +56,28 @@ def serve(plan: PipelinePlan, emit: Emit, run_dir: Path) -> None:
     """Run the whole of ``plan`` on stages that wait for their controller, and stop them."""
     with connected(plan) as clients:
         model = load_checkpoint(plan.checkpoint)
-        ladders = ladders_of(model, plan.partition)
-        check_targets(ladders, plan.targets)
+        check_targets(model, plan.partition, plan.targets)
+        ladder = _ladder(plan, model, emit)
+        check_ladder(ladder.table, plan.targets)
+        (run_dir / TABLE).write_text(ladder.table.to_json())
         dataset = load_dataset(plan.dataset)
         emit(
             PartitionChosen,
             hosts=tuple(stage.name for stage in plan.stages),
             stages=plan.partition.stages,
-            fringe=find_fringe(plan.partition).layers,
+            fringe=find_fringe(plan.partition, plan.targets.fringe_layers).layers,
             raw_input_bytes=dataset.raw_bytes_per_image,
         )
-        before = distribute(clients, configurations(plan, model), model.state_dict())
-        bases = _calibrate(plan, model, dataset, emit)
-        _write_ladders(run_dir / "ladder.json", plan, bases, ladders)
-        load_cuts(clients, bases)
+        configured = configurations(plan, model, ladder.table)
+        before = distribute(clients, configured, model.state_dict())
+        load_cuts(clients, ladder.cuts, ladder.modules)
         start(clients)
         images: dict[SplitName, int] = {
             "validation": len(dataset.validation),
             "test": whole_passes(plan.measured_images, len(dataset.test)),
         }
-        _compress(LivePipeline(clients, images, plan.warmup_frames, emit), ladders, plan, emit)
+        live = LivePipeline(clients, images, plan.warmup_frames, emit)
+        _compress(live, ladder.table, plan, emit)
         clients[0].drain()
         after = frozen_digest(clients)
         emit(FrozenHash, before=before, after=after)
@@ -84,13 +85,12 @@ def serve(plan: PipelinePlan, emit: Emit, run_dir: Path) -> None:
             raise FrozenLayerChangedError("a tensor outside the fringe layers changed in the run")
 
 
-def _compress(
-    pipeline: LivePipeline, ladders: Sequence[Ladder], plan: PipelinePlan, emit: Emit
-) -> None:
+def _compress(pipeline: LivePipeline, table: LadderTable, plan: PipelinePlan, emit: Emit) -> None:
     """The loop, between the two measurements that it has no part in."""
-    _measured("before", pipeline.observe((None,) * len(ladders), "test"), emit)
-    outcome = optimize(pipeline, ladders, plan.targets, emit)
-    _measured("after", pipeline.observe(outcome.best.widths, "test"), emit)
+    uncompressed = (UNCOMPRESSED,) * len(table.ladders)
+    _measured("before", pipeline.observe(uncompressed, "test"), emit)
+    outcome = optimize(pipeline, table.ladders, plan.targets, emit, plan.batch)
+    _measured("after", pipeline.observe(outcome.best.rungs, "test"), emit)
 
 
 def whole_passes(wanted: int, available: int) -> int:
@@ -98,23 +98,17 @@ def whole_passes(wanted: int, available: int) -> int:
     return wanted if wanted < available else wanted - wanted % available
 
 
-def _calibrate(
-    plan: PipelinePlan, model: ChainModel, dataset: Dataset, emit: Emit
-) -> tuple[Basis, ...]:
-    images = dataset.train.images[: plan.calibration_images]
-
-    def batches() -> Iterator[Tensor]:
-        for begin in range(0, len(images), plan.batch):
-            batch = images[begin : begin + plan.batch]
-            yield batch
-            emit(
-                Progress,
-                task="calibration images",
-                done=begin + len(batch),
-                total=len(images),
-            )
-
-    return calibrate(model, plan.partition, batches())
+def _ladder(plan: PipelinePlan, model: ChainModel, emit: Emit) -> BuiltLadder:
+    """The one that the plan names, or one built now."""
+    if plan.ladder is None:
+        return build_ladder(
+            plan.ladder_request,
+            lambda task, done, total: emit(Progress, task=task, done=done, total=total),
+        )
+    built = BuiltLadder.load(plan.ladder, model, plan.targets.fringe_layers)
+    if built.table.key != plan.ladder_request.key:
+        raise BadLadderError(f"{plan.ladder}: this ladder was built for something else")
+    return built
 
 
 def _measured(label: str, seen: Observation, emit: Emit) -> None:
@@ -122,33 +116,13 @@ def _measured(label: str, seen: Observation, emit: Emit) -> None:
         Measurement,
         label=label,
         generation=seen.generation,
-        widths=seen.widths,
+        rungs=seen.names,
         begin_ns=seen.begin_ns,
         end_ns=seen.end_ns,
         accuracy=seen.accuracy,
         samples=seen.samples,
         split=seen.split,
     )
-
-
-def _write_ladders(
-    path: Path, plan: PipelinePlan, bases: Sequence[Basis], ladders: Sequence[Ladder]
-) -> None:
-    cuts = [
-        {
-            "cut": cut,
-            "after": layer,
-            "variance_ratio": basis.variance_ratio.tolist(),
-            "rungs": [
-                {"name": r.name, "width": r.width, "payload_bytes": r.payload_bytes}
-                for r in ladder.rungs
-            ],
-        }
-        for cut, (layer, basis, ladder) in enumerate(
-            zip(plan.partition.cuts, bases, ladders, strict=True)
-        )
-    ]
-    path.write_text(json.dumps({"schema": 1, "cuts": cuts}, indent=1))
 
 
 def _fail(reason: str, exit_status: int) -> NoReturn:

@@ -3,19 +3,22 @@
 The pipeline is already distributed (step 510), its fringe layers known (515) and all others
 frozen (520). From there:
 
-    525  compress one step at the connection that costs most
+    525  compress one step at the connection where the next step helps most
     530  execute the live pipeline, measure accuracy, latency and bytes
-    540  until the target is met; a step that breaks the accuracy floor is rolled back, and its
-         connection is tried in smaller steps until none is left; the others go on
+    540  until the target is met; a step that breaks the accuracy floor is rolled back
 
-Accuracy is judged on the validation split alone ([0039], claim 6).
+The ladders foretell what a step gains and loses, so that no connection spends the accuracy that
+another could have used better; where single steps are exhausted, one connection gives back what
+another gains more from. But every step that is kept was measured on the live pipeline, on the
+validation split alone ([0039], claim 6).
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
+from controller.descent import Choice, Descent, Forecast
 from controller.ladder import Ladder
-from controller.pipeline import Observation, Pipeline, Widths
+from controller.pipeline import Observation, Pipeline, Rungs
 from controller.targets import FringeTargets
 from stage_node.events import Iteration, LoopEnded
 
@@ -47,9 +50,11 @@ class Goal:
         """Whether the accuracy floor holds."""
         return seen.accuracy >= self.accuracy_floor - ROUNDING
 
-    def excess_bytes(self, seen: Observation) -> float:
-        """Bytes per inference still above the budget."""
-        return 0.0 if self.byte_budget is None else max(0.0, seen.size_bytes - self.byte_budget)
+    def excess(self, seen: Observation) -> tuple[float, float]:
+        """Bytes per inference and milliseconds that are still too many."""
+        size_bytes = 0.0 if self.byte_budget is None else seen.size_bytes - self.byte_budget
+        ms = 0.0 if self.max_latency_ms is None else seen.latency_ms_median - self.max_latency_ms
+        return max(0.0, size_bytes), max(0.0, ms)
 
     def missing(self, seen: Observation) -> tuple[str, ...]:
         """What is not reached yet, in words."""
@@ -62,57 +67,6 @@ class Goal:
 
 
 @dataclass(frozen=True)
-class Descent:
-    """Where every cut stands on its ladder.
-
-    ``good`` is the rung kept, ``broken`` the weakest rung known to break the accuracy floor.
-    """
-
-    ladders: tuple[Ladder, ...]
-    good: tuple[int, ...]
-    broken: tuple[int | None, ...]
-
-    @classmethod
-    def start(cls, ladders: Sequence[Ladder]) -> "Descent":
-        """Every cut uncompressed, nothing known."""
-        return cls(tuple(ladders), (0,) * len(ladders), (None,) * len(ladders))
-
-    @property
-    def widths(self) -> Widths:
-        """The rungs kept, as the widths of a generation."""
-        return self.widths_with()
-
-    def widths_with(self, step: "Step | None" = None) -> Widths:
-        """The rungs kept, but for the one cut that ``step`` moves."""
-        rungs = list(self.good)
-        if step is not None:
-            rungs[step.cut] = step.rung
-        return tuple(
-            ladder.rungs[rung].width for ladder, rung in zip(self.ladders, rungs, strict=True)
-        )
-
-    def kept(self, step: "Step") -> "Descent":
-        """After a step that the floor allows."""
-        good = list(self.good)
-        good[step.cut] = step.rung
-        return replace(self, good=tuple(good))
-
-    def rolled_back(self, step: "Step") -> "Descent":
-        """After a step that broke the floor."""
-        broken = list(self.broken)
-        broken[step.cut] = step.rung
-        return replace(self, broken=tuple(broken))
-
-
-@dataclass(frozen=True)
-class Step:
-    """Move one cut to one rung of its ladder."""
-
-    cut: int
-    rung: int
-
-
-@dataclass(frozen=True)
 class Outcome:
     """How the loop ended: the pipeline now serves under ``best``."""
 
@@ -122,68 +76,56 @@ class Outcome:
     best: Observation
 
 
-def next_step(
-    descent: Descent, seen: Observation, excess_bytes: float, ratio: float
-) -> Step | None:
-    """One step at the connection that costs most, of those that can still go down (step 525).
-
-    A connection's cost is its measured transfer time per inference, that is bytes over rate, as
-    the receiving stage saw it (claim 3: "based on performance of the computer network"); bytes
-    decide between equals. A
-    step is never stronger than the ``excess_bytes`` call for.
-    """
-
-    def cost(step: Step) -> tuple[float, float]:
-        connection = seen.connections[step.cut]
-        return connection.transfer_ms, connection.size_bytes
-
-    steps = []
-    for cut, ladder in enumerate(descent.ladders):
-        good, broken = descent.good[cut], descent.broken[cut]
-        rung = ladder.step_down(good, broken, ratio)
-        if rung is not None and excess_bytes > 0:
-            enough = ladder.weakest_within(ladder.rungs[good].payload_bytes - excess_bytes)
-            rung = rung if enough is None else min(rung, enough)
-        if rung is not None:
-            steps.append(Step(cut, rung))
-    return max(steps, key=cost, default=None)
-
-
 def optimize(
-    pipeline: Pipeline, ladders: Sequence[Ladder], targets: FringeTargets, emit: Emit
+    pipeline: Pipeline, ladders: Sequence[Ladder], targets: FringeTargets, emit: Emit, batch: int
 ) -> Outcome:
-    """Run the loop until the target is met or no connection can go on.
+    """Run the loop until the target is met or nothing is left to try.
 
-    Emits an ``Iteration`` event per measurement and one ``LoopEnded``. Raises
-    ``BadTargetsError``, before anything is compressed, where the uncompressed model itself is
-    below the floor. Afterwards the pipeline serves under the last good generation.
+    ``batch`` images share a frame, and so its latency. Emits an ``Iteration`` event per
+    measurement and one ``LoopEnded``. Raises ``BadTargetsError``, before anything is compressed,
+    where the uncompressed model itself is below the floor. Afterwards the pipeline serves under
+    the last good generation.
     """
     record = _Record(emit)
-    descent = Descent.start(ladders)
-    baseline = best = pipeline.observe(descent.widths, "validation")
+    descent = Descent(tuple(ladders), targets.step_ratio)
+    baseline = best = pipeline.observe(_rungs(ladders, descent.good), "validation")
     goal = Goal.of(targets, baseline)
     missing = goal.missing(best)
     record.iteration(None, baseline, "baseline", _still(missing))
     while missing:
-        step = next_step(descent, best, goal.excess_bytes(best), targets.step_ratio)
-        if step is None:
+        choice = descent.next_choice(_forecast(goal, baseline, best, batch))
+        if choice is None:
             reason = _not_reached(missing, descent, goal, best)
             return record.ended(Outcome(False, reason, baseline, best))
-        seen = pipeline.observe(descent.widths_with(step), "validation")
-        name = (
-            f"cut {step.cut}, at {best.connections[step.cut].transfer_ms:.2f} ms per inference, "
-            f"to {ladders[step.cut].rungs[step.rung].name}"
-        )
+        seen = pipeline.observe(_rungs(ladders, choice.rungs), "validation")
+        what = _in_words(choice, ladders, best)
         if not goal.allows(seen):
             pipeline.resume(best.generation)
-            descent = descent.rolled_back(step)
+            descent.rolled_back(choice)
             reason = f"accuracy {seen.accuracy:.4f} is below the floor {goal.accuracy_floor:.4f}"
-            record.iteration(step.cut, seen, "rolled back", f"{name}: {reason}")
+            record.iteration(choice.cut, seen, "rolled back", f"{what}: {reason}")
             continue
-        descent, best, missing = descent.kept(step), seen, goal.missing(seen)
+        descent.kept(choice)
+        best, missing = seen, goal.missing(seen)
         outcome = "kept" if missing else "target met"
-        record.iteration(step.cut, seen, outcome, f"{name}: {_still(missing)}")
+        record.iteration(choice.cut, seen, outcome, f"{what}: {_still(missing)}")
     return record.ended(Outcome(True, f"target met with {_figures(best)}", baseline, best))
+
+
+def _rungs(ladders: Sequence[Ladder], indices: Sequence[int]) -> Rungs:
+    return tuple(ladder.rungs[i].rung for ladder, i in zip(ladders, indices, strict=True))
+
+
+def _forecast(goal: Goal, baseline: Observation, best: Observation, batch: int) -> Forecast:
+    """What the measurements say about bytes still to come: a byte's time on each connection."""
+    excess_bytes, excess_ms = goal.excess(best)
+    return Forecast(
+        excess_bytes=excess_bytes,
+        excess_ms=excess_ms,
+        ms_per_byte=tuple(c.transfer_ms * batch / c.size_bytes for c in best.connections),
+        accuracy_to_lose=baseline.accuracy - goal.accuracy_floor,
+        one_image=1 / baseline.samples,
+    )
 
 
 class _Record:
@@ -199,7 +141,7 @@ class _Record:
             index=self._index,
             cut=cut,
             generation=seen.generation,
-            widths=seen.widths,
+            rungs=seen.names,
             accuracy=seen.accuracy,
             samples=seen.samples,
             latency_ms_median=seen.latency_ms_median,
@@ -214,10 +156,19 @@ class _Record:
             LoopEnded,
             reached=outcome.reached,
             generation=outcome.best.generation,
-            widths=outcome.best.widths,
+            rungs=outcome.best.names,
             reason=outcome.reason,
         )
         return outcome
+
+
+def _in_words(choice: Choice, ladders: Sequence[Ladder], best: Observation) -> str:
+    if choice.cut is None:
+        names = (ladder.rungs[i].name for ladder, i in zip(ladders, choice.rungs, strict=True))
+        return "cuts trade accuracy: " + "; ".join(f"cut {i} to {n}" for i, n in enumerate(names))
+    name = ladders[choice.cut].rungs[choice.rungs[choice.cut]].name
+    transfer_ms = best.connections[choice.cut].transfer_ms
+    return f"cut {choice.cut}, at {transfer_ms:.2f} ms per inference, to {name}"
 
 
 def _still(missing: Sequence[str]) -> str:
@@ -232,15 +183,16 @@ def _figures(seen: Observation) -> str:
 
 
 def _not_reached(missing: Sequence[str], descent: Descent, goal: Goal, best: Observation) -> str:
-    limits = [
-        f"cut {cut} at its strongest ({ladder.rungs[good].name})"
-        if broken is None
-        else f"cut {cut} at {ladder.rungs[good].name}, for {ladder.rungs[broken].name} "
-        f"broke the floor {goal.accuracy_floor:.4f}"
-        for cut, (ladder, good, broken) in enumerate(
-            zip(descent.ladders, descent.good, descent.broken, strict=True)
-        )
-    ]
+    limits = []
+    for cut, (ladder, good) in enumerate(zip(descent.ladders, descent.good, strict=True)):
+        name = ladder.rungs[good].name
+        if good == ladder.strongest:
+            limits.append(f"cut {cut} at its strongest ({name})")
+        else:
+            limits.append(
+                f"cut {cut} at {name}, for {ladder.rungs[good + 1].name} breaks the floor "
+                f"{goal.accuracy_floor:.4f}"
+            )
     return (
         f"not reached, closest was {_figures(best)}: {_still(missing)}; "
         f"nothing left to compress: {', '.join(limits)}"

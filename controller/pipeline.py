@@ -3,8 +3,10 @@
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
-Widths = tuple[int | None, ...]
-"""Channels sent over each cut, ``None`` for an uncompressed one."""
+from stage_node.rung import Rung
+
+Rungs = tuple[Rung, ...]
+"""What crosses each cut."""
 
 SplitName = Literal["validation", "test"]
 
@@ -31,7 +33,7 @@ class Observation:
     """
 
     generation: int
-    widths: Widths
+    rungs: Rungs
     split: SplitName
     correct: int
     samples: int
@@ -39,6 +41,11 @@ class Observation:
     connections: tuple[Connection, ...]
     begin_ns: int
     end_ns: int
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """What the rungs are called."""
+        return tuple(rung.name for rung in self.rungs)
 
     @property
     def accuracy(self) -> float:
@@ -54,8 +61,8 @@ class Observation:
 class Pipeline(Protocol):
     """A pipeline that serves without end while its cuts are changed."""
 
-    def observe(self, widths: Widths, split: SplitName) -> Observation:
-        """Switch to ``widths`` as a new generation and measure it over a whole split."""
+    def observe(self, rungs: Rungs, split: SplitName) -> Observation:
+        """Switch to ``rungs`` as a new generation and measure it over a whole split."""
         ...
 
     def resume(self, generation: int) -> None:

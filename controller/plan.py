@@ -1,16 +1,21 @@
 """What a pipeline run is made of, and what can be known about it before anything starts."""
 
-from collections.abc import Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from controller.errors import BadTargetsError
-from controller.ladder import Ladder, width_ladder
+from controller.fringe import find_fringe
+from controller.ladder import LadderTable, ModuleFile
+from controller.ladder_request import TABLE, BuiltLadder, LadderRequest, ensure_ladder
+from controller.mechanisms import CutFacts, MechanismName, combinations
 from controller.partition import Partition
 from controller.targets import FringeTargets
+from stage_node.codecs import Codec, Coding
 from stage_node.models import ChainModel
+from stage_node.rung import Rung
 
 
 class StagePlan(BaseModel):
@@ -35,7 +40,9 @@ class PipelinePlan(BaseModel):
 
     ``measured_images`` of the test split are used for the figures before and after; more than the
     split has means whole passes over it. ``warmup_frames`` are served under each new generation
-    before measuring begins.
+    before measuring begins. ``modules`` are distilled bottlenecks that the mechanism ``distill``
+    may use. ``ladder`` is the directory of a ladder built before (``ladder_request`` says from
+    what); without one the controller builds it itself before it distributes the model.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -50,12 +57,20 @@ class PipelinePlan(BaseModel):
     measured_images: int = Field(ge=1)
     warmup_frames: int = Field(default=4, ge=0)
     targets: FringeTargets
+    modules: tuple[ModuleFile, ...] = ()
+    ladder: Path | None = None
 
     @model_validator(mode="after")
     def _reachable(self) -> Self:
         for stage in self.stages[1:]:
             if stage.listen_ip is None:
                 raise ValueError(f"stage {stage.name} has no listen_ip for the stage before it")
+        if self.modules and "distill" not in self.targets.mechanisms:
+            raise ValueError("modules are there, but distill is not among targets.mechanisms")
+        if "distill" in self.targets.mechanisms and not self.modules:
+            raise ValueError(
+                "the mechanism distill needs modules: bottlenecks trained for the cuts"
+            )
         return self
 
     @property
@@ -63,28 +78,84 @@ class PipelinePlan(BaseModel):
         """The layers, stage by stage."""
         return Partition(tuple(stage.layers for stage in self.stages))
 
+    @property
+    def ladder_request(self) -> LadderRequest:
+        """What the ladder of this plan depends on."""
+        return LadderRequest(
+            checkpoint=self.checkpoint,
+            dataset=self.dataset,
+            stages=self.partition.stages,
+            mechanisms=self.targets.mechanisms,
+            fringe_layers=self.targets.fringe_layers,
+            calibration_images=self.calibration_images,
+            batch=self.batch,
+            modules=self.modules,
+        )
 
-def ladders_of(model: ChainModel, partition: Partition) -> tuple[Ladder, ...]:
-    """The ladder of every cut, from the shape of the activation that crosses it."""
-    shapes = model.shapes()
-    return tuple(width_ladder(shapes[cut][1:]) for cut in partition.cuts)
+
+SIZE_KNOWN: frozenset[MechanismName] = frozenset({"width", "sparse", "quantise"})
+"""Mechanisms whose bytes follow from the shape alone."""
 
 
-def check_targets(ladders: Sequence[Ladder], targets: FringeTargets) -> None:
-    """``BadTargetsError`` where not even the strongest rung of every cut meets the byte target.
+def check_targets(model: ChainModel, partition: Partition, targets: FringeTargets) -> None:
+    """``BadTargetsError`` for what no ladder could change: fringe layers that are not there, a
+    byte target below the fewest bytes that the mechanisms can make of the cuts' shapes.
 
     Frame headers come on top, so what this refuses is impossible; what it allows may still prove
     to be out of reach.
     """
-    least = sum(ladder.rungs[-1].payload_bytes for ladder in ladders)
-    most = sum(ladder.rungs[0].payload_bytes for ladder in ladders)
-    if (budget := targets.byte_budget(most)) is not None and least > budget:
-        field = (
-            "max_bytes_per_inference"
-            if targets.bandwidth_reduction is None
-            else ("bandwidth_reduction")
-        )
-        raise BadTargetsError(
-            f"{field}: asks for at most {budget:.1f} bytes per inference, but one channel at "
-            f"every cut is {least} (uncompressed {most}, a factor of {most / least:.1f})"
-        )
+    find_fringe(partition, targets.fringe_layers)
+    if not SIZE_KNOWN.issuperset(targets.mechanisms):
+        return
+    shapes = [model.shapes()[cut][1:] for cut in partition.cuts]
+    every = [
+        combinations(targets.mechanisms, CutFacts(shape[0], every_width=True)) for shape in shapes
+    ]
+    sizes = [
+        [_packed_bytes(rung, shape) for rung in rungs]
+        for rungs, shape in zip(every, shapes, strict=True)
+    ]
+    _check_bytes(targets, sum(map(min, sizes)), sum(size[0] for size in sizes))
+
+
+def check_ladder(table: LadderTable, targets: FringeTargets) -> None:
+    """``BadTargetsError`` where the measured ladder shows that the targets cannot be reached: not
+    even the strongest rung of every cut is small enough, or the model itself is below the floor.
+    """
+    _check_bytes(targets, table.strongest_bytes, table.uncompressed_bytes)
+    if table.whole_validation:
+        targets.accuracy_floor(table.uncompressed_accuracy)
+
+
+def _packed_bytes(rung: Rung, shape: tuple[int, ...]) -> int:
+    sent = (rung.width or shape[0], *shape[1:])
+    return Coding(Codec.of(rung), sent, rung.keep).packed_bytes(samples=1)
+
+
+def _check_bytes(targets: FringeTargets, least: float, most: float) -> None:
+    budget = targets.byte_budget(most)
+    if budget is None or least <= budget:
+        return
+    field = "bandwidth_reduction"
+    if targets.bandwidth_reduction is None:
+        field = "max_bytes_per_inference"
+    raise BadTargetsError(
+        f"{field}: asks for at most {budget:.1f} bytes per inference, but the strongest that "
+        f"{', '.join(targets.mechanisms)} can do at every cut is {least:.6g} "
+        f"(uncompressed {most:.6g}, a factor of {most / least:.1f})"
+    )
+
+
+def prepared(
+    plan: PipelinePlan,
+    build: Callable[[LadderRequest], BuiltLadder],
+    cache: Path | None = None,
+) -> PipelinePlan:
+    """The plan with its ladder, taken from the cache or built now (``ladder_builder``).
+
+    To be called where the machine runs at full speed, before anything is emulated. Raises
+    ``BadTargetsError`` where the measured ladder shows that the targets cannot be reached.
+    """
+    folder = ensure_ladder(plan.ladder_request, build, cache)
+    check_ladder(LadderTable.from_json((folder / TABLE).read_text()), plan.targets)
+    return plan.model_copy(update={"ladder": folder})

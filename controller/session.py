@@ -7,19 +7,23 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from torch import Tensor
 
-from controller.basis import Basis
 from controller.errors import FrozenLayerChangedError
 from controller.fringe import Fringe, find_fringe
+from controller.ladder import LadderTable
+from controller.modules import DistilledModule
 from controller.optimizer import Emit
-from controller.pipeline import Connection, Observation, SplitName, Widths
+from controller.pipeline import Connection, Observation, Rungs, SplitName
 from controller.plan import PipelinePlan
+from stage_node.codecs import Codec
 from stage_node.contract import ActivationContract
 from stage_node.control import ControlClient
+from stage_node.cut import Cut
 from stage_node.digest import combined_sha256, frozen_sha256, layer_of
 from stage_node.errors import StageNodeError
 from stage_node.events import GenerationActivated, Progress
 from stage_node.messages import Ack, Configure, Stop
 from stage_node.models import ChainModel
+from stage_node.rung import UNCOMPRESSED
 
 PROGRESS_IMAGES = 500
 """A measurement over more images than this reports its progress in between."""
@@ -53,17 +57,26 @@ def connected(plan: PipelinePlan) -> Iterator[tuple[ControlClient, ...]]:
             client.stop()
 
 
-def configurations(plan: PipelinePlan, model: ChainModel) -> tuple[Configure, ...]:
-    """What every stage has to know about its place, its neighbours and the two contracts."""
+def configurations(
+    plan: PipelinePlan, model: ChainModel, table: LadderTable
+) -> tuple[Configure, ...]:
+    """What every stage has to know about its place, its neighbours and the two contracts.
+
+    A contract allows the codecs of its ladder's rungs and no others.
+    """
     partition = plan.partition
-    shapes = model.shapes()
     contracts = [
-        ActivationContract(cut=cut, shape=shapes[layer][1:], max_batch=plan.batch)
-        for cut, layer in enumerate(partition.cuts)
+        ActivationContract(
+            cut=cut,
+            shape=ladder.shape,
+            max_batch=plan.batch,
+            codecs=tuple(dict.fromkeys(Codec.of(rung.rung).name for rung in ladder.rungs)),
+        )
+        for cut, ladder in enumerate(table.ladders)
     ]
     neighbours = itertools.zip_longest(plan.stages, [None, *contracts], contracts, plan.stages[1:])
     model_hash = hashlib.sha256(plan.checkpoint.read_bytes()).hexdigest()
-    fringe = find_fringe(partition)
+    fringe = find_fringe(partition, plan.targets.fringe_layers)
     return tuple(
         Configure(
             stage=position,
@@ -113,13 +126,20 @@ def distribute(
     return combined_sha256(digests)
 
 
-def load_cuts(clients: Sequence[ControlClient], bases: Sequence[Basis]) -> None:
-    """Give both sides of every cut the same basis; one basis serves every width."""
-    for cut, (basis, (sender, receiver)) in enumerate(
-        zip(bases, itertools.pairwise(clients), strict=True)
+def load_cuts(
+    clients: Sequence[ControlClient], cuts: Sequence[Cut], modules: Sequence[DistilledModule] = ()
+) -> None:
+    """Make every rung resident: both sides of a cut get the same basis, which serves every width,
+    and their halves of its distilled modules."""
+    for number, (cut, (sender, receiver)) in enumerate(
+        zip(cuts, itertools.pairwise(clients), strict=True)
     ):
-        sender.load_cut(cut, "encoder", basis.vectors, basis.mean)
-        receiver.load_cut(cut, "decoder", basis.vectors, basis.mean)
+        sender.load_cut(number, "encoder", cut.tensors())
+        receiver.load_cut(number, "decoder", cut.tensors())
+    for module in modules:
+        sender, receiver = clients[module.cut], clients[module.cut + 1]
+        sender.load_module(module.request("encoder"), module.tensors("encoder"))
+        receiver.load_module(module.request("decoder"), module.tensors("decoder"))
 
 
 def start(clients: Sequence[ControlClient]) -> None:
@@ -154,22 +174,27 @@ class LivePipeline:
         self._images = images
         self._warmup_frames = warmup_frames
         self._emit = emit
-        self._generations: list[Widths] = [(None,) * (len(clients) - 1)]
+        self._generations: list[Rungs] = [(UNCOMPRESSED,) * (len(clients) - 1)]
 
-    def observe(self, widths: Widths, split: SplitName) -> Observation:
-        """Switch to ``widths`` as a new generation and measure it on the live pipeline."""
+    def prepare(self, rungs: Rungs) -> int:
+        """Make ready everywhere to serve ``rungs``, as a new generation; returns its number."""
         generation = len(self._generations)
-        self._generations.append(widths)
+        self._generations.append(rungs)
         for client in self._clients:
-            client.prepare(generation, widths)
-        self._activate(generation, split)
+            client.prepare(generation, rungs)
+        return generation
+
+    def observe(self, rungs: Rungs, split: SplitName) -> Observation:
+        """Switch to ``rungs`` as a new generation and measure it on the live pipeline."""
+        generation = self.prepare(rungs)
+        self.activate(generation, split)
         total = self._images[split]
         for count in [*range(PROGRESS_IMAGES, total, PROGRESS_IMAGES), total]:
             results = self._source.results(generation, count, self._warmup_frames)
             self._emit(Progress, task=f"{split} images", done=count, total=total)
         return Observation(
             generation=generation,
-            widths=widths,
+            rungs=rungs,
             split=split,
             correct=results.correct,
             samples=results.samples,
@@ -184,15 +209,16 @@ class LivePipeline:
 
     def resume(self, generation: int) -> None:
         """Serve under an earlier generation again; it is still resident at every stage."""
-        self._activate(generation, "validation")
+        self.activate(generation, "validation")
 
-    def _activate(self, generation: int, split: SplitName) -> None:
+    def activate(self, generation: int, split: SplitName) -> None:
+        """Let the source stamp its frames with a prepared generation from now on."""
         activated = self._source.activate(generation, split)
         self._emit(
             GenerationActivated,
             t_ns=activated.t_ns,
             generation=generation,
-            widths=self._generations[generation],
+            rungs=tuple(rung.name for rung in self._generations[generation]),
         )
 
 

@@ -5,6 +5,7 @@ from typing import Annotated, Self
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from controller.errors import BadTargetsError
+from controller.mechanisms import MechanismName
 
 
 class FringeTargets(BaseModel):
@@ -33,6 +34,12 @@ class FringeTargets(BaseModel):
     max_latency_ms: Annotated[float, Field(gt=0)] | None = Field(
         default=None, description="Median latency per frame to come down to."
     )
+    mechanisms: Annotated[tuple[MechanismName, ...], Field(min_length=1)] = Field(
+        default=("width",), description="Mechanisms of compression to combine."
+    )
+    fringe_layers: Annotated[int, Field(ge=1)] = Field(
+        default=1, description="Layers on each side of a cut that count as fringe layers."
+    )
     step_ratio: Annotated[float, Field(gt=0, lt=1)] = Field(
         default=0.5, description="Share of the bytes of a cut that one coarse step leaves."
     )
@@ -41,6 +48,8 @@ class FringeTargets(BaseModel):
     def _complete(self) -> Self:
         if (self.min_accuracy is None) == (self.max_accuracy_loss_points is None):
             raise ValueError("give one of min_accuracy and max_accuracy_loss_points")
+        if len(set(self.mechanisms)) < len(self.mechanisms):
+            raise ValueError("mechanisms: name each mechanism once")
         if self.bandwidth_reduction is not None and self.max_bytes_per_inference is not None:
             raise ValueError("give one of bandwidth_reduction and max_bytes_per_inference")
         if (

@@ -21,7 +21,7 @@ class ActivationContract(BaseModel):
     """What may travel over one cut: batches of activations of one shape, in some codecs.
 
     ``cut`` i lies between stage i and stage i + 1. ``shape`` is (C, H, W) of one image's
-    uncompressed activation; a cut module may send fewer channels, never more.
+    uncompressed activation; a cut module may give it another shape, never more elements.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -46,11 +46,9 @@ class ActivationContract(BaseModel):
             raise WireError(f"{header.dtype.name.lower()} activation where {self.dtype} was agreed")
         if len(header.shape) != 1 + len(self.shape):
             raise WireError(f"activation of shape {header.shape}, agreed on (N, {self.shape})")
-        samples, channels, *pixels = header.shape
-        if not 1 <= samples <= self.max_batch or not 1 <= channels <= self.shape[0]:
+        samples, *coded = header.shape
+        if not 1 <= samples <= self.max_batch or not 1 <= math.prod(coded) <= math.prod(self.shape):
             raise WireError(f"activation of shape {header.shape} exceeds {self}")
-        if tuple(pixels) != self.shape[1:]:
-            raise WireError(f"activation of shape {header.shape}, agreed on (N, {self.shape})")
         if header.payload_bytes > Codec.numbered(header.codec).max_payload_bytes(header.shape):
             raise WireError(f"{header.payload_bytes} bytes for an activation of {header.shape}")
 

@@ -25,6 +25,7 @@ from stage_node.messages import (
     FrozenHashReply,
     LoadCut,
     LoadLayers,
+    LoadModule,
     Message,
     Prepare,
     Refusal,
@@ -40,6 +41,7 @@ from stage_node.messages import (
     parse_reply,
     parse_request,
 )
+from stage_node.rung import Rung
 from stage_node.wire import Header, Kind
 
 MESSAGE_LIMITS = {Kind.CONTROL: 1 << 20}
@@ -74,13 +76,17 @@ class ControlClient:
         """Send the weights of the stage's layers; returns the SHA-256 of its frozen tensors."""
         return self.request(LoadLayers(), FrozenHashReply, tensors).frozen_sha256
 
-    def load_cut(self, cut: int, side: Side, basis: Tensor, mean: Tensor) -> None:
-        """Send the basis (C, C) and mean (C,) of a cut to the stage on one side of it."""
-        self.request(LoadCut(cut=cut, side=side), Ack, {"basis": basis, "mean": mean})
+    def load_cut(self, cut: int, side: Side, tensors: Mapping[str, Tensor]) -> None:
+        """Send the basis of a cut and its ranges to the stage on one side of it."""
+        self.request(LoadCut(cut=cut, side=side), Ack, tensors)
 
-    def prepare(self, generation: int, widths: tuple[int | None, ...]) -> None:
+    def load_module(self, request: LoadModule, tensors: Mapping[str, Tensor]) -> None:
+        """Send one half of a distilled module to the stage on its side of the cut."""
+        self.request(request, Ack, tensors)
+
+    def prepare(self, generation: int, rungs: tuple[Rung, ...]) -> None:
         """First phase of a switch: make the stage ready for a generation."""
-        self.request(Prepare(generation=generation, widths=widths), Ack)
+        self.request(Prepare(generation=generation, rungs=rungs), Ack)
 
     def start(self, split: SplitName = "validation") -> None:
         """Connect the stage downstream; at stage 0, also let the frames flow."""

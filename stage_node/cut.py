@@ -14,7 +14,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from stage_node.codecs import Ranges
 from stage_node.errors import BadModelError
+from stage_node.rung import QUANTISED
 
 
 class Pointwise(nn.Module):
@@ -31,22 +33,32 @@ class Pointwise(nn.Module):
         return F.conv2d(x, self.weight, self.bias)
 
 
+RANGES = ("plain_ranges", "ranges")
+"""Optional tensors of a cut, (4, 2, C): for each of ``QUANTISED`` bits low and high per channel, of
+the activation as it is and of its coordinates in the basis."""
+
+
 @dataclass(frozen=True, eq=False)
 class Cut:
-    """Where the principal directions of a cut's activations point.
+    """Where the principal directions of a cut's activations point, and how far they reach.
 
     ``basis`` (C, C) has orthonormal columns, the most important first; ``mean`` (C,) is the
-    activation's mean per channel.
+    activation's mean per channel. Without ``plain_ranges`` and ``ranges`` (see ``RANGES``)
+    nothing can be quantised.
     """
 
     basis: Tensor
     mean: Tensor
+    plain_ranges: Tensor | None = None
+    ranges: Tensor | None = None
 
     @classmethod
     def from_tensors(cls, tensors: Mapping[str, Tensor], channels: int) -> Self:
         """A cut from named tensors; ``BadModelError`` unless they fit ``channels``."""
         shapes = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
-        expected = {"basis": (channels, channels), "mean": (channels,)}
+        expected: dict[str, tuple[int, ...]] = {"basis": (channels, channels), "mean": (channels,)}
+        if any(name in tensors for name in RANGES):
+            expected |= dict.fromkeys(RANGES, (len(QUANTISED), 2, channels))
         if shapes != expected:
             raise BadModelError(
                 f"a cut of {channels} channels has tensors {expected}, not {shapes}"
@@ -54,7 +66,17 @@ class Cut:
         for name, tensor in tensors.items():
             if tensor.dtype != torch.float32 or not tensor.isfinite().all():
                 raise BadModelError(f"the cut's {name} is not finite float32")
-        return cls(tensors["basis"], tensors["mean"])
+        return cls(**tensors)
+
+    def tensors(self) -> dict[str, Tensor]:
+        """What ``from_tensors`` takes."""
+        own = {
+            "basis": self.basis,
+            "mean": self.mean,
+            "plain_ranges": self.plain_ranges,
+            "ranges": self.ranges,
+        }
+        return {name: tensor for name, tensor in own.items() if tensor is not None}
 
     def encoder(self, width: int) -> Pointwise:
         """z = (x - mean) V for the first ``width`` columns V of the basis."""
@@ -64,3 +86,16 @@ class Cut:
     def decoder(self, width: int) -> Pointwise:
         """x' = z V^T + mean."""
         return Pointwise(self.basis[:, :width], self.mean)
+
+    def ranges_of(self, width: int | None, bits: int) -> Ranges | None:
+        """Where the levels of each channel that is sent lie; ``None`` where nothing is quantised.
+
+        ``BadModelError`` when no ranges were calibrated.
+        """
+        if bits not in QUANTISED:
+            return None
+        table = self.plain_ranges if width is None else self.ranges
+        if table is None:
+            raise BadModelError("the cut has no calibrated ranges: nothing can be quantised")
+        low, high = table[QUANTISED.index(bits), :, :width]
+        return Ranges(low.contiguous(), high.contiguous())

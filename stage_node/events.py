@@ -80,12 +80,12 @@ class Message(Event):
 class GenerationActivated(Event):
     """The source admits frames under a new generation from now on.
 
-    ``widths`` has one entry per cut: channels sent, or ``None`` for the uncompressed cut.
+    ``rungs`` names what crosses each cut.
     """
 
     kind = "generation_activated"
     generation: int
-    widths: tuple[int | None, ...]
+    rungs: tuple[str, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,14 +94,15 @@ class Iteration(Event):
 
     ``bytes_per_inference`` has one entry per cut and counts frame headers and payload as the
     sending stage's ledger saw them. ``accuracy`` is a share (0..1) over ``samples``
-    validation images. ``outcome`` is ``baseline``, ``kept``, ``rolled back`` or ``target met``.
+    validation images. ``cut`` is the one that moved, ``None`` for the baseline and where several
+    did. ``outcome`` is ``baseline``, ``kept``, ``rolled back`` or ``target met``.
     """
 
     kind = "iteration"
     index: int
     cut: int | None
     generation: int
-    widths: tuple[int | None, ...]
+    rungs: tuple[str, ...]
     accuracy: float
     samples: int
     latency_ms_median: float
@@ -117,7 +118,7 @@ class LoopEnded(Event):
     kind = "loop_ended"
     reached: bool
     generation: int
-    widths: tuple[int | None, ...]
+    rungs: tuple[str, ...]
     reason: str
 
 
@@ -132,7 +133,7 @@ class Measurement(Event):
     kind = "measurement"
     label: str
     generation: int
-    widths: tuple[int | None, ...]
+    rungs: tuple[str, ...]
     begin_ns: int
     end_ns: int
     accuracy: float

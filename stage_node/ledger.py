@@ -19,6 +19,7 @@ from stage_node.codecs import Codec
 from stage_node.wire import HEADER_BYTES, Header, Kind
 
 NAME_BYTES = 32
+CODEC_BYTES = 24
 FRAMES = np.dtype(
     [
         ("node", f"S{NAME_BYTES}"),
@@ -30,7 +31,7 @@ FRAMES = np.dtype(
         ("peer_ip", "S15"),
         ("peer_port", "i4"),
         ("kind", "S12"),
-        ("codec", "S12"),
+        ("codec", f"S{CODEC_BYTES}"),
         ("sequence", "i8"),
         ("generation", "i8"),
         ("samples", "i4"),
@@ -70,7 +71,7 @@ Table = npt.NDArray[np.void]
 
 def _lookup(names: Mapping[int, str]) -> npt.NDArray[np.bytes_]:
     """Text of every number that fits the header's one byte."""
-    return np.array([names.get(number, "").lower() for number in range(256)], "S12")
+    return np.array([names.get(number, "").lower() for number in range(256)], f"S{CODEC_BYTES}")
 
 
 KIND_NAMES = _lookup({kind: kind.name for kind in Kind})

@@ -6,7 +6,7 @@ Each request travels as one CONTROL frame (JSON) over TCP, some followed by one 
 The order of a run::
 
     Configure, LoadLayers          every stage
-    LoadCut                        both stages of each cut: sender "encoder", receiver "decoder"
+    LoadCut, LoadModule            both stages of each cut: sender "encoder", receiver "decoder"
     Start                          the last stage first, stage 0 last: frames flow from then on
     Prepare ... Activate           every stage, then stage 0: the two phases of a switch
     Results, Traffic, Arrivals,    whenever wanted
@@ -19,10 +19,12 @@ from typing import Annotated, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
+from stage_node.bottleneck import BottleneckSpec
 from stage_node.contract import ActivationContract
 from stage_node.data import SplitName
 from stage_node.errors import WireError
 from stage_node.models import ModelSpec
+from stage_node.rung import Rung
 
 Side = Literal["encoder", "decoder"]
 
@@ -82,23 +84,38 @@ class LoadLayers(Message):
 
 
 class LoadCut(Message):
-    """The importance-ordered basis of a cut, in the WEIGHTS frame that follows: ``basis`` (C, C)
-    with principal directions as columns, ``mean`` (C,). Answered by ``Ack``. Generations prepared
-    before keep the basis they were prepared with."""
+    """The importance-ordered basis of a cut and its calibrated ranges, in the WEIGHTS frame that
+    follows: the tensors of ``cut.Cut``. Answered by ``Ack``. Generations prepared before keep the
+    basis they were prepared with."""
 
     type: Literal["load_cut"] = "load_cut"
     cut: int
     side: Side
 
 
+class LoadModule(Message):
+    """One half of a distilled module, in the WEIGHTS frame that follows: the bottleneck's half
+    (``encoder.*`` or ``decoder.*``; none without a ``bottleneck``) and tuned copies of the fringe
+    ``layers`` on this side (``layers.<layer>.<parameter>``). Rungs refer to it by ``name``. The
+    model's own layers stay as they are: the copies serve under generations of this module only,
+    and layers that are not fringe layers are refused. Answered by ``Ack``."""
+
+    type: Literal["load_module"] = "load_module"
+    cut: int
+    side: Side
+    module: str = Field(min_length=1, max_length=120)
+    bottleneck: BottleneckSpec | None
+    layers: tuple[str, ...] = ()
+
+
 class Prepare(Message):
-    """Make ready to serve a generation: ``widths`` has one entry per cut of the pipeline, the
-    channels that are sent, ``None`` for the uncompressed cut. Answered by ``Ack``. Generation 0 is
-    uncompressed everywhere and always prepared; a generation never changes its meaning."""
+    """Make ready to serve a generation: ``rungs`` has one entry per cut of the pipeline. Answered
+    by ``Ack``. Generation 0 is uncompressed everywhere and always prepared; a generation never
+    changes its meaning."""
 
     type: Literal["prepare"] = "prepare"
     generation: int = Field(ge=0)
-    widths: tuple[int | None, ...]
+    rungs: tuple[Rung, ...]
 
 
 class Start(Message):
@@ -266,6 +283,7 @@ Request = Annotated[
     Configure
     | LoadLayers
     | LoadCut
+    | LoadModule
     | Prepare
     | Start
     | Activate

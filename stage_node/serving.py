@@ -140,7 +140,7 @@ class ServingStage:
             raise RefusedError(f"stage {stage} needs the contract of its upstream cut")
         channel = self._greet(_accept_one(listener), stage - 1, stage, contract)
         self._connected.set()
-        self._receiver = workers.ActivationReceiver(channel, contract)
+        self._receiver = workers.ActivationReceiver(channel, contract, self.model)
         self._receiver.run(self._inbox)
         channel.close()
 
@@ -164,7 +164,7 @@ class ServingStage:
             raise RefusedError(f"stage {stage} needs a downstream contract and address")
         sock = connect(own.next_ip, own.next_port, CONNECT_TIMEOUT_S)
         channel = self._greet(sock, stage, stage + 1, own.downstream)
-        self._sender = workers.ActivationSender(channel, own.downstream)
+        self._sender = workers.ActivationSender(channel, own.downstream, self.model)
         return self._sender.run
 
     def _greet(

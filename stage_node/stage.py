@@ -31,6 +31,7 @@ from stage_node.messages import (
     FrozenHashReply,
     LoadCut,
     LoadLayers,
+    LoadModule,
     Prepare,
     Reply,
     Request,
@@ -95,6 +96,8 @@ class Stage:
                 return self._stage.model.weights_bytes
             case LoadCut(cut=cut, side=side):
                 return self._stage.model.cut_bytes(cut, side)
+            case LoadModule():
+                return self._stage.model.module_bytes(request)
             case _:
                 return None
 
@@ -110,8 +113,10 @@ class Stage:
                 return FrozenHashReply(frozen_sha256=self._stage.model.frozen_sha256())
             case LoadCut(cut=cut, side=side):
                 self._stage.model.load_cut(cut, side, tensors)
-            case Prepare(generation=generation, widths=widths):
-                self._stage.model.prepare(generation, widths)
+            case LoadModule():
+                self._stage.model.load_module(request, tensors)
+            case Prepare(generation=generation, rungs=rungs):
+                self._stage.model.prepare(generation, rungs)
             case Start(split=split):
                 self._stage.start(split)
             case Activate(generation=generation, split=split):

@@ -6,14 +6,14 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from stage_node.codecs import Coding, plain
 from stage_node.contract import ActivationContract
-from stage_node.cut import Cut
 from stage_node.digest import frozen_sha256
 from stage_node.errors import BadModelError, ContractMismatchError, StageNodeError, WireError
-from stage_node.messages import Configure, Side
-from stage_node.models import build_model, load_weights
-
-SAFETENSORS_HEADER_BYTES = 1 << 16
+from stage_node.messages import Configure, LoadModule, Side
+from stage_node.models import Segment, build_model, load_weights
+from stage_node.residents import SAFETENSORS_HEADER_BYTES, Half, Residents
+from stage_node.rung import UNCOMPRESSED, Rung
 
 
 class UnpreparedGenerationError(StageNodeError):
@@ -24,13 +24,19 @@ class UnpreparedGenerationError(StageNodeError):
 class Generation:
     """How to serve the frames of one generation.
 
-    ``widths`` are the channels over each cut of the pipeline, ``channels`` those that arrive here.
+    ``rungs`` are those of all cuts of the pipeline. ``layers`` are the stage's own, tuned copies
+    in the place of fringe layers where a module brings them.
     """
 
-    widths: tuple[int | None, ...]
-    channels: int
-    decoder: nn.Module
-    encoder: nn.Module
+    rungs: tuple[Rung, ...]
+    receiving: Half
+    layers: nn.Module
+    sending: Half
+
+    def run(self, x: Tensor) -> Tensor:
+        """From what was decoded to what is to be coded."""
+        output: Tensor = self.sending.transform(self.layers(self.receiving.transform(x)))
+        return output
 
 
 class StageModel:
@@ -48,13 +54,10 @@ class StageModel:
         first = model.layer_names.index(configuration.layers[0])
         self._input_shape = shapes[first][1:]
         self._output_shape = shapes[first + len(configuration.layers)][1:]
-        _check(configuration.upstream, self._input_shape)
-        _check(configuration.downstream, self._output_shape)
-        self._cuts: dict[tuple[int, Side], Cut] = {}
+        self._residents = self._make_residents()
         self._generations: dict[int, Generation] = {}
         self.loaded = False
-        self._rehearse(self._segment, self._input_shape)
-        self.prepare(0, (None,) * (configuration.stages - 1))
+        self.prepare(0, (UNCOMPRESSED,) * (configuration.stages - 1))
 
     @property
     def weights_bytes(self) -> int:
@@ -64,8 +67,11 @@ class StageModel:
 
     def cut_bytes(self, cut: int, side: Side) -> int:
         """Upper bound of a cut's size as safetensors."""
-        channels = self._contract(cut, side).shape[0]
-        return SAFETENSORS_HEADER_BYTES + 4 * channels * (channels + 1)
+        return self._residents_of(cut, side).cut_bytes
+
+    def module_bytes(self, request: LoadModule) -> int:
+        """Upper bound of the size of a module's half as safetensors."""
+        return self._residents_of(request.cut, request.side).module_bytes(request)
 
     def load_layers(self, tensors: Mapping[str, Tensor]) -> None:
         """Take over weights; ``BadModelError`` unless they are exactly this stage's."""
@@ -74,49 +80,56 @@ class StageModel:
 
     def load_cut(self, cut: int, side: Side, tensors: Mapping[str, Tensor]) -> None:
         """Use this basis in the generations prepared from now on."""
-        channels = self._contract(cut, side).shape[0]
-        self._cuts[cut, side] = Cut.from_tensors(tensors, channels)
+        self._residents_of(cut, side).load_cut(tensors)
 
-    def prepare(self, generation: int, widths: tuple[int | None, ...]) -> None:
+    def load_module(self, request: LoadModule, tensors: Mapping[str, Tensor]) -> None:
+        """Make a distilled module resident; the layers of the model stay as they are."""
+        self._residents_of(request.cut, request.side).load_module(request, tensors)
+
+    def prepare(self, generation: int, rungs: tuple[Rung, ...]) -> None:
         """Make ready to serve a generation; ``BadModelError`` when it cannot be."""
         stage, stages = self._configuration.stage, self._configuration.stages
-        if len(widths) != stages - 1:
-            raise BadModelError(f"{len(widths)} widths for {stages - 1} cuts")
+        if len(rungs) != stages - 1:
+            raise BadModelError(f"{len(rungs)} rungs for {stages - 1} cuts")
         known = self._generations.get(generation)
-        if known and known.widths != widths:
-            raise BadModelError(f"generation {generation} already means widths {known.widths}")
+        if known and known.rungs != rungs:
+            names = ", ".join(rung.name for rung in known.rungs)
+            raise BadModelError(f"generation {generation} already means {names}")
         if known:
             return
-        incoming = widths[stage - 1] if stage else None
-        outgoing = widths[stage] if stage < stages - 1 else None
-        prepared = Generation(
-            widths=widths,
-            channels=incoming or self._input_shape[0],
-            decoder=self._half(stage - 1, "decoder", incoming),
-            encoder=self._half(stage, "encoder", outgoing),
-        )
-        self._rehearse(prepared.decoder, (prepared.channels, *self._input_shape[1:]))
-        self._rehearse(prepared.encoder, self._output_shape)
+        receiving = self._half("decoder", rungs[stage - 1] if stage else UNCOMPRESSED)
+        sending = self._half("encoder", rungs[stage] if stage < stages - 1 else UNCOMPRESSED)
+        layers = self._layers_with(receiving.layers, sending.layers)
+        prepared = Generation(rungs, receiving, layers, sending)
+        self._rehearse(prepared)
         self._generations[generation] = prepared
 
-    def prepared(self, generation: int) -> tuple[int | None, ...]:
-        """The widths that a generation means; ``UnpreparedGenerationError`` if nobody said."""
-        return self._generation(generation).widths
+    def prepared(self, generation: int) -> tuple[Rung, ...]:
+        """The rungs that a generation means; ``UnpreparedGenerationError`` if nobody said."""
+        return self._generation(generation).rungs
+
+    def incoming(self, generation: int) -> Coding:
+        """How the frames of a generation are coded that arrive here."""
+        return self._generation(generation).receiving.coding
+
+    def outgoing(self, generation: int) -> Coding:
+        """How the frames of a generation are coded that leave here."""
+        return self._generation(generation).sending.coding
 
     @torch.inference_mode()
     def run(self, generation: int, x: Tensor) -> Tensor:
-        """What this stage sends for the batch it received.
+        """What this stage is to send for the batch it received.
 
         ``UnpreparedGenerationError`` when the generation is not known, ``WireError`` when the
-        batch has not that generation's number of channels.
+        batch has not that generation's shape.
         """
-        halves = self._generation(generation)
-        if x.shape[1] != halves.channels:
+        prepared = self._generation(generation)
+        if x.shape[1:] != prepared.receiving.coding.shape:
             raise WireError(
-                f"{x.shape[1]} channels where generation {generation} has {halves.channels}"
+                f"a batch of {tuple(x.shape)} where generation {generation} has "
+                f"(N, {prepared.receiving.coding.shape})"
             )
-        output: Tensor = halves.encoder(self._segment(halves.decoder(x)))
-        return output
+        return prepared.run(x)
 
     def frozen_sha256(self) -> str:
         """Hash of the tensors of all layers that are no fringe layers."""
@@ -128,33 +141,50 @@ class StageModel:
         except KeyError:
             raise UnpreparedGenerationError(f"generation {generation} was not prepared") from None
 
-    def _half(self, cut: int, side: Side, width: int | None) -> nn.Module:
-        if width is None:
-            return nn.Identity()
-        channels = self._contract(cut, side).shape[0]
-        if not 1 <= width <= channels:
-            raise BadModelError(f"cut {cut} has 1 to {channels} channels, not {width}")
-        if (cut, side) not in self._cuts:
-            raise BadModelError(f"the {side} of cut {cut} was not loaded")
-        half = self._cuts[cut, side]
-        return half.encoder(width) if side == "encoder" else half.decoder(width)
-
-    def _contract(self, cut: int, side: Side) -> ActivationContract:
-        contract = (
-            self._configuration.downstream if side == "encoder" else self._configuration.upstream
+    def _make_residents(self) -> dict[Side, Residents]:
+        own = self._configuration
+        ends: tuple[tuple[Side, ActivationContract | None, tuple[int, ...]], ...] = (
+            ("decoder", own.upstream, self._input_shape),
+            ("encoder", own.downstream, self._output_shape),
         )
+        residents: dict[Side, Residents] = {}
+        for side, contract, shape in ends:
+            if contract is None:
+                continue
+            if contract.shape != shape:
+                raise ContractMismatchError(
+                    f"cut {contract.cut}: contract of {contract.shape}, layers of {shape}"
+                )
+            residents[side] = Residents(contract, side, own.model, own.fringe)
+        return residents
+
+    def _residents_of(self, cut: int, side: Side) -> Residents:
+        own = self._configuration
+        contract = own.downstream if side == "encoder" else own.upstream
         if contract is None or contract.cut != cut:
             raise BadModelError(f"this stage has no {side} of cut {cut}")
-        return contract
+        return self._residents[side]
+
+    def _half(self, side: Side, rung: Rung) -> Half:
+        """At the ends of the chain is no cut: images come in and logits go out as they are."""
+        if side in self._residents:
+            return self._residents[side].half(rung)
+        shape = self._output_shape if side == "encoder" else self._input_shape
+        return Half(nn.Identity(), plain(shape))
+
+    def _layers_with(self, *tuned: Mapping[str, nn.Module]) -> nn.Module:
+        """The own layers, shared, with the copies that the modules of either side bring."""
+        receiving, sending = tuned
+        if both := sorted(receiving.keys() & sending.keys()):
+            raise BadModelError(f"the modules of both cuts bring their own {', '.join(both)}")
+        if not receiving and not sending:
+            return self._segment
+        return Segment({**self._segment.layers, **receiving, **sending})
 
     @torch.inference_mode()
-    def _rehearse(self, module: nn.Module, shape: tuple[int, ...]) -> None:
+    def _rehearse(self, generation: Generation) -> None:
         """Run once on nothing: kernels are chosen now, so that the first real frame is not late."""
-        module(torch.zeros(self._configuration.batch, *shape))
-
-
-def _check(contract: ActivationContract | None, shape: tuple[int, ...]) -> None:
-    if contract and contract.shape != shape:
-        raise ContractMismatchError(
-            f"cut {contract.cut}: contract of {contract.shape}, layers of {shape}"
-        )
+        coding = generation.receiving.coding
+        x = torch.zeros(self._configuration.batch, *coding.shape)
+        output = generation.run(coding.decode(coding.encode(x), tuple(x.shape)))
+        generation.sending.coding.encode(output)

@@ -15,7 +15,6 @@ import torch
 from torch import Tensor
 
 from stage_node.channel import Channel, Ring
-from stage_node.codecs import Codec
 from stage_node.contract import ActivationContract
 from stage_node.errors import StageNodeError, WireError
 from stage_node.ledger import Rows
@@ -59,10 +58,11 @@ def admit(source: Source, outbox: Queue) -> None:
 
 
 class ActivationReceiver:
-    """Takes batches from the upstream stage and counts them by generation."""
+    """Takes and decodes batches from the upstream stage and counts them by generation."""
 
-    def __init__(self, channel: Channel, contract: ActivationContract) -> None:
+    def __init__(self, channel: Channel, contract: ActivationContract, model: StageModel) -> None:
         self._channel = channel
+        self._model = model
         self._contract = contract
         self._received: dict[int, list[tuple[int, int]]] = {}  # (images, transfer_ns) of frames
 
@@ -83,7 +83,13 @@ class ActivationReceiver:
         while (frame := self._channel.receive(ring)).header.kind is Kind.ACTIVATION:
             header = frame.header
             contract.check(header)
-            activation = Codec.numbered(header.codec).decode(frame.payload, header.shape)
+            coding = self._model.incoming(header.generation)
+            if header.codec != coding.codec.number:
+                raise WireError(
+                    f"generation {header.generation} is coded as {coding.codec.name}, "
+                    f"frame {header.sequence} is of codec {header.codec}"
+                )
+            activation = coding.decode(frame.payload, header.shape)
             frames = self._received.setdefault(header.generation, [])
             frames.append((header.shape[0], frame.transfer_ns))
             outbox.put(Batch(header.sequence, header.generation, activation, release=frame.release))
@@ -116,11 +122,11 @@ def compute(model: StageModel, rows: Rows, inbox: Queue, outbox: Queue) -> None:
 
 
 class ActivationSender:
-    """Sends batches over the downstream cut and counts them by generation."""
+    """Encodes batches, sends them over the downstream cut and counts them by generation."""
 
-    def __init__(self, channel: Channel, contract: ActivationContract) -> None:
+    def __init__(self, channel: Channel, contract: ActivationContract, model: StageModel) -> None:
         self._channel = channel
-        self._codec = Codec.named(contract.codecs[0])
+        self._model = model
         self._dtype = DType[contract.dtype.upper()]
         self._sent: dict[int, GenerationTraffic] = {}
 
@@ -136,13 +142,14 @@ class ActivationSender:
     def run(self, inbox: Queue) -> None:
         """Send until the last batch."""
         while batch := inbox.get():
-            payload = self._codec.encode(batch.activation)
+            coding = self._model.outgoing(batch.generation)
+            payload = coding.encode(batch.activation)
             header = Header(
                 kind=Kind.ACTIVATION,
                 payload_bytes=len(payload),
                 generation=batch.generation,
                 sequence=batch.sequence,
-                codec=self._codec.number,
+                codec=coding.codec.number,
                 dtype=self._dtype,
                 shape=tuple(batch.activation.shape),
             )

@@ -48,10 +48,10 @@ def describe(event: Event) -> str | None:
         case Message(text=text):
             return text
         case Iteration() as it:
-            widths = ", ".join("full" if width is None else str(width) for width in it.widths)
+            rungs = " | ".join(it.rungs)
             sent = " + ".join(f"{size:,.0f}" for size in it.bytes_per_inference)
             return (
-                f"iteration {it.index}: widths ({widths}), {sent} B per inference, "
+                f"iteration {it.index}: {rungs}; {sent} B per inference, "
                 f"accuracy {it.accuracy:.1%}, {it.latency_ms_median:.1f} ms: {it.outcome}"
             )
         case LoopEnded(reason=reason):

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from controller.errors import ControllerError
 from controller.partition import Partition, split_after, split_balanced
-from controller.plan import check_targets, ladders_of
+from controller.plan import check_targets
 from stage_node.data import SOURCES
 from stage_node.errors import StageNodeError
 from stage_node.models import ChainModel, load_checkpoint
@@ -67,7 +67,7 @@ def _pipeline_mistakes(section: PipelineSection, hosts: tuple[str, ...]) -> Iter
                 f"{len(partition.stages)} stages for {len(section.hosts)} hosts "
                 f"({', '.join(section.hosts)})"
             )
-        check_targets(ladders_of(model, partition), section.targets)
+        check_targets(model, partition, section.targets)
 
     yield from _attempt("pipeline.split", splits)
 

@@ -75,7 +75,7 @@ def _window(run: Run, frames: pl.DataFrame, links: Links, window: Measurement) -
     return Window(
         label=window.label,
         generation=window.generation,
-        widths=window.widths,
+        rungs=window.rungs,
         duration_s=(window.end_ns - window.begin_ns) / 1e9,
         accuracy=Accuracy(value=window.accuracy, images=window.samples, split=window.split),
         inferences=int(results["samples"].sum()),
@@ -179,7 +179,7 @@ def _iteration(step: Iteration) -> IterationFigures:
         index=step.index,
         cut=step.cut,
         generation=step.generation,
-        widths=step.widths,
+        rungs=step.rungs,
         # The loop judges by the validation split alone; see ``stage_node.events.Iteration``.
         accuracy=Accuracy(value=step.accuracy, images=step.samples, split="validation"),
         latency_ms_median=step.latency_ms_median,

@@ -175,7 +175,10 @@ class SyntheticRun:
             )
 
     def _loop_events(self, plan: dict[str, int], end_ns: int) -> None:
-        windows = {"before": (None, None), "after": (4, 4)}
+        windows = {
+            "before": ("uncompressed", "uncompressed"),
+            "after": ("4 of 16 channels", "4 of 32 channels"),
+        }
         bytes_per_cut = {
             label: tuple((HEADER_BYTES + size) / BATCH for size in sizes)
             for label, sizes in SPLIT_BYTES.items()
@@ -194,7 +197,7 @@ class SyntheticRun:
                     index=index,
                     cut=cut,
                     generation=index,
-                    widths=windows[label],
+                    rungs=windows[label],
                     accuracy=accuracy,
                     samples=300,
                     latency_ms_median=40.0 - 5 * index,
@@ -211,7 +214,7 @@ class SyntheticRun:
                     who="controller",
                     label=label,
                     generation=generation,
-                    widths=windows[label],
+                    rungs=windows[label],
                     begin_ns=begin + 2 * PERIOD_MS * MS,  # two frames warm up
                     end_ns=begin + FRAMES * PERIOD_MS * MS,
                     accuracy=0.98 if label == "before" else 0.965,
@@ -225,7 +228,7 @@ class SyntheticRun:
                 who="controller",
                 reached=True,
                 generation=2,
-                widths=(4, 4),
+                rungs=("4 of 16 channels", "4 of 32 channels"),
                 reason="byte target reached",
             )
         )

@@ -90,6 +90,9 @@ def test_calibration_measures_the_activation_that_really_crosses_each_cut() -> N
     with torch.inference_mode():
         crossing = model.segment(partition.stages[0])(images)
         then = model.segment(partition.stages[1])(crossing)
-    torch.testing.assert_close(first.mean, crossing.mean(dim=(0, 2, 3)))
-    torch.testing.assert_close(second.mean, then.mean(dim=(0, 2, 3)))
-    assert (first.channels, second.channels) == (4, 8)
+    torch.testing.assert_close(first.basis.mean, crossing.mean(dim=(0, 2, 3)))
+    torch.testing.assert_close(second.basis.mean, then.mean(dim=(0, 2, 3)))
+    assert (first.basis.channels, second.basis.channels) == (4, 8)
+    assert first.vectors.shape[1] == 4 and len(first.vectors) <= 20 * 8 * 8
+    with torch.inference_mode():
+        assert first.cut.encoder(4)(crossing).mean(dim=(0, 2, 3)).abs().max() < 1e-5

@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from controller.errors import BadTargetsError
 from controller.fringe import find_fringe
 from controller.partition import split_after
 from stage_node.digest import combined_sha256, frozen_sha256
@@ -23,8 +24,21 @@ def model() -> ChainModel:
 
 def test_the_fringe_is_the_two_layers_that_touch_at_every_cut(model: ChainModel) -> None:
     fringe = find_fringe(split_after(model.layer_names, CUTS))
-    assert fringe.pairs == (("block1_0", "block2_0"), ("block2_0", "block3_0"))
+    assert fringe.pairs == (
+        (("block1_0",), ("block2_0",)),
+        (("block2_0",), ("block3_0",)),
+    )
     assert fringe.layers == ("block1_0", "block2_0", "block3_0")
+
+
+def test_more_layers_than_one_may_be_fringe_but_no_more_than_a_stage_has(
+    model: ChainModel,
+) -> None:
+    partition = split_after(model.layer_names, ["block1_0"])
+    fringe = find_fringe(partition, layers=2)
+    assert fringe.pairs == ((("stem", "block1_0"), ("block2_0", "block3_0")),)
+    with pytest.raises(BadTargetsError, match=r"fringe_layers: 3 .* only stem, block1_0"):
+        find_fringe(partition, layers=3)
 
 
 def test_a_model_on_one_device_has_no_fringe(model: ChainModel) -> None:

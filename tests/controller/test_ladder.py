@@ -1,31 +1,35 @@
-"""The ladder of a cut and the way down it."""
+"""The ladder of a cut, what stays on it, and the way down."""
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from controller.ladder import Ladder, width_ladder
-
-SIXTEEN = width_ladder((16, 8, 8))
-
-
-def test_the_first_rung_is_the_bypassed_cut_and_the_last_one_channel() -> None:
-    first, *_, last = SIXTEEN.rungs
-    assert (first.width, first.payload_bytes) == (None, 16 * 8 * 8 * 4)
-    assert (last.width, last.payload_bytes) == (1, 8 * 8 * 4)
-    assert len(SIXTEEN.rungs) == 16  # bypass, then 15 channels down to 1
+from controller.ladder import Ladder, LadderRung, pareto
+from controller.mechanisms import ORDER, CutFacts, Mechanism, combinations
+from stage_node.rung import UNCOMPRESSED, Rung
 
 
-def test_a_cut_of_one_channel_can_only_be_bypassed() -> None:
-    ladder = width_ladder((1, 4, 4))
-    assert [rung.width for rung in ladder.rungs] == [None]
-    assert ladder.step_down(0, None, 0.5) is None
+def width_ladder(channels: int) -> Ladder:
+    """Every width of a cut, 100 bytes a channel, no loss."""
+    widths = [None, *range(channels - 1, 0, -1)]
+    rungs = tuple(
+        LadderRung(
+            rung=Rung.of(channels, width=width),
+            payload_bytes=100.0 * (width or channels),
+            accuracy=1.0,
+        )
+        for width in widths
+    )
+    return Ladder(after="stem", shape=(channels, 5, 5), considered=len(rungs), rungs=rungs)
+
+
+SIXTEEN = width_ladder(16)
 
 
 def widths_tried(ladder: Ladder, narrowest_good: int, ratio: float = 0.5) -> list[int]:
     """Descend with a floor that breaks below ``narrowest_good`` channels."""
     good, broken, tried = 0, None, []
     while (rung := ladder.step_down(good, broken, ratio)) is not None:
-        width = ladder.rungs[rung].width
+        width = ladder.rungs[rung].rung.width
         assert width is not None
         tried.append(width)
         if width >= narrowest_good:
@@ -49,7 +53,7 @@ def test_steps_are_geometric_first_and_then_finer_around_the_floor() -> None:
 def test_the_narrowest_width_the_floor_allows_is_always_found(
     channels: int, narrowest: int, ratio: float
 ) -> None:
-    tried = widths_tried(width_ladder((channels, 2, 2)), narrowest, ratio)
+    tried = widths_tried(width_ladder(channels), narrowest, ratio)
     assert len(tried) == len(set(tried))
     kept = [width for width in tried if width >= narrowest]
     if narrowest < channels:
@@ -58,7 +62,7 @@ def test_the_narrowest_width_the_floor_allows_is_always_found(
         assert not kept
 
 
-@given(budget=st.floats(0, 5000))
+@given(budget=st.floats(0, 2000))
 def test_the_weakest_rung_within_a_budget_fits_and_the_one_above_it_does_not(
     budget: float,
 ) -> None:
@@ -68,3 +72,56 @@ def test_the_weakest_rung_within_a_budget_fits_and_the_one_above_it_does_not(
     else:
         assert SIXTEEN.rungs[rung].payload_bytes <= budget
         assert rung == 0 or SIXTEEN.rungs[rung - 1].payload_bytes > budget
+
+
+MEASURED = st.builds(
+    LadderRung,
+    rung=st.just(Rung(name="something", bits=8)),
+    payload_bytes=st.integers(1, 50).map(float),
+    accuracy=st.integers(0, 20).map(lambda n: n / 20),
+)
+
+
+@given(others=st.lists(MEASURED, max_size=30), uncompressed=st.integers(0, 20))
+def test_what_stays_is_beaten_by_nothing_and_what_goes_is(
+    others: list[LadderRung], uncompressed: int
+) -> None:
+    first = LadderRung(rung=UNCOMPRESSED, payload_bytes=40.0, accuracy=uncompressed / 20)
+    kept = pareto([first, *others])
+    assert kept[0] == first
+    sizes = [rung.payload_bytes for rung in kept]
+    assert sizes == sorted(set(sizes), reverse=True)
+    for rung in kept[1:]:
+        assert not any(
+            o.payload_bytes <= rung.payload_bytes and o.accuracy > rung.accuracy for o in others
+        )
+    for rung in others:
+        assert any(
+            k.payload_bytes <= rung.payload_bytes
+            and (k.accuracy >= rung.accuracy or rung.payload_bytes >= first.payload_bytes)
+            for k in kept
+        )
+
+
+FACTS = CutFacts(channels=16, modules=(("bottleneck", 2),))
+
+
+@given(mechanisms=st.sets(st.sampled_from(ORDER), min_size=1))
+def test_mechanisms_work_alone_and_together(mechanisms: set[str]) -> None:
+    rungs = combinations(tuple(mechanisms), FACTS)  # type: ignore[arg-type]
+    assert rungs[0] == UNCOMPRESSED
+    assert len(rungs) == len(set(rungs)) == len({rung.name for rung in rungs})
+    used = {
+        "width": any(rung.width is not None for rung in rungs),
+        "distill": any(rung.module is not None for rung in rungs),
+        "sparse": any(rung.keep < 1 for rung in rungs),
+        "quantise": any(rung.bits < 32 and rung.module is None for rung in rungs),
+        "zstd": any(rung.zstd for rung in rungs),
+    }
+    assert {name for name, is_used in used.items() if is_used} == mechanisms
+    if mechanisms >= {"width", "sparse", "quantise", "zstd"}:
+        assert any(r.width and r.keep < 1 and r.bits < 32 and r.zstd for r in rungs)
+
+
+def test_every_mechanism_is_in_the_order_of_application() -> None:
+    assert set(Mechanism.registry) == set(ORDER)

@@ -7,13 +7,16 @@ import pytest
 from pydantic import ValidationError
 
 from controller.errors import BadTargetsError
-from controller.ladder import width_ladder
+from controller.ladder import BuildCost, Ladder, LadderRung, LadderTable
 from controller.partition import split_after
-from controller.plan import PipelinePlan, check_targets, ladders_of
+from controller.plan import PipelinePlan, check_ladder, check_targets
 from controller.targets import FringeTargets
 from stage_node.models import ModelSpec, build_model
+from stage_node.rung import UNCOMPRESSED, Rung
 
-LADDERS = (width_ladder((16, 8, 8)), width_ladder((32, 4, 4)))  # 6144 bytes, at least 320
+MODEL = build_model(ModelSpec(depth=8, width=16, classes=10, in_channels=1, image_size=8)).eval()
+PARTITION = split_after(MODEL.layer_names, ["block1_0", "block2_0"])
+# (16, 8, 8) and (32, 4, 4): 6144 bytes, at least 320 in one channel each
 
 
 def a_plan(**changes: Any) -> dict[str, Any]:
@@ -55,13 +58,6 @@ def test_one_stage_has_nothing_to_compress_and_is_refused() -> None:
         PipelinePlan.model_validate(a_plan(stages=a_plan()["stages"][:1]))
 
 
-def test_the_ladders_follow_the_shapes_at_the_cuts() -> None:
-    spec = ModelSpec(depth=8, width=4, classes=10, in_channels=1, image_size=8)
-    model = build_model(spec).eval()
-    ladders = ladders_of(model, split_after(model.layer_names, ["stem", "block2_0"]))
-    assert [ladder.rungs[0].payload_bytes for ladder in ladders] == [4 * 8 * 8 * 4, 8 * 4 * 4 * 4]
-
-
 @pytest.mark.parametrize(
     ("target", "possible"),
     [
@@ -77,7 +73,86 @@ def test_a_byte_target_below_the_strongest_rungs_is_refused(
 ) -> None:
     targets = FringeTargets(min_accuracy=0.9, **target)
     if possible:
-        check_targets(LADDERS, targets)
+        check_targets(MODEL, PARTITION, targets)
     else:
         with pytest.raises(BadTargetsError, match=f"{next(iter(target))}: .* is 320 .* of 19.2"):
-            check_targets(LADDERS, targets)
+            check_targets(MODEL, PARTITION, targets)
+
+
+def test_what_is_impossible_depends_on_the_mechanisms() -> None:
+    def check(*mechanisms: str) -> None:
+        targets = FringeTargets(
+            min_accuracy=0.9,
+            max_bytes_per_inference=30,
+            mechanisms=mechanisms,  # type: ignore[arg-type]
+        )
+        check_targets(MODEL, PARTITION, targets)
+
+    check("width", "quantise")  # one channel of 2 bits: 16 + 4
+    check("zstd")  # only a measurement can tell
+    with pytest.raises(BadTargetsError, match="quantise can do at every cut is 384 "):
+        check("quantise")
+
+
+def test_fringe_layers_that_are_not_there_are_refused() -> None:
+    targets = FringeTargets(min_accuracy=0.9, max_latency_ms=1, fringe_layers=2)
+    with pytest.raises(BadTargetsError, match="fringe_layers: 2 on each side"):
+        check_targets(MODEL, PARTITION, targets)
+
+
+def table(**changes: Any) -> LadderTable:
+    rungs = [
+        LadderRung(rung=UNCOMPRESSED, payload_bytes=100, accuracy=0.95),
+        LadderRung(rung=Rung(name="all zeros", bits=2), payload_bytes=10, accuracy=0.1),
+    ]
+    ladder = Ladder(after="stem", shape=(1, 5, 5), considered=2, rungs=tuple(rungs))
+    fields = {
+        "key": "",
+        "dataset": "digits",
+        "stages": (("stem",), ("head",)),
+        "mechanisms": ("quantise",),
+        "calibration_images": 10,
+        "validation_images": 300,
+        "whole_validation": True,
+        "batch": 8,
+        "ladders": (ladder, ladder),
+        "cost": BuildCost(duration_s=1, peak_memory_mib=1),
+    }
+    return LadderTable.model_validate(fields | changes)
+
+
+def test_a_target_below_the_measured_strongest_rung_is_refused() -> None:
+    check_ladder(table(), FringeTargets(min_accuracy=0.9, bandwidth_reduction=10))
+    with pytest.raises(BadTargetsError, match=r"at most 18\.2 bytes .* is 20 .* a factor of 10"):
+        check_ladder(table(), FringeTargets(min_accuracy=0.9, bandwidth_reduction=11))
+
+
+def test_a_floor_that_the_model_itself_misses_is_refused_once_that_is_certain() -> None:
+    targets = FringeTargets(min_accuracy=0.96, bandwidth_reduction=2)
+    with pytest.raises(BadTargetsError, match=r"min_accuracy: .* only 0\.9500 of the 0\.9600"):
+        check_ladder(table(), targets)
+    check_ladder(table(whole_validation=False), targets)
+
+
+def test_modules_and_the_mechanism_that_uses_them_come_together() -> None:
+    targets = {"min_accuracy": 0.9, "bandwidth_reduction": 2, "mechanisms": ["distill"]}
+    module = {"name": "b", "after": "stem", "file": "b.safetensors"}
+    with pytest.raises(ValidationError, match="needs modules"):
+        PipelinePlan.model_validate(a_plan(targets=targets))
+    with pytest.raises(ValidationError, match="distill is not among"):
+        PipelinePlan.model_validate(a_plan(modules=[module]))
+    PipelinePlan.model_validate(a_plan(targets=targets, modules=[module]))
+
+
+@pytest.mark.parametrize(
+    ("wrong", "reason"),
+    [
+        ({"mechanisms": []}, "mechanisms"),
+        ({"mechanisms": ["width", "width"]}, "name each mechanism once"),
+        ({"mechanisms": ["pruning"]}, "mechanisms"),
+        ({"fringe_layers": 0}, "fringe_layers"),
+    ],
+)
+def test_controls_that_make_no_sense_are_refused(wrong: dict[str, Any], reason: str) -> None:
+    with pytest.raises(ValidationError, match=reason):
+        FringeTargets.model_validate({"min_accuracy": 0.9, "max_latency_ms": 5} | wrong)

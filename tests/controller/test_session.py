@@ -9,12 +9,13 @@ import torch
 from torch import Tensor
 
 from controller import session
-from controller.basis import Moments, principal_basis
 from controller.errors import FrozenLayerChangedError
+from controller.ladder import BuildCost, Ladder, LadderRung, LadderTable
 from controller.main import run_pipeline, whole_passes
 from controller.partition import split_after
 from controller.plan import PipelinePlan
 from controller.session import LivePipeline, configurations, connected, distribute, load_cuts, start
+from stage_node.cut import Cut
 from stage_node.digest import frozen_sha256
 from stage_node.errors import RefusedError
 from stage_node.events import GenerationActivated, Progress
@@ -29,7 +30,9 @@ from stage_node.messages import (
     TrafficReply,
 )
 from stage_node.models import ChainModel, ModelSpec, build_model, save_checkpoint
+from stage_node.rung import UNCOMPRESSED, Rung
 
+RUNGS = (Rung.of(4, width=2), UNCOMPRESSED)
 SPEC = ModelSpec(depth=8, width=4, classes=10, in_channels=1, image_size=8)
 
 
@@ -58,14 +61,14 @@ class RecordingStage:
             next(iter(self.tensors.values())).view(-1)[0] += 1
         return frozen_sha256(self.tensors, self.configuration.fringe)
 
-    def load_cut(self, cut: int, side: str, basis: Tensor, mean: Tensor) -> None:
-        self._record(f"{side} of cut {cut}, {basis.shape[0]} channels")
+    def load_cut(self, cut: int, side: str, tensors: Mapping[str, Tensor]) -> None:
+        self._record(f"{side} of cut {cut}, {len(tensors['mean'])} channels")
 
     def start(self) -> None:
         self._record("start")
 
-    def prepare(self, generation: int, widths: tuple[int | None, ...]) -> None:
-        self._record(f"prepare {generation} {widths}")
+    def prepare(self, generation: int, rungs: tuple[Rung, ...]) -> None:
+        self._record(f"prepare {generation} {', '.join(rung.name for rung in rungs)}")
 
     def activate(self, generation: int, split: str) -> Activated:
         self._record(f"activate {generation} {split}")
@@ -146,6 +149,30 @@ def plan(model: ChainModel, tmp_path: Path) -> PipelinePlan:
     )
 
 
+def table(plan: PipelinePlan, model: ChainModel) -> LadderTable:
+    """A ladder with one rung of 4 bits at every cut."""
+    shapes = model.shapes()
+    rungs = tuple(
+        LadderRung(rung=rung, payload_bytes=size, accuracy=1)
+        for rung, size in ((UNCOMPRESSED, 8), (Rung(name="int4", bits=4), 1))
+    )
+    return LadderTable(
+        key="",
+        dataset="digits",
+        stages=plan.partition.stages,
+        mechanisms=("quantise",),
+        calibration_images=2,
+        validation_images=1,
+        whole_validation=False,
+        batch=plan.batch,
+        ladders=tuple(
+            Ladder(after=cut, shape=shapes[cut][1:], considered=2, rungs=rungs)
+            for cut in plan.partition.cuts
+        ),
+        cost=BuildCost(duration_s=0, peak_memory_mib=0),
+    )
+
+
 @pytest.fixture
 def log() -> list[tuple[str, str]]:
     return []
@@ -161,12 +188,13 @@ def stages(log: list[tuple[str, str]], monkeypatch: pytest.MonkeyPatch) -> list[
 def test_each_stage_learns_its_neighbours_and_the_contracts_match_pairwise(
     plan: PipelinePlan, model: ChainModel
 ) -> None:
-    ue, edge, cloud = configurations(plan, model)
+    ue, edge, cloud = configurations(plan, model, table(plan, model))
     assert (ue.upstream, cloud.downstream) == (None, None)
     assert ue.downstream == edge.upstream
     assert edge.downstream == cloud.upstream
     assert ue.downstream is not None and ue.downstream.shape == (4, 8, 8)
     assert ue.downstream.max_batch == 10
+    assert ue.downstream.codecs == ("fp32", "int4"), "those of the ladder and no others"
     assert (ue.next_ip, edge.next_ip, cloud.next_ip) == ("10.0.1.2", "10.0.2.2", None)
     assert [c.fringe for c in (ue, edge, cloud)] == [("block1_0",), ("block2_0",), ("block3_0",)]
     assert [c.dataset for c in (ue, edge, cloud)] == ["digits", None, None]
@@ -178,7 +206,7 @@ def test_each_stage_receives_its_own_layers_and_no_others(
     plan: PipelinePlan, model: ChainModel, stages: list[Any]
 ) -> None:
     weights = model.state_dict()
-    distribute(stages, configurations(plan, model), weights)
+    distribute(stages, configurations(plan, model, table(plan, model)), weights)
     for stage, planned in zip(stages, plan.stages, strict=True):
         assert {name.split(".")[1] for name in stage.tensors} == set(planned.layers)
     assert sum(len(stage.tensors) for stage in stages) == len(weights)
@@ -189,14 +217,13 @@ def test_weights_that_arrive_changed_are_noticed(
 ) -> None:
     stages[0].corrupts = True
     with pytest.raises(FrozenLayerChangedError, match="stage ue did not load the weights"):
-        distribute(stages, configurations(plan, model), model.state_dict())
+        distribute(stages, configurations(plan, model, table(plan, model)), model.state_dict())
 
 
 def test_both_sides_of_a_cut_get_the_same_basis_and_receivers_start_first(
     stages: list[Any], log: list[tuple[str, str]]
 ) -> None:
-    bases = [principal_basis(Moments.of(torch.randn(9, channels, 2, 2))) for channels in (4, 8)]
-    load_cuts(stages, bases)
+    load_cuts(stages, [Cut(torch.eye(channels), torch.zeros(channels)) for channels in (4, 8)])
     start(stages)
     assert log == [
         ("ue", "encoder of cut 0, 4 channels"),
@@ -219,11 +246,11 @@ def test_a_generation_is_prepared_everywhere_before_the_source_uses_it(
         warmup_frames=2,
         emit=lambda kind, **fields: events.append((kind, fields)),
     )
-    seen = live.observe((2, None), "validation")
+    seen = live.observe(RUNGS, "validation")
     assert log == [
-        ("ue", "prepare 1 (2, None)"),
-        ("edge", "prepare 1 (2, None)"),
-        ("cloud", "prepare 1 (2, None)"),
+        ("ue", "prepare 1 2 of 4 channels, uncompressed"),
+        ("edge", "prepare 1 2 of 4 channels, uncompressed"),
+        ("cloud", "prepare 1 2 of 4 channels, uncompressed"),
         ("ue", "activate 1 validation"),
         ("ue", "results 1 500 2"),
         ("ue", "results 1 1000 2"),
@@ -237,7 +264,7 @@ def test_a_generation_is_prepared_everywhere_before_the_source_uses_it(
     assert [(c.size_bytes, c.transfer_ms) for c in seen.connections] == [(500.0, 2.0)] * 2
     assert events[0] == (
         GenerationActivated,
-        {"t_ns": 1000, "generation": 1, "widths": (2, None)},
+        {"t_ns": 1000, "generation": 1, "rungs": ("2 of 4 channels", "uncompressed")},
     )
     assert [fields["done"] for kind, fields in events if kind is Progress] == [500, 1000, 1200]
 
@@ -246,7 +273,7 @@ def test_a_roll_back_switches_the_source_alone_for_the_rung_is_resident(
     stages: list[Any], log: list[tuple[str, str]]
 ) -> None:
     live = LivePipeline(stages, {"validation": 10}, 0, lambda *_, **__: None)
-    live.observe((2, None), "validation")
+    live.observe(RUNGS, "validation")
     log.clear()
     live.resume(0)
     assert log == [("ue", "activate 0 validation")]

@@ -14,6 +14,7 @@ from stage_node.contract import ActivationContract
 from stage_node.control import ControlClient
 from stage_node.messages import Configure
 from stage_node.models import ChainModel, ModelSpec, build_model
+from stage_node.rung import Rung
 from stage_node.wire import HEADER_BYTES, Header, Kind
 from stage_node.zygote import Zygote
 
@@ -40,6 +41,11 @@ def random_cut(channels: int, seed: int) -> tuple[Tensor, Tensor]:
     generator = torch.Generator().manual_seed(seed)
     square = torch.randn(channels, channels, generator=generator)
     return torch.linalg.qr(square).Q.contiguous(), torch.randn(channels, generator=generator)
+
+
+def rungs_of(widths: Sequence[int | None]) -> tuple[Rung, ...]:
+    """Rungs that differ in width alone."""
+    return tuple(Rung(name=f"width {width}", width=width) for width in widths)
 
 
 def free_port() -> int:
@@ -111,7 +117,7 @@ class Rig:
 
     def prepare(self, generation: int, widths: Sequence[int | None]) -> None:
         for client in self.clients:
-            client.prepare(generation, tuple(widths))
+            client.prepare(generation, rungs_of(widths))
 
     def stop(self, zygote: Zygote) -> list[int]:
         """Stop in order; the exit statuses."""

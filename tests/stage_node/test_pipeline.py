@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from stage_node.channel import Channel
-from stage_node.codecs import Codec
+from stage_node.codecs import plain
 from stage_node.contract import HELLO_LIMITS, ActivationContract, Hello
 from stage_node.data import SplitName, load_dataset
 from stage_node.digest import frozen_sha256
@@ -22,7 +22,7 @@ from stage_node.ledger import to_parquet
 from stage_node.models import ChainModel
 from stage_node.wire import HEADER_BYTES, Header, Kind
 from stage_node.zygote import Zygote
-from tests.stage_node.rig import LOOPBACK, STAGES, pipeline, random_cut
+from tests.stage_node.rig import LOOPBACK, STAGES, pipeline, random_cut, rungs_of
 
 BATCH = 8
 
@@ -87,7 +87,7 @@ def test_uncompressed_stages_are_bit_identical_to_the_whole_model(
         ):
             expected = activations(rig.model, images, layers[-1])
             assert header.shape == tuple(expected.shape)
-            assert payload == Codec.named("fp32").encode(expected)
+            assert payload == plain(tuple(expected.shape[1:])).encode(expected)
     results = rig.results.of_kind(Kind.RESULT)
     for (_, payload), images in zip(results, batches("validation", len(results)), strict=True):
         predictions = np.frombuffer(payload, np.int64)
@@ -104,8 +104,8 @@ def test_thirty_switches_under_load_and_no_result_of_mismatched_halves(
         channels = [rig.model.shapes()[layers[-1]][1] for layers in STAGES[:-1]]
         cuts = [random_cut(count, seed) for seed, count in enumerate(channels)]
         for cut, (basis, mean) in enumerate(cuts):
-            rig.clients[cut].load_cut(cut, "encoder", basis, mean)
-            rig.clients[cut + 1].load_cut(cut, "decoder", basis, mean)
+            rig.clients[cut].load_cut(cut, "encoder", {"basis": basis, "mean": mean})
+            rig.clients[cut + 1].load_cut(cut, "decoder", {"basis": basis, "mean": mean})
         rig.start()
         meaning: dict[int, tuple[int | None, ...]] = {0: (None, None)}
         activations: list[tuple[int, int, SplitName]] = [(0, 0, "validation")]
@@ -220,9 +220,12 @@ def test_what_makes_no_sense_is_refused_and_harms_nothing(zygote: Zygote, tmp_pa
     with pipeline(zygote, tmp_path) as rig:
         ue, edge, _ = rig.clients
         for request, reason in (
-            (lambda: ue.prepare(1, (None,)), "1 widths for 2 cuts"),
-            (lambda: ue.prepare(1, (4, None)), "the encoder of cut 0 was not loaded"),
-            (lambda: ue.load_cut(0, "encoder", basis[:, :3], mean), "a cut of 8 channels has"),
+            (lambda: ue.prepare(1, rungs_of([None])), "1 rungs for 2 cuts"),
+            (lambda: ue.prepare(1, rungs_of([4, None])), "the encoder of cut 0 was not loaded"),
+            (
+                lambda: ue.load_cut(0, "encoder", {"basis": basis[:, :3], "mean": mean}),
+                "a cut of 8 channels has",
+            ),
             (lambda: ue.load_layers({"layers.stem.x": mean}), "weights do not fit"),
             (lambda: ue.activate(0, "test"), "not started"),
             (lambda: ue.traffic(), "no connection to a downstream stage"),
@@ -231,13 +234,13 @@ def test_what_makes_no_sense_is_refused_and_harms_nothing(zygote: Zygote, tmp_pa
         ):
             with pytest.raises(RefusedError, match=reason):
                 request()
-        ue.load_cut(0, "encoder", basis, mean)
+        ue.load_cut(0, "encoder", {"basis": basis, "mean": mean})
         with pytest.raises(RefusedError, match="1 to 8 channels, not 9"):
-            ue.prepare(1, (9, None))
-        ue.prepare(1, (4, None))
-        ue.prepare(1, (4, None))
+            ue.prepare(1, rungs_of([9, None]))
+        ue.prepare(1, rungs_of([4, None]))
+        ue.prepare(1, rungs_of([4, None]))
         with pytest.raises(RefusedError, match="generation 1 already means"):
-            ue.prepare(1, (5, None))
+            ue.prepare(1, rungs_of([5, None]))
         rig.start()
         assert ue.results(0, 8).samples == 8
         for request, reason in (
@@ -255,7 +258,7 @@ def test_weights_for_a_cut_elsewhere_are_not_even_read(zygote: Zygote, tmp_path:
     basis, mean = random_cut(8, 0)
     with pipeline(zygote, tmp_path) as rig:
         with pytest.raises(StageNodeError):
-            rig.clients[0].load_cut(1, "encoder", basis, mean)
+            rig.clients[0].load_cut(1, "encoder", {"basis": basis, "mean": mean})
         assert ends_badly(zygote, rig.pids[0])
         assert rig.log("ue") == "ue: controller: this stage has no encoder of cut 1\n"
 
@@ -317,7 +320,7 @@ def test_a_stranger_on_the_data_port_ends_the_stage_with_one_line(
 def test_an_unprepared_generation_is_an_error_never_a_guess(zygote: Zygote, tmp_path: Path) -> None:
     with pipeline(zygote, tmp_path) as rig:
         rig.start()
-        rig.clients[0].prepare(1, (None, None))
+        rig.clients[0].prepare(1, rungs_of([None, None]))
         rig.clients[0].activate(1, "test")
         with pytest.raises(StageNodeError):
             rig.clients[0].results(1, 8, timeout_s=10)

@@ -47,7 +47,7 @@ def test_an_iteration_is_one_line_with_its_figures() -> None:
             index=3,
             cut=0,
             generation=4,
-            widths=(8, None),
+            rungs=("8 of 16 channels", "uncompressed"),
             accuracy=0.9833,
             samples=300,
             latency_ms_median=12.34,
@@ -57,5 +57,5 @@ def test_an_iteration_is_one_line_with_its_figures() -> None:
         )
     )
     assert line is not None
-    for part in ("iteration 3", "8, full", "2,048 + 4,096", "98.3%", "12.3 ms", "kept"):
+    for part in ("iteration 3", "8 of 16 channels | uncompressed", "2,048 + 4,096", "98.3%", "12.3 ms", "kept"):
         assert part in line

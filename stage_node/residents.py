@@ -1,0 +1,199 @@
+"""What a stage holds ready for one side of a cut: a basis with ranges, and distilled modules.
+
+From these it makes *halves*: what lies between the stage's layers and the wire under one rung. A
+rung whose basis or module is resident needs nothing sent to become a half.
+"""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor, nn
+
+from stage_node.bottleneck import Bottleneck, BottleneckSpec
+from stage_node.codecs import Codec, Coding, Ranges
+from stage_node.contract import ActivationContract
+from stage_node.cut import Cut
+from stage_node.errors import BadModelError
+from stage_node.messages import LoadModule, Side
+from stage_node.models import ModelSpec, Segment, build_model, load_weights
+from stage_node.rung import QUANTISED, UNCOMPRESSED, Rung
+
+SAFETENSORS_HEADER_BYTES = 1 << 16
+
+
+@dataclass(frozen=True, eq=False)
+class Half:
+    """One side of a cut under one rung.
+
+    ``transform`` maps activations to what is coded (sender) or back (receiver); ``layers`` are
+    the tuned copies that serve in the place of this side's fringe layers.
+    """
+
+    transform: nn.Module
+    coding: Coding
+    layers: Mapping[str, nn.Module] = field(default_factory=dict)
+
+
+class CodeDecoder(nn.Module):
+    """A bottleneck's decoder for codes that have been restored to their places in 0 .. 1."""
+
+    def __init__(self, bottleneck: Bottleneck) -> None:
+        super().__init__()
+        self.decoder = bottleneck.decoder
+
+    def forward(self, position: Tensor) -> Tensor:
+        """Activations (N, C, H, W)."""
+        return self.decoder.expand(position)
+
+
+@dataclass(frozen=True, eq=False)
+class ResidentModule:
+    """This side's half of a distilled module; without a bottleneck it only has tuned layers."""
+
+    bottleneck: BottleneckSpec | None
+    transform: nn.Module
+    layers: Mapping[str, nn.Module]
+
+
+class Residents:
+    """Of one side of the cut that ``contract`` is about.
+
+    ``fringe`` names the stage's own fringe layers: those a module may bring tuned copies of.
+    """
+
+    def __init__(
+        self, contract: ActivationContract, side: Side, model: ModelSpec, fringe: tuple[str, ...]
+    ) -> None:
+        self._contract = contract
+        self._side = side
+        self._model = model
+        self._fringe = fringe
+        self._cut: Cut | None = None
+        self._modules: dict[str, ResidentModule] = {}
+        self._halves: dict[Rung, Half] = {}
+
+    @property
+    def cut_bytes(self) -> int:
+        """Upper bound of a cut's size as safetensors."""
+        channels = self._contract.shape[0]
+        return SAFETENSORS_HEADER_BYTES + 4 * channels * (channels + 1 + 4 * len(QUANTISED))
+
+    def module_bytes(self, request: LoadModule) -> int:
+        """Upper bound of a module's size as safetensors; ``BadModelError`` as ``load_module``."""
+        tensors = self._built(request).state_dict().values()
+        return SAFETENSORS_HEADER_BYTES + sum(int(tensor.nbytes) for tensor in tensors)
+
+    def load_cut(self, tensors: Mapping[str, Tensor]) -> None:
+        """Use this basis in the halves made from now on."""
+        self._cut = Cut.from_tensors(tensors, self._contract.shape[0])
+        self._halves.clear()
+
+    def load_module(self, request: LoadModule, tensors: Mapping[str, Tensor]) -> None:
+        """Make a module resident; ``BadModelError`` unless it fits this side of this cut."""
+        built = self._built(request)
+        load_weights(built, tensors)
+        if not all(tensor.isfinite().all() for tensor in built.state_dict().values()):
+            raise BadModelError(f"module {request.module!r}: a tensor is not finite")
+        built.eval().requires_grad_(False)
+        layers = {name: built.layers[name] for name in request.layers}
+        self._modules[request.module] = ResidentModule(
+            request.bottleneck, built.transform(), layers
+        )
+        self._halves.clear()
+
+    def half(self, rung: Rung) -> Half:
+        """This side under ``rung``; ``BadModelError`` where what it needs is not resident."""
+        if rung not in self._halves:
+            self._halves[rung] = self._made(rung)
+        return self._halves[rung]
+
+    def _made(self, rung: Rung) -> Half:
+        self._check_codec(rung)
+        shape = self._contract.shape
+        codec = Codec.of(rung)
+        if rung.module is not None:
+            return self._module_half(rung, codec)
+        if rung.width is None:
+            ranges = None if rung.bits == 32 else self._resident_cut().ranges_of(None, rung.bits)
+            return Half(nn.Identity(), Coding(codec, shape, rung.keep, ranges))
+        if not 1 <= rung.width <= shape[0]:
+            raise BadModelError(
+                f"cut {self._contract.cut} has 1 to {shape[0]} channels, not {rung.width}"
+            )
+        cut = self._resident_cut()
+        transform = cut.encoder(rung.width) if self._sends else cut.decoder(rung.width)
+        ranges = cut.ranges_of(rung.width, rung.bits)
+        return Half(transform, Coding(codec, (rung.width, *shape[1:]), rung.keep, ranges))
+
+    def _module_half(self, rung: Rung, codec: Codec) -> Half:
+        module = self._modules.get(rung.module or "")
+        if module is None:
+            raise BadModelError(f"module {rung.module!r} of cut {self._contract.cut} is not here")
+        spec = module.bottleneck
+        if spec is None:
+            ranges = None if rung.bits == 32 else self._resident_cut().ranges_of(None, rung.bits)
+            coding = Coding(codec, self._contract.shape, rung.keep, ranges)
+        else:
+            unit = Ranges(torch.zeros(spec.channels), torch.ones(spec.channels))
+            ranges = None if rung.bits == 32 else unit
+            coding = Coding(codec, spec.code_shape, rung.keep, ranges)
+        return Half(module.transform, coding, module.layers)
+
+    def _check_codec(self, rung: Rung) -> None:
+        name = Codec.of(rung).name
+        if rung != UNCOMPRESSED and name not in self._contract.codecs:
+            raise BadModelError(
+                f"cut {self._contract.cut}: codec {name} is not in the contract "
+                f"({', '.join(self._contract.codecs)})"
+            )
+
+    def _resident_cut(self) -> Cut:
+        if self._cut is None:
+            raise BadModelError(f"the {self._side} of cut {self._contract.cut} was not loaded")
+        return self._cut
+
+    @property
+    def _sends(self) -> bool:
+        return self._side == "encoder"
+
+    def _built(self, request: LoadModule) -> "ModuleHalf":
+        if frozen := sorted(set(request.layers) - set(self._fringe)):
+            raise BadModelError(
+                f"module {request.module!r}: {', '.join(frozen)} is no fringe layer of this stage"
+            )
+        spec = request.bottleneck
+        if spec and spec.in_shape != self._contract.shape:
+            raise BadModelError(
+                f"module {request.module!r} is for {spec.in_shape}, cut {self._contract.cut} "
+                f"is {self._contract.shape}"
+            )
+        if spec and 4 * math.prod(spec.code_shape) > self._contract.raw_bytes_per_image:
+            raise BadModelError(
+                f"module {request.module!r}: codes {spec.code_shape} have more elements than "
+                f"the activation {spec.in_shape}"
+            )
+        return ModuleHalf(self._model, spec, request.side, request.layers)
+
+
+class ModuleHalf(nn.Module):
+    """The modules whose tensors one half of a distilled module has, under the same names."""
+
+    def __init__(
+        self, model: ModelSpec, spec: BottleneckSpec | None, side: Side, layers: tuple[str, ...]
+    ) -> None:
+        super().__init__()
+        self._bottleneck = [Bottleneck(spec)] if spec else []  # a list hides it from nn.Module
+        if spec:
+            self.add_module(side, getattr(self._bottleneck[0], side))
+        segment: Segment | None = build_model(model).segment(layers) if layers else None
+        self.layers = segment.layers if segment else nn.ModuleDict()
+        self._side = side
+
+    def transform(self) -> nn.Module:
+        """This side's half of the bottleneck."""
+        if not self._bottleneck:
+            return nn.Identity()
+        bottleneck = self._bottleneck[0].eval()
+        return bottleneck.encoder if self._side == "encoder" else CodeDecoder(bottleneck)
