@@ -15,6 +15,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from itertools import pairwise
 
 from topologies.errors import EmulationError
 from topologies.shaping import FRAME_BYTES, SEGMENT_BYTES
@@ -37,8 +38,8 @@ LEAST_WINDOW_SEGMENTS = 4
 class Goodput:
     """Payload bytes that arrived over a duration.
 
-    ``longest_pause_ms`` is the longest time between two reads: far above the usual distance it
-    tells that the machine gave the emulation no CPU for so long.
+    ``longest_pause_ms`` is by how much the longest time between two reads exceeds the mean: so long
+    the machine gave the emulation no CPU.
     """
 
     size_bytes: int
@@ -76,7 +77,7 @@ def measure_goodput(sender: Vantage, receiver: Vantage, window: int) -> Goodput:
         sent = 0
         steady_from: int | None = None  # the byte from which on the window is the only limit
         begin: tuple[int, int] | None = None
-        read_ns = pause_ns = 0
+        reads_ns: list[int] = []
         while True:
             credit = into.received + window - sent
             # Whole segments only: Nagle's algorithm would hold a part of one back.
@@ -85,16 +86,18 @@ def measure_goodput(sender: Vantage, receiver: Vantage, window: int) -> Goodput:
                 waiting = _unsent(out) > 0
                 steady_from = None if waiting else (steady_from or sent)
             into.read()
-            last_ns, read_ns = read_ns, time.monotonic_ns()
             if begin is None:
                 if steady_from is not None and into.received >= steady_from:
                     begin = into.arrived()
+                    reads_ns.append(time.monotonic_ns())
                 continue
-            pause_ns = max(pause_ns, read_ns - last_ns)
+            reads_ns.append(time.monotonic_ns())
             counted, elapsed_ns = into.received - begin[0], into.stamp_ns - begin[1]
             if counted >= STEADY_SEGMENTS * SEGMENT_BYTES and elapsed_ns >= STEADY_S * 1e9:
                 end = into.arrived()
-                return Goodput(end[0] - begin[0], (end[1] - begin[1]) / 1e9, pause_ns / 1e6)
+                return Goodput(
+                    end[0] - begin[0], (end[1] - begin[1]) / 1e9, _longest_pause_ms(reads_ns)
+                )
 
 
 class _Receiver:
@@ -133,6 +136,11 @@ class _Receiver:
         )
         self.received += size_bytes
         self.stamp_ns = stamp_ns(ancillary) or self.stamp_ns
+
+
+def _longest_pause_ms(reads_ns: list[int]) -> float:
+    gaps_ns = [late - early for early, late in pairwise(reads_ns)]
+    return (max(gaps_ns) - sum(gaps_ns) / len(gaps_ns)) / 1e6
 
 
 def _unsent(tcp: socket.socket) -> int:

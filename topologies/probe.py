@@ -20,6 +20,7 @@ from topologies.spec import DIRECTIONS, Direction, LinkSpec, direction_of
 from topologies.vantage import vantages
 
 ECHOES = 8
+ECHO_ROUNDS = 5  # at most, while the shortest is not what it should be
 ECHO_SPACING_S = 0.02
 ANSWER_SLACK_S = 0.5  # waited beyond the round trip for what may still come
 LOSS_S = 3.0
@@ -79,21 +80,30 @@ def _rtt(net: EmulatedNetwork, link: LinkSpec, profile: LinkProfile) -> RttProbe
         for one_way in (profile.down, profile.up)
     )
     jitter_ms = profile.down.jitter_ms + profile.up.jitter_ms
-    expected_ms = ideal_rtt_ms(profile, ECHO_FRAME_BYTES)
-    echoes = measure_echoes(
-        *vantages(net, link, "a_to_b"),
-        count=ECHOES,
-        spacing_s=max(ECHO_SPACING_S, 1.5 * slowest_ms / 1e3),
-        timeout_s=(expected_ms + jitter_ms) / 1e3 + ANSWER_SLACK_S,
-    )
-    return RttProbe(
+    probe = RttProbe(
         link=link.name,
-        sent=echoes.sent,
-        received=echoes.received,
-        rtt_min_ms=echoes.rtt_min_ms,
-        expected_ms=expected_ms,
+        sent=0,
+        received=0,
+        rtt_min_ms=None,
+        expected_ms=ideal_rtt_ms(profile, ECHO_FRAME_BYTES),
         early_ms=jitter_ms,
     )
+    # The shortest of more echoes is still the shortest: a busy machine only delays them.
+    while not probe.ok and probe.sent < ECHO_ROUNDS * ECHOES:
+        echoes = measure_echoes(
+            *vantages(net, link, "a_to_b"),
+            count=ECHOES,
+            spacing_s=max(ECHO_SPACING_S, 1.5 * slowest_ms / 1e3),
+            timeout_s=(probe.expected_ms + jitter_ms) / 1e3 + ANSWER_SLACK_S,
+        )
+        shortest = [each for each in (probe.rtt_min_ms, echoes.rtt_min_ms) if each is not None]
+        probe = replace(
+            probe,
+            sent=probe.sent + echoes.sent,
+            received=probe.received + echoes.received,
+            rtt_min_ms=min(shortest, default=None),
+        )
+    return probe
 
 
 def _loss(
