@@ -2,7 +2,7 @@
 
 The patent compresses "progressively" ([0037], [0039]); a ladder says what one step is. Its rungs
 were measured: bytes of real activations, accuracy on the validation split with this cut alone at
-the rung, and what coding costs. No rung is worse than another in bytes and accuracy both.
+the rung, and what coding costs. No rung is clearly worse than another in bytes and accuracy both.
 """
 
 import math
@@ -153,11 +153,13 @@ class LadderTable(BaseModel):
         return cls.model_validate_json(text)
 
 
-def pareto(rungs: Sequence[LadderRung]) -> tuple[LadderRung, ...]:
+def pareto(rungs: Sequence[LadderRung], noise: float = 0.0) -> tuple[LadderRung, ...]:
     """The uncompressed cut and every rung that no other beats, the weakest first.
 
-    Beaten is a rung where another sends no more bytes at no less accuracy. Of equals, the one
-    that is quicker to code stays.
+    Beaten is a rung where another sends no more bytes and is more accurate by ``noise``, what
+    chance does to an accuracy: a rung that only had bad luck on a few images stays, or the ladder
+    would consist of the lucky ones. Of rungs of the same bytes the most accurate stays, and of
+    those the one that is quickest to code.
     """
     uncompressed, *others = rungs
     kept: list[LadderRung] = []
@@ -167,7 +169,13 @@ def pareto(rungs: Sequence[LadderRung]) -> tuple[LadderRung, ...]:
     ):
         if rung.payload_bytes >= uncompressed.payload_bytes:
             break
-        if rung.accuracy > best:
-            best = rung.accuracy
+        is_new_size = not kept or rung.payload_bytes > kept[-1].payload_bytes
+        if is_new_size and rung.accuracy > best - noise:
+            best = max(best, rung.accuracy)
             kept.append(rung)
     return (uncompressed, *reversed(kept))
+
+
+def standard_error(accuracy: float, images: int) -> float:
+    """Of a share of right answers among so many."""
+    return math.sqrt(accuracy * (1 - accuracy) / images)

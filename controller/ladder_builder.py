@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from controller.basis import Calibration, calibrate
-from controller.ladder import BuildCost, Ladder, LadderRung, LadderTable, pareto
+from controller.ladder import BuildCost, Ladder, LadderRung, LadderTable, pareto, standard_error
 from controller.ladder_request import BuiltLadder, LadderRequest
 from controller.mechanisms import CutFacts, combinations
 from controller.modules import DistilledModule, load_modules
@@ -126,6 +126,11 @@ class CutBench:
         )
         return combinations(self.request.mechanisms, facts)
 
+    @property
+    def images(self) -> int:
+        """Validation images that accuracies are measured on."""
+        return len(self._split)
+
     @torch.inference_mode()
     def trial(self, rung: Rung, activations: Tensor) -> Trial:
         """Send activations (N, C, H, W) over the cut in frames of the pipeline's batch."""
@@ -186,7 +191,7 @@ def _ladder(bench: CutBench, report: Report) -> Ladder:
         after=bench.after,
         shape=bench.contract.shape,
         considered=len(candidates),
-        rungs=pareto(measured),
+        rungs=pareto(measured, standard_error(measured[0].accuracy, bench.images)),
     )
 
 

@@ -103,6 +103,20 @@ def test_what_stays_is_beaten_by_nothing_and_what_goes_is(
         )
 
 
+@given(others=st.lists(MEASURED, max_size=30), noise=st.sampled_from([0.07, 0.22]))
+def test_a_rung_that_only_had_bad_luck_stays(others: list[LadderRung], noise: float) -> None:
+    first = LadderRung(rung=UNCOMPRESSED, payload_bytes=51.0, accuracy=1.0)
+    kept = pareto([first, *others], noise)
+    for rung in others:
+        clearly_beaten = any(
+            o.payload_bytes <= rung.payload_bytes and o.accuracy >= rung.accuracy + noise
+            for o in others
+        )
+        same_size = [o for o in others if o.payload_bytes == rung.payload_bytes]
+        is_best_of_size = rung.accuracy == max(o.accuracy for o in same_size)
+        assert (rung in kept) == (is_best_of_size and not clearly_beaten)
+
+
 FACTS = CutFacts(channels=16, modules=(("bottleneck", 2),))
 
 
