@@ -26,9 +26,10 @@ KERNEL_TRIALS: Mapping[str, str] = {
     "namespaces": "ip link set lo up",
     "veth": "ip link add name trial0 type veth peer name trial1",
     "netem": "tc qdisc add dev lo root netem rate 1mbit delay 1ms",
-    "mirred": (
-        "tc qdisc add dev lo ingress && "
-        "tc filter add dev lo ingress matchall action mirred egress redirect dev lo"
+    "mirred and police": (
+        "tc qdisc add dev lo ingress && tc filter add dev lo ingress matchall "
+        "action police rate 1mbit burst 10kb conform-exceed drop/pipe "
+        "action mirred egress redirect dev lo"
     ),
     "bridge": "ip link add name trial2 type bridge",
 }
