@@ -36,18 +36,6 @@ class Half:
     layers: Mapping[str, nn.Module] = field(default_factory=dict)
 
 
-class CodeDecoder(nn.Module):
-    """A bottleneck's decoder for codes that have been restored to their places in 0 .. 1."""
-
-    def __init__(self, bottleneck: Bottleneck) -> None:
-        super().__init__()
-        self.decoder = bottleneck.decoder
-
-    def forward(self, position: Tensor) -> Tensor:
-        """Activations (N, C, H, W)."""
-        return self.decoder.expand(position)
-
-
 @dataclass(frozen=True, eq=False)
 class ResidentModule:
     """This side's half of a distilled module; without a bottleneck it only has tuned layers."""
@@ -196,4 +184,4 @@ class ModuleHalf(nn.Module):
         if not self._bottleneck:
             return nn.Identity()
         bottleneck = self._bottleneck[0].eval()
-        return bottleneck.encoder if self._side == "encoder" else CodeDecoder(bottleneck)
+        return bottleneck.encoder if self._side == "encoder" else bottleneck.decoder

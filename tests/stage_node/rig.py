@@ -137,6 +137,8 @@ def pipeline(
     stages: Sequence[tuple[str, ...]] = STAGES,
     window: int = 4,
     batch: int = 8,
+    codecs: Sequence[str] = ("fp32",),
+    fringe: Sequence[str] = (),
     changes: dict[int, dict[str, object]] | None = None,
 ) -> Iterator[Rig]:
     """Stage processes that are configured and loaded, not started.
@@ -146,7 +148,9 @@ def pipeline(
     model = random_model()
     shapes = model.shapes()
     contracts = [
-        ActivationContract(cut=cut, shape=shapes[layers[-1]][1:], max_batch=batch)
+        ActivationContract(
+            cut=cut, shape=shapes[layers[-1]][1:], max_batch=batch, codecs=tuple(codecs)
+        )
         for cut, layers in enumerate(stages[:-1])
     ]
     ports = [free_port() for _ in stages]
@@ -180,6 +184,7 @@ def pipeline(
                 model=SPEC,
                 model_hash="cafe",
                 layers=layers,
+                fringe=tuple(name for name in fringe if name in layers),
                 upstream=contracts[index - 1] if index else None,
                 downstream=None if last else contracts[index],
                 listen_ip=LOOPBACK if index else None,
