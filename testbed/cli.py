@@ -137,6 +137,30 @@ def profiles(
 
 
 @app.command()
+def ladder(
+    experiment: Annotated[
+        Path,
+        typer.Argument(
+            metavar="EXPERIMENT.yaml", help="An experiment file, or the name of a shipped one."
+        ),
+    ],
+    assignments: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="Replace one field, as for `run`."),
+    ] = None,
+) -> None:
+    """Show the compression ladder of an experiment's cuts: bytes, accuracy, compute of each rung.
+
+    Measured on the validation split, on this machine, without a network; kept in a cache by the
+    content of everything it depends on.
+    """
+    from testbed.runner import experiment_ladder
+
+    for table in experiment_ladder(experiment, assignments or [], console):
+        console.print(table)
+
+
+@app.command()
 def test(
     arguments: Annotated[
         list[str] | None,

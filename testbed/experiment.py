@@ -20,6 +20,7 @@ from pydantic import (
     model_validator,
 )
 
+from controller.ladder import ModuleFile
 from controller.targets import FringeTargets
 from stage_node.steps import Step
 from testbed.errors import BadExperimentError
@@ -173,6 +174,9 @@ class PipelineSection(Section):
         300, ge=1, description="test images for the figures before and after"
     )
     targets: FringeTargets
+    modules: tuple[ModuleFile, ...] = Field(
+        (), description="distilled bottlenecks for the mechanism `distill`"
+    )
 
 
 class Download(Section):

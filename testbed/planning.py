@@ -1,7 +1,7 @@
 """What a run will do, decided before anything starts: the network, and the processes on it.
 
-Planning is pure and needs torch (models are split here); carrying the plan out (testbed.emulation)
-needs root and nothing else, which saves the microVM seconds of imports.
+Planning needs torch (models are split and ladders measured here); carrying the plan out
+(testbed.emulation) needs root and nothing else, which saves the microVM seconds of imports.
 """
 
 from pathlib import Path
@@ -9,6 +9,7 @@ from pathlib import Path
 from controller.plan import PipelinePlan, StagePlan
 from stage_node.models import load_checkpoint
 from testbed.experiment import AccordionSection, Experiment, PipelineSection
+from testbed.ladders import fetch_ladder
 from testbed.networks import build_network
 from testbed.plan import Job, Phase, RunPlan
 from testbed.rundir import RunDirectory
@@ -27,19 +28,19 @@ def plan_run(experiment: Experiment, run: RunDirectory) -> RunPlan:
     addresses = plan_of(spec)
     phases = []
     if experiment.pipeline is not None:
-        jobs = pipeline_jobs(experiment.pipeline, spec, addresses, run)
-        phases.append(Phase(name="pipeline", jobs=jobs))
+        pipeline = plan_pipeline(experiment.pipeline, spec)
+        pipeline = pipeline.model_copy(update={"ladder": fetch_ladder(pipeline, run)})
+        phases.append(Phase(name="pipeline", jobs=pipeline_jobs(pipeline, run)))
     if experiment.accordion is not None:
         jobs = accordion_jobs(experiment.accordion, spec, addresses, run)
         phases.append(Phase(name="accordion", jobs=jobs))
     return RunPlan(network=spec, phases=tuple(phases))
 
 
-def pipeline_jobs(
-    section: PipelineSection, spec: NetworkSpec, addresses: Plan, run: RunDirectory
-) -> tuple[Job, ...]:
-    """A stage process per host, and the controller on the management network."""
+def plan_pipeline(section: PipelineSection, spec: NetworkSpec) -> PipelinePlan:
+    """What the controller is told, but for the ladder."""
     checkpoint = checkpoint_path(section.model)
+    addresses = plan_of(spec)
     partition = partition_of(section, load_checkpoint(checkpoint))
     management = management_ips(spec)
     stages = tuple(
@@ -52,7 +53,7 @@ def pipeline_jobs(
         )
         for index, (host, layers) in enumerate(zip(section.hosts, partition.stages, strict=True))
     )
-    plan = PipelinePlan(
+    return PipelinePlan(
         checkpoint=checkpoint,
         dataset=section.dataset,
         stages=stages,
@@ -61,9 +62,14 @@ def pipeline_jobs(
         calibration_images=section.calibration_images,
         measured_images=section.measured_images,
         targets=section.targets,
+        modules=section.modules,
     )
+
+
+def pipeline_jobs(plan: PipelinePlan, run: RunDirectory) -> tuple[Job, ...]:
+    """A stage process per host, and the controller on the management network."""
     return (
-        *(_stage_job(stage, run) for stage in stages),
+        *(_stage_job(stage, run) for stage in plan.stages),
         Job(
             name="controller",
             host=CONTROLLER_NAME,

@@ -52,6 +52,11 @@ class RunDirectory:
         return self.path / "failure.json"
 
     @property
+    def ladder(self) -> Path:
+        """Folder of the pipeline's ladder: its table, cuts and modules."""
+        return self.path / "ladder"
+
+    @property
     def ledger(self) -> Path:
         """Folder of the frame, compute and result tables."""
         return self.path / "ledger"

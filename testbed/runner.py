@@ -7,15 +7,20 @@ from pathlib import Path
 
 import yaml
 from rich.console import Console
+from rich.table import Table
 
 from analysis.build import build_report
 from analysis.summary import Summary
+from controller.ladder_builder import build_ladder
+from controller.ladder_request import ensure_ladder
 from stage_node.ledger import to_parquet
-from testbed.errors import RunFailedError, RunInterruptedError
+from testbed.errors import BadExperimentError, RunFailedError, RunInterruptedError
 from testbed.experiment import load_experiment
 from testbed.hosts.choose import choose_host
+from testbed.ladders import ladder_tables, read_table
 from testbed.manifest import describe_code, describe_machine
-from testbed.planning import plan_run
+from testbed.networks import build_network
+from testbed.planning import plan_pipeline, plan_run
 from testbed.progress import RunDisplay
 from testbed.rundir import RunDirectory
 from testbed.validation import check_experiment
@@ -39,7 +44,8 @@ def run_experiment(
     run.experiment.write_text(
         yaml.safe_dump(experiment.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
     )
-    run.plan.write_text(plan_run(experiment, run).model_dump_json(indent=2))
+    with console.status("planning"):
+        run.plan.write_text(plan_run(experiment, run).model_dump_json(indent=2))
     run.update_manifest(
         schema=1,
         name=experiment.name,
@@ -64,6 +70,18 @@ def run_experiment(
         to_parquet(run.ledger)
         summary = build_report(run.path)
     return _conclude(run, summary, console)
+
+
+def experiment_ladder(file: Path, assignments: list[str], console: Console) -> list[Table]:
+    """The tables of the ladder that a run of the experiment would use; one per cut."""
+    experiment = load_experiment(file, assignments)
+    check_experiment(experiment, str(file))
+    if experiment.pipeline is None:
+        raise BadExperimentError(f"{file}: has no pipeline section, and so no ladder")
+    plan = plan_pipeline(experiment.pipeline, build_network(experiment.network))
+    with console.status("measuring the ladder (once; it is kept)"):
+        folder = ensure_ladder(plan.ladder_request, build_ladder)
+    return ladder_tables(read_table(folder))
 
 
 def _raise_failure(run: RunDirectory, status: int) -> None:
