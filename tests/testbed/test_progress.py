@@ -57,5 +57,6 @@ def test_an_iteration_is_one_line_with_its_figures() -> None:
         )
     )
     assert line is not None
-    for part in ("iteration 3", "8 of 16 channels | uncompressed", "2,048 + 4,096", "98.3%", "12.3 ms", "kept"):
+    rungs = "8 of 16 channels | uncompressed"
+    for part in ("iteration 3", rungs, "2,048 + 4,096", "98.3%", "12.3 ms", "kept"):
         assert part in line
