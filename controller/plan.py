@@ -1,6 +1,5 @@
 """What a pipeline run is made of, and what can be known about it before anything starts."""
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Self
 
@@ -9,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from controller.errors import BadTargetsError
 from controller.fringe import find_fringe
 from controller.ladder import LadderTable, ModuleFile
-from controller.ladder_request import TABLE, BuiltLadder, LadderRequest, ensure_ladder
+from controller.ladder_request import LadderRequest
 from controller.mechanisms import CutFacts, MechanismName, combinations
 from controller.partition import Partition
 from controller.targets import FringeTargets
@@ -144,18 +143,3 @@ def _check_bytes(targets: FringeTargets, least: float, most: float) -> None:
         f"{', '.join(targets.mechanisms)} can do at every cut is {least:.6g} "
         f"(uncompressed {most:.6g}, a factor of {most / least:.1f})"
     )
-
-
-def prepared(
-    plan: PipelinePlan,
-    build: Callable[[LadderRequest], BuiltLadder],
-    cache: Path | None = None,
-) -> PipelinePlan:
-    """The plan with its ladder, taken from the cache or built now (``ladder_builder``).
-
-    To be called where the machine runs at full speed, before anything is emulated. Raises
-    ``BadTargetsError`` where the measured ladder shows that the targets cannot be reached.
-    """
-    folder = ensure_ladder(plan.ladder_request, build, cache)
-    check_ladder(LadderTable.from_json((folder / TABLE).read_text()), plan.targets)
-    return plan.model_copy(update={"ladder": folder})

@@ -9,7 +9,6 @@ from controller.errors import BadTargetsError
 from controller.ladder import LadderTable, ModuleFile
 from controller.ladder_builder import build_ladder
 from controller.ladder_request import BadLadderError, BuiltLadder, LadderRequest, ensure_ladder
-from controller.ladder_table import render
 from controller.partition import split_after
 from stage_node.bottleneck import Bottleneck, BottleneckSpec, save_bottleneck
 from stage_node.models import ChainModel, ModelSpec, build_model, save_checkpoint
@@ -71,9 +70,6 @@ def test_what_a_ladder_says_is_what_the_cut_does(checkpoint: Path, model: ChainM
     assert not built.table.whole_validation
     assert built.table.cost.duration_s > 0 and built.table.cost.peak_memory_mib > 0
     assert LadderTable.from_json(built.table.to_json()) == built.table
-    rendered = render(built.table)
-    assert [len(cut.rows) for cut in rendered.cuts] == [len(x.rungs) for x in built.table.ladders]
-    assert {len(row) for cut in rendered.cuts for row in cut.rows} == {len(rendered.columns)}
 
 
 def test_a_ladder_is_built_once_and_again_when_anything_in_it_changed(

@@ -1,0 +1,25 @@
+"""What a connection gives, learned from frames that were sent anyway.
+
+Rates come from transfers: a frame's bytes over the time its receiver waited for them (ledger), or
+the kernel's delivery rate (``TCP_INFO``). An average that follows falls at once and rises slowly
+errs on the side of the bound.
+"""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class RateEstimate:
+    """A rate in Mbit/s; ``None`` before the first sample."""
+
+    rate_mbit: float | None = None
+
+    def after(
+        self, sample_mbit: float, rising: float = 0.3, falling: float = 0.8
+    ) -> "RateEstimate":
+        """The estimate with one more sample; the weights are those of a new sample above and
+        below the estimate."""
+        if self.rate_mbit is None:
+            return RateEstimate(sample_mbit)
+        weight = rising if sample_mbit > self.rate_mbit else falling
+        return RateEstimate(self.rate_mbit + weight * (sample_mbit - self.rate_mbit))
