@@ -134,8 +134,6 @@ class Decoder(nn.Module):
         x: Tensor = self.restore(self.inner(2 * codes - 1))
         return F.pixel_shuffle(x, self.spec.stride)
 
-    expand = forward
-
 
 class Bottleneck(nn.Module):
     """Encoder and decoder of one cut."""
