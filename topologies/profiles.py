@@ -97,9 +97,10 @@ def catalogue() -> Mapping[str, LinkProfile]:
 
 
 def load_profile(name: str) -> LinkProfile:
-    """A shipped profile; an unknown name raises ``BadTopologyError`` with the nearest ones."""
+    """A shipped profile; ``BadTopologyError`` names the one that may be meant, or all."""
     known = catalogue()
     if name in known:
         return known[name]
-    near = difflib.get_close_matches(name, known) or sorted(known)
-    raise BadTopologyError(f"profile {name!r} is not known; known are, e.g., {', '.join(near)}")
+    near = difflib.get_close_matches(name, known, n=1)
+    hint = f"did you mean {near[0]}?" if near else f"known are {', '.join(known)}"
+    raise BadTopologyError(f"profile {name!r} is not known; {hint}")

@@ -84,9 +84,18 @@ def test_a_profile_that_is_no_mapping_is_refused() -> None:
         parse_profile("mine", "fast")
 
 
-def test_an_unknown_profile_is_refused_with_the_nearest_names() -> None:
-    with pytest.raises(BadTopologyError, match=r"'starlnk' is not known.*starlink"):
-        load_profile("starlnk")
+@pytest.mark.parametrize(("typed", "meant"), [("starlnk", "starlink"), ("lte-7", "lte")])
+def test_a_mistyped_profile_is_refused_with_the_one_that_may_be_meant(
+    typed: str, meant: str
+) -> None:
+    with pytest.raises(BadTopologyError, match=rf"'{typed}' is not known; did you mean {meant}\?$"):
+        load_profile(typed)
+
+
+def test_a_profile_like_no_other_is_refused_with_all_there_are() -> None:
+    with pytest.raises(BadTopologyError, match="'zzz' is not known; known are ") as refusal:
+        load_profile("zzz")
+    assert all(name in str(refusal.value) for name in catalogue())
 
 
 def test_only_a_link_without_loss_and_jitter_is_exact() -> None:
