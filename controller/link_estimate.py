@@ -7,6 +7,9 @@ errs on the side of the bound.
 
 from dataclasses import dataclass
 
+RECOVERY = 1.15
+"""What an estimate grows by per decision without a measurement: it doubles in five."""
+
 
 @dataclass(frozen=True)
 class RateEstimate:
@@ -23,3 +26,10 @@ class RateEstimate:
             return RateEstimate(sample_mbit)
         weight = rising if sample_mbit > self.rate_mbit else falling
         return RateEstimate(self.rate_mbit + weight * (sample_mbit - self.rate_mbit))
+
+    def unmeasured(self, kept_bound: bool) -> "RateEstimate":
+        """The estimate after frames too short to tell a rate: nothing speaks against a link that
+        slowly recovers while the bound is kept, and everything does when it is not."""
+        if self.rate_mbit is None:
+            return self
+        return RateEstimate(self.rate_mbit * (RECOVERY if kept_bound else 1 / 2))

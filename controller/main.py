@@ -8,11 +8,13 @@ Three disjoint splits: the cuts are calibrated on ``train``, every decision of t
 """
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
 from pydantic import ValidationError
 
+from controller.automatic import choices_of, control
 from controller.errors import ControllerError, FrozenLayerChangedError
 from controller.fringe import find_fringe
 from controller.ladder import LadderTable
@@ -30,6 +32,7 @@ from controller.session import (
     load_cuts,
     start,
 )
+from stage_node.control import ControlClient
 from stage_node.data import load_dataset
 from stage_node.errors import StageNodeError
 from stage_node.events import EventLog, FrozenHash, Measurement, PartitionChosen, Progress
@@ -77,7 +80,7 @@ def serve(plan: PipelinePlan, emit: Emit, run_dir: Path) -> None:
             "test": whole_passes(plan.measured_images, len(dataset.test)),
         }
         live = LivePipeline(clients, images, plan.warmup_frames, emit)
-        _compress(live, ladder.table, plan, emit)
+        _compress(live, clients, ladder.table, plan, emit)
         clients[0].drain()
         after = frozen_digest(clients)
         emit(FrozenHash, before=before, after=after)
@@ -85,10 +88,21 @@ def serve(plan: PipelinePlan, emit: Emit, run_dir: Path) -> None:
             raise FrozenLayerChangedError("a tensor outside the fringe layers changed in the run")
 
 
-def _compress(pipeline: LivePipeline, table: LadderTable, plan: PipelinePlan, emit: Emit) -> None:
-    """The loop, between the two measurements that it has no part in."""
+def _compress(
+    pipeline: LivePipeline,
+    clients: Sequence[ControlClient],
+    table: LadderTable,
+    plan: PipelinePlan,
+    emit: Emit,
+) -> None:
+    """The loop, between the two measurements that it has no part in; or automatic control."""
     uncompressed = (UNCOMPRESSED,) * len(table.ladders)
     _measured("before", pipeline.observe(uncompressed, "test"), emit)
+    if plan.control is not None:
+        floor = plan.control.min_accuracy
+        choices = choices_of(table.ladders, plan.batch, floor)
+        control(pipeline, clients, choices, plan.control, plan.window, emit)
+        return
     outcome = optimize(pipeline, table.ladders, plan.targets, emit, plan.batch)
     _measured("after", pipeline.observe(outcome.best.rungs, "test"), emit)
 

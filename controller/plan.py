@@ -11,7 +11,7 @@ from controller.ladder import LadderTable, ModuleFile
 from controller.ladder_request import LadderRequest
 from controller.mechanisms import CutFacts, MechanismName, combinations
 from controller.partition import Partition
-from controller.targets import FringeTargets
+from controller.targets import AutomaticControl, FringeTargets
 from stage_node.codecs import Codec, Coding
 from stage_node.models import ChainModel
 from stage_node.rung import Rung
@@ -41,7 +41,8 @@ class PipelinePlan(BaseModel):
     split has means whole passes over it. ``warmup_frames`` are served under each new generation
     before measuring begins. ``modules`` are distilled bottlenecks that the mechanism ``distill``
     may use. ``ladder`` is the directory of a ladder built before (``ladder_request`` says from
-    what); without one the controller builds it itself before it distributes the model.
+    what); without one the controller builds it itself before it distributes the model. With
+    ``control`` the policy takes the place of the loop: rungs follow the network.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -58,6 +59,7 @@ class PipelinePlan(BaseModel):
     targets: FringeTargets
     modules: tuple[ModuleFile, ...] = ()
     ladder: Path | None = None
+    control: AutomaticControl | None = None
 
     @model_validator(mode="after")
     def _reachable(self) -> Self:

@@ -7,6 +7,7 @@ margin, for some time: a link that recovers is trusted step by step, and an atte
 makes the policy wait longer before the next.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -23,20 +24,25 @@ class Option:
 
 @dataclass(frozen=True)
 class Estimate:
-    """The network as it is now: for each connection the rate that frames get and the one-way
-    delay that they see beside it; and what computing takes of a frame's latency."""
+    """The network as it is now: the rate that frames get on each connection, and what of their
+    latency does not depend on their size (delays, computing). ``window`` frames are in flight:
+    each waits for those before it where the transfer takes longest."""
 
     rate_mbit: tuple[float, ...]
-    delay_ms: tuple[float, ...]
-    compute_ms: float
+    other_ms: float
+    window: int = 1
 
     def latency_ms(self, option: Option) -> float:
         """End-to-end latency of a frame under ``option``."""
-        transfers = (
-            size * 8e-3 / rate if rate > 0 else float("inf")
+        return self.other_ms + self.transfer_ms(option)
+
+    def transfer_ms(self, option: Option) -> float:
+        """What of the latency depends on the size: transfers, and waiting for them."""
+        transfers = [
+            size * 8e-3 / rate if rate > 0 else math.inf
             for size, rate in zip(option.frame_bytes, self.rate_mbit, strict=True)
-        )
-        return self.compute_ms + sum(self.delay_ms) + sum(transfers)
+        ]
+        return sum(transfers) + (self.window - 1) * max(transfers)
 
 
 @dataclass(frozen=True)

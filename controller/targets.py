@@ -83,3 +83,18 @@ class FringeTargets(BaseModel):
         if self.bandwidth_reduction is not None:
             return uncompressed / self.bandwidth_reduction
         return self.max_bytes_per_inference
+
+
+class AutomaticControl(BaseModel):
+    """What automatic control is to do: keep frames within ``bound_ms`` for ``duration_s``.
+
+    It decides every ``interval_s``. ``min_accuracy`` (a share, by the ladders' forecast) bounds how
+    far it may step down.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    bound_ms: float = Field(gt=0)
+    duration_s: float = Field(gt=0)
+    interval_s: float = Field(default=0.5, gt=0)
+    min_accuracy: float = Field(default=0.0, ge=0, le=1)

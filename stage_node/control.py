@@ -28,6 +28,8 @@ from stage_node.messages import (
     LoadModule,
     Message,
     Prepare,
+    Recent,
+    RecentReply,
     Refusal,
     Reply,
     Request,
@@ -102,6 +104,10 @@ class ControlClient:
         """Wait for results of ``count`` images under the active generation (stage 0)."""
         request = Results(generation=generation, count=count, skip=skip)
         return self.request(request, ResultsReply, timeout_s=timeout_s)
+
+    def recent(self, frames: int) -> RecentReply:
+        """The last results under the active generation (stage 0)."""
+        return self.request(Recent(frames=frames), RecentReply)
 
     def traffic(self) -> TrafficReply:
         """What the stage has sent over its downstream cut so far, by generation."""

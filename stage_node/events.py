@@ -142,6 +142,26 @@ class Measurement(Event):
 
 
 @dataclass(frozen=True, kw_only=True)
+class RungChosen(Event):
+    """Automatic control decided under which rungs to serve from now on.
+
+    ``rate_mbit`` is the estimate for each connection, ``forecast_ms`` the end-to-end latency of a
+    frame that the estimates promise, ``latency_ms_median`` that of the latest frames under the
+    rungs before (``None``: none yet), ``accuracy`` what the ladders foretell.
+    """
+
+    kind = "rung_chosen"
+    generation: int
+    rungs: tuple[str, ...]
+    bound_ms: float
+    rate_mbit: tuple[float, ...]
+    forecast_ms: float
+    latency_ms_median: float | None
+    accuracy: float
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class PartitionChosen(Event):
     """How the model lies over the hosts and which of its layers are fringe layers."""
 

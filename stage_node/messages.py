@@ -150,6 +150,14 @@ class Results(Message):
     skip: int = Field(default=0, ge=0)
 
 
+class Recent(Message):
+    """Stage 0: the last ``frames`` results under the active generation, as many as there are;
+    answered by ``RecentReply``, at once."""
+
+    type: Literal["recent"] = "recent"
+    frames: int = Field(ge=1)
+
+
 class Traffic(Message):
     """What this stage has sent over its downstream cut so far; answered by ``TrafficReply``.
     Refused where there is no such connection."""
@@ -219,6 +227,16 @@ class ResultsReply(Message):
         return self.correct / self.samples
 
 
+class RecentReply(Message):
+    """What came back of late: ``latency_ms_median`` is 0 where ``frames`` is."""
+
+    type: Literal["recent_reply"] = "recent_reply"
+    frames: int
+    samples: int
+    correct: int
+    latency_ms_median: float
+
+
 class GenerationTraffic(BaseModel):
     """Activation frames sent under one generation; ``sent_bytes`` counts headers and payloads."""
 
@@ -259,9 +277,14 @@ class GenerationArrivals(BaseModel):
 
 
 class ArrivalsReply(Message):
-    """What came over the upstream cut, by generation."""
+    """What came over the upstream cut, by generation.
+
+    ``recent_rate_mbit`` is the median rate at which the payloads of the latest frames came in;
+    ``None`` where they were too short to tell.
+    """
 
     type: Literal["arrivals_reply"] = "arrivals_reply"
+    recent_rate_mbit: float | None = None
     generations: dict[int, GenerationArrivals]
 
 
@@ -288,6 +311,7 @@ Request = Annotated[
     | Start
     | Activate
     | Results
+    | Recent
     | Traffic
     | Arrivals
     | Drain
@@ -296,7 +320,14 @@ Request = Annotated[
     Field(discriminator="type"),
 ]
 Reply = Annotated[
-    Ack | Activated | ResultsReply | TrafficReply | ArrivalsReply | FrozenHashReply | Refusal,
+    Ack
+    | Activated
+    | ResultsReply
+    | RecentReply
+    | TrafficReply
+    | ArrivalsReply
+    | FrozenHashReply
+    | Refusal,
     Field(discriminator="type"),
 ]
 

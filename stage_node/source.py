@@ -17,7 +17,7 @@ from torch import Tensor
 from stage_node.data import Dataset, Split, SplitName
 from stage_node.errors import RefusedError, StageNodeError, WireError
 from stage_node.ledger import Rows
-from stage_node.messages import Activated, ResultsReply
+from stage_node.messages import Activated, RecentReply, ResultsReply
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -62,6 +62,18 @@ class Activation:
         """Whether ``count`` images are there after the first ``skip`` results."""
         until = self._images_until
         return len(until) > skip and until[-1] - until[skip] >= count
+
+    def recent(self, frames: int) -> RecentReply:
+        """The last results, at most so many."""
+        times_ns = np.array(self._times_ns[-frames:]).reshape(-1, 2)
+        count = len(times_ns)
+        latency_ms = float(np.median(times_ns[:, 1] - times_ns[:, 0])) / 1e6 if count else 0.0
+        return RecentReply(
+            frames=count,
+            samples=self._images_until[-1] - self._images_until[-1 - count],
+            correct=sum(self._correct[-count:]) if count else 0,
+            latency_ms_median=latency_ms,
+        )
 
     def summary(self, count: int, skip: int) -> ResultsReply:
         """The fewest consecutive results after ``skip`` that make ``count`` images."""
@@ -155,6 +167,15 @@ class Source:
             if not activation.has(count, skip):
                 raise RefusedError(f"drained before {count} images were through")
             return activation.summary(count, skip)
+
+    def recent(self, frames: int) -> RecentReply:
+        """The last results since ``activate``; ``RefusedError`` before the first of those."""
+        with self._news:
+            if self._activation is None:
+                raise RefusedError("no generation is active")
+            if self._error:
+                raise RefusedError(f"the pipeline failed: {self._error}")
+            return self._activation.recent(frames)
 
     def drain(self) -> None:
         """Admit nothing more and wait until nothing is in flight; ``activate`` resumes."""

@@ -33,6 +33,7 @@ from stage_node.messages import (
     LoadLayers,
     LoadModule,
     Prepare,
+    Recent,
     Reply,
     Request,
     Results,
@@ -123,6 +124,8 @@ class Stage:
                 return self._stage.activate(generation, split)
             case Results(generation=generation, count=count, skip=skip):
                 return self._stage.source.results(generation, count, skip)
+            case Recent(frames=frames):
+                return self._stage.source.recent(frames)
             case Traffic():
                 return self._stage.traffic()
             case Arrivals():

@@ -8,6 +8,7 @@ connection both say that nothing more will come; they are passed on.
 import queue
 import statistics
 import time
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -31,6 +32,9 @@ from stage_node.wire import HEADER_BYTES, DType, Header, Kind
 QUEUED_BATCHES = 2
 RING_SLOTS = QUEUED_BATCHES + 2  # one more is being received, one is computed on
 RESULT_BYTES_PER_IMAGE = 8
+RATED_BYTES = 4096
+RATED_FRAMES = 8
+"""A rate is judged by the latest frames of at least three packets."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -65,14 +69,17 @@ class ActivationReceiver:
         self._model = model
         self._contract = contract
         self._received: dict[int, list[tuple[int, int]]] = {}  # (images, transfer_ns) of frames
+        self._rates_mbit: deque[float] = deque(maxlen=RATED_FRAMES)
 
     def arrivals(self) -> ArrivalsReply:
         """What was received so far."""
+        rates_mbit = list(self._rates_mbit)
         return ArrivalsReply(
+            recent_rate_mbit=statistics.median(rates_mbit) if rates_mbit else None,
             generations={
                 generation: _arrivals(list(frames))
                 for generation, frames in dict(self._received).items()
-            }
+            },
         )
 
     def run(self, outbox: Queue) -> None:
@@ -92,8 +99,16 @@ class ActivationReceiver:
             activation = coding.decode(frame.payload, header.shape)
             frames = self._received.setdefault(header.generation, [])
             frames.append((header.shape[0], frame.transfer_ns))
+            self._rate(header.payload_bytes, frame.transfer_ns)
             outbox.put(Batch(header.sequence, header.generation, activation, release=frame.release))
         outbox.put(None)
+
+    def _rate(self, payload_bytes: int, transfer_ns: int) -> None:
+        """A payload that came with its header, or in the packet behind it, tells no rate."""
+        if payload_bytes < RATED_BYTES:
+            self._rates_mbit.clear()
+        elif transfer_ns:
+            self._rates_mbit.append(payload_bytes * 8e3 / transfer_ns)
 
 
 def _arrivals(frames: list[tuple[int, int]]) -> GenerationArrivals:

@@ -19,7 +19,15 @@ from controller.partition import split_after
 from controller.plan import PipelinePlan
 from stage_node.codecs import Codec, Coding
 from stage_node.data import Split, load_dataset
-from stage_node.events import Event, FrozenHash, Iteration, LoopEnded, Measurement, read_events
+from stage_node.events import (
+    Event,
+    FrozenHash,
+    Iteration,
+    LoopEnded,
+    Measurement,
+    RungChosen,
+    read_events,
+)
 from stage_node.models import ChainModel, ModelSpec, build_model, save_checkpoint
 from stage_node.wire import HEADER_BYTES
 from stage_node.zygote import Zygote
@@ -271,3 +279,29 @@ def test_a_floor_above_the_model_fails_before_anything_is_compressed(
         .startswith("controller: min_accuracy: the uncompressed model reaches only 0.9")
     )
     assert not done.of(Iteration)
+
+
+def test_automatic_control_finds_the_rungs_that_keep_the_bound(
+    zygote: Zygote, model: ChainModel, tmp_path: Path
+) -> None:
+    """Over loopback everything fits a generous bound, and nothing an impossible one."""
+    chosen = {}
+    for name, bound_ms in (("generous", 10_000.0), ("impossible", 0.001)):
+        directory = tmp_path / name
+        directory.mkdir()
+        done = run(
+            zygote,
+            model,
+            directory,
+            {"max_accuracy_loss_points": 5, "bandwidth_reduction": 1.5},
+            control={"bound_ms": bound_ms, "duration_s": 4, "interval_s": 0.1},
+        )
+        assert set(done.statuses.values()) == {0}, done.log
+        chosen[name] = done.of(RungChosen)
+        (frozen,) = done.of(FrozenHash)
+        assert frozen.before == frozen.after
+        assert not done.of(LoopEnded)
+    accuracies = [choice.accuracy for choice in chosen["generous"]]
+    assert accuracies and accuracies == sorted(accuracies), "it only climbs"
+    assert all(choice.forecast_ms <= choice.bound_ms for choice in chosen["generous"])
+    assert not chosen["impossible"], "it begins at the strongest and stays there"

@@ -34,7 +34,7 @@ DELAY_MS, COMPUTE_MS = 10.0, 5.0
 
 
 def estimate(rate_mbit: float) -> Estimate:
-    return Estimate((rate_mbit,), (DELAY_MS,), COMPUTE_MS)
+    return Estimate((rate_mbit,), DELAY_MS + COMPUTE_MS)
 
 
 @dataclass(frozen=True)
