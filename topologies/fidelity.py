@@ -32,9 +32,10 @@ class GoodputProbe:
     """TCP payload rate of one direction over ``duration_s`` of its steady part.
 
     ``goodput_mbit`` is ``None`` where the profile has loss or jitter: what TCP then reaches is
-    not the line's rate. Of several ``attempts`` it is the one nearest to the ideal; all but the
-    last were outside the tolerance. ``longest_pause_ms`` is the longest time for which the probe
-    itself was not served: beyond what the queue covers, it is the machine that fell short.
+    not the line's rate. It is measured again while it is outside the tolerance, a few times: the
+    figures are always those of the last attempt, ``attempt_errors`` holds every attempt's error in
+    order. ``longest_pause_ms`` is the longest time for which the probe itself was not served:
+    beyond what the queue covers, it is the machine that fell short.
     """
 
     link: str
@@ -43,7 +44,7 @@ class GoodputProbe:
     goodput_mbit: float | None
     duration_s: float = 0.0
     longest_pause_ms: float = 0.0
-    attempts: int = 0
+    attempt_errors: tuple[float, ...] = ()
 
     @property
     def goodput_error(self) -> float | None:
@@ -62,10 +63,12 @@ class GoodputProbe:
 class RttProbe:
     """Shortest of ``received`` ICMP echoes on the idle link; ``None`` if none came back.
 
-    ``early_ms`` is by how much jitter may bring an echo back before its time.
+    The echoes are sent in ``rounds``, more than one only while the shortest is outside the
+    tolerance. ``early_ms`` is by how much jitter may bring an echo back before its time.
     """
 
     link: str
+    rounds: int
     sent: int
     received: int
     rtt_min_ms: float | None
@@ -137,7 +140,12 @@ class Fidelity:
             "verdict": self.verdict,
             "reasons": list(self.reasons),
             "links": [
-                {**asdict(each), "goodput_error": each.goodput_error, "ok": each.ok}
+                {
+                    **asdict(each),
+                    "attempt_errors": list(each.attempt_errors),
+                    "goodput_error": each.goodput_error,
+                    "ok": each.ok,
+                }
                 for each in self.probe.goodput
             ],
             "rtt": [
@@ -168,7 +176,7 @@ def judge(
 ) -> Fidelity:
     """Weigh the measurements; ``idle`` holds the seconds of network-bound phases only."""
     failures = [*_probe_failures(probe), *capture_verdict(captures)]
-    warnings = []
+    warnings = _probe_warnings(probe)
     busy = [sample for sample in idle if sample.idle_share < IDLE_THRESHOLD]
     if busy:
         lowest = min(sample.idle_share for sample in busy)
@@ -205,7 +213,8 @@ def _probe_failures(probe: Probe) -> list[str]:
             reasons.append(
                 f"link {goodput.link} {goodput.direction}: goodput {goodput.goodput_mbit:.4g} "
                 f"Mbit/s is {goodput.goodput_error:+.1%} from the ideal "
-                f"{goodput.ideal_goodput_mbit:.4g}; longest pause {goodput.longest_pause_ms:.0f} ms"
+                f"{goodput.ideal_goodput_mbit:.4g} at the last of {len(goodput.attempt_errors)} "
+                f"attempts; longest pause {goodput.longest_pause_ms:.0f} ms"
             )
     for rtt in probe.rtt:
         if rtt.rtt_min_ms is None:
@@ -223,3 +232,12 @@ def _probe_failures(probe: Probe) -> list[str]:
                 f"{low:.2g} to {high:.2g} %, configured {loss.configured_percent:g} %"
             )
     return reasons
+
+
+def _probe_warnings(probe: Probe) -> list[str]:
+    return [
+        f"link {each.link} {each.direction}: goodput needed {len(each.attempt_errors)} attempts, "
+        "the machine was busy or the link is at its limit"
+        for each in probe.goodput
+        if each.ok and len(each.attempt_errors) > 1
+    ]

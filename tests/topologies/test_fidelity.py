@@ -1,6 +1,7 @@
 """The verdict on a network: what passes, what warns, what fails, and why."""
 
 import json
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -15,12 +16,13 @@ from topologies.qdiscs import QdiscCounters
 
 def goodput(share: float | None) -> GoodputProbe:
     mbit = None if share is None else 95.6 * share
-    return GoodputProbe("a-b", "a_to_b", ideal_goodput_mbit=95.6, goodput_mbit=mbit, attempts=1)
+    errors = () if share is None else (share - 1,)
+    return GoodputProbe("a-b", "a_to_b", 95.6, goodput_mbit=mbit, attempt_errors=errors)
 
 
 def rtt(excess_ms: float | None, expected_ms: float = 70.0, early_ms: float = 0.0) -> RttProbe:
     shortest_ms = None if excess_ms is None else expected_ms + excess_ms
-    return RttProbe("a-b", 8, 8, shortest_ms, expected_ms, early_ms)
+    return RttProbe("a-b", 1, 8, 8, shortest_ms, expected_ms, early_ms)
 
 
 def probe(**parts: object) -> Probe:
@@ -41,6 +43,23 @@ def test_goodput_outside_fails_and_names_link_and_direction(share: float) -> Non
     fidelity = judge(probe(goodput=(goodput(share),)))
     assert fidelity.verdict == "fail"
     assert "link a-b a_to_b: goodput" in fidelity.reasons[0]
+
+
+def test_goodput_that_needed_more_than_one_attempt_warns_and_all_attempts_are_recorded() -> None:
+    third = replace(goodput(0.995), attempt_errors=(-0.04, -0.02, -0.005))
+    fidelity = judge(probe(goodput=(third,)))
+    assert fidelity.verdict == "warn"
+    assert fidelity.reasons[0] == (
+        "link a-b a_to_b: goodput needed 3 attempts, the machine was busy or the link is at its "
+        "limit"
+    )
+    assert fidelity.to_json()["links"][0]["attempt_errors"] == [-0.04, -0.02, -0.005]
+
+
+def test_goodput_that_failed_at_every_attempt_is_told_once() -> None:
+    last = replace(goodput(0.95), attempt_errors=(-0.04, -0.02, -0.05))
+    (reason,) = judge(probe(goodput=(last,))).reasons
+    assert "-5.0% from the ideal 95.6 at the last of 3 attempts" in reason
 
 
 def test_goodput_is_not_judged_where_it_cannot_be_the_lines_rate() -> None:
@@ -117,6 +136,7 @@ def test_the_record_holds_everything_the_verdict_rests_on() -> None:
     assert (record["schema"], record["verdict"], record["reasons"]) == (1, "pass", [])
     assert record["links"][0]["goodput_error"] == pytest.approx(-0.005)
     assert record["rtt"][0]["tolerance_ms"] == pytest.approx(1.2)
+    assert record["rtt"][0]["rounds"] == 1
     assert record["loss"][0]["lost"] == 11
     assert record["captures"]["captured"] == 10
     assert record["qdisc"][0]["sent_bytes"] == 15140

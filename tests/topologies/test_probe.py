@@ -1,4 +1,4 @@
-"""The parts of the probe that need no network: echoes, windows, groups."""
+"""The parts of the probe that need no network: echoes, windows, attempts, groups."""
 
 from typing import Any
 
@@ -8,8 +8,9 @@ from hypothesis import strategies as st
 from scapy.layers.inet import ICMP, IP
 
 from topologies.echo import echo_request, echoed_sequence, internet_checksum
-from topologies.goodput import window_bytes
-from topologies.probe import side_by_side
+from topologies.fidelity import GoodputProbe
+from topologies.goodput import Goodput, window_bytes
+from topologies.probe import attempted, side_by_side
 from topologies.profiles import catalogue, parse_profile
 from topologies.shaping import shape_of
 from topologies.spec import DIRECTIONS, LinkSpec, direction_of
@@ -49,6 +50,26 @@ def test_the_window_fills_the_line_and_does_not_overflow_the_queue(name: str) ->
         flying_bytes = one_way.rate_mbit * 1e6 / 8 * one_way.delay_ms / 1e3
         assert flying_bytes < frames_bytes <= flying_bytes + buffer
         assert frames_bytes <= buffer  # even if it arrives at once
+
+
+@pytest.mark.parametrize(
+    ("shares", "reported"),
+    [
+        ([0.999], 0.999),
+        ([0.90, 0.98, 0.995, 1.0], 0.995),  # the first within 1 %, no further one is made
+        ([0.90, 0.985, 0.97, 0.96, 0.95, 1.0], 0.95),  # the last of five, not the nearest
+    ],
+)
+def test_of_several_attempts_a_rule_reports_one(shares: list[float], reported: float) -> None:
+    left = iter(shares)
+    asked = GoodputProbe("a-b", "a_to_b", ideal_goodput_mbit=8.0, goodput_mbit=None)
+    probe = attempted(
+        asked, lambda: Goodput(size_bytes=round(1e6 * next(left)), duration_s=1, longest_pause_ms=0)
+    )
+    made = shares[: shares.index(reported) + 1]
+    assert probe.goodput_mbit == pytest.approx(8 * reported)
+    assert probe.goodput_error == pytest.approx(reported - 1)
+    assert probe.attempt_errors == pytest.approx([share - 1 for share in made])
 
 
 @given(st.lists(st.floats(0.1, 300), min_size=1, max_size=12))
