@@ -13,7 +13,7 @@ from analysis.errors import DamagedCaptureError, NotARunError
 from analysis.network import Described, Network
 from analysis.pcap import PACKET_SCHEMA, read_capture
 from analysis.summary import Direction
-from stage_node.events import Event, read_events
+from stage_node.events import Event, Phase, read_events
 
 EventT = TypeVar("EventT", bound=Event)
 
@@ -156,7 +156,8 @@ def read_run(path: Path) -> Run:
         raise NotARunError(f"{path}: no such directory")
     manifest = _json(path / "manifest.json")
     network = _model(Network, path / "network.json")
-    problems: list[str] = []
+    events = _events(path / "events.jsonl")
+    problems = _unfinished(events)
     try:
         clock = Clock.of(manifest["clock"])
     except (KeyError, TypeError, ValueError) as error:
@@ -169,11 +170,11 @@ def read_run(path: Path) -> Run:
         failure=_failure(path / "failure.json"),
         network=network,
         fidelity=_fidelity(path / "fidelity.json"),
-        capture_counters=tuple(_json(path / "captures.json", [])),
-        events=_events(path / "events.jsonl"),
-        frames=_ledger(path, "frames"),
-        compute=_ledger(path, "compute"),
-        results=_ledger(path, "results"),
+        capture_counters=_capture_counters(path / "captures.json", problems),
+        events=events,
+        frames=_ledger(path, "frames", problems),
+        compute=_ledger(path, "compute", problems),
+        results=_ledger(path, "results", problems),
         captures=_captures(path, network, clock, problems),
         problems=tuple(problems),
     )
@@ -226,11 +227,31 @@ def _events(path: Path) -> tuple[Event, ...]:
         raise NotARunError(f"{path}: not an event log: {error!r}") from None
 
 
-def _ledger(path: Path, table: str) -> pl.DataFrame:
-    """One table of the ledger; empty where no process kept it."""
+def _unfinished(events: tuple[Event, ...]) -> list[str]:
+    """Phases that began and did not end: a run that went to its end has none."""
+    phases = [event for event in events if isinstance(event, Phase)]
+    ended = {phase.phase for phase in phases if phase.state == "end"}
+    return [
+        f"the run ended in the middle of its phase {phase.phase}"
+        for phase in phases
+        if phase.state == "begin" and phase.phase not in ended
+    ]
+
+
+def _capture_counters(path: Path, problems: list[str]) -> tuple[dict[str, Any], ...]:
+    if not path.exists():
+        problems.append(f"{path.name} is missing: nobody counted the packets that captures lost")
+    return tuple(_json(path, []))
+
+
+def _ledger(path: Path, table: str, problems: list[str]) -> pl.DataFrame:
+    """One table of the ledger; empty where the run does not have it, which is a problem."""
     schema = LEDGER_SCHEMA[table]
     parts = [pl.DataFrame(schema=schema)]
-    for file in sorted((path / "ledger").glob(f"{table}*.parquet")):
+    files = sorted((path / "ledger").glob(f"{table}*.parquet"))
+    if not files:
+        problems.append(f"ledger: the table {table} is missing, and every figure made from it")
+    for file in files:
         try:
             parts.append(pl.read_parquet(file).select(pl.col(n).cast(t) for n, t in schema.items()))
         except (pl.exceptions.PolarsError, OSError) as error:
@@ -252,6 +273,9 @@ def _captures(
 
 
 def _packets(file: Path, problems: list[str]) -> pl.DataFrame:
+    if not file.exists():
+        problems.append(f"capture {file.name} is missing")
+        return pl.DataFrame(schema=PACKET_SCHEMA)
     try:
         capture = read_capture(file)
     except (DamagedCaptureError, OSError) as error:

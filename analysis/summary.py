@@ -168,7 +168,9 @@ class Window(Section):
     rungs: tuple[str, ...] = Field(description="what crosses each cut, in words")
     duration_s: float = Field(description="length of the window")
     accuracy: Accuracy = Field(description="accuracy of the split model during the window")
-    inferences: int = Field(description="images admitted in the window whose result came")
+    inferences: int | None = Field(
+        description="images admitted in the window whose result came; null: the ledger has none"
+    )
     inferences_per_s: float | None = Field(
         description="rate at which their results came: images after the first frame / time from "
         "the first to the last result"

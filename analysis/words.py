@@ -20,8 +20,6 @@ def result_paragraphs(summary: Summary) -> list[list[str]]:
 
 def _reservations(summary: Summary) -> list[str]:
     sentences = []
-    if summary.failure:
-        sentences.append(f"The run failed: {summary.failure.rstrip('.')}.")
     if summary.fidelity.verdict == "fail":
         sentences.append(
             "The network was not what it claimed to be, so the figures below must not be trusted."
@@ -85,7 +83,7 @@ def _comparison(pipeline: Pipeline, before: Window, after: Window) -> list[str]:
             f"The median time of a frame on the wire, summed over the cuts, went from "
             f"{number(total.before, 1)} to {number(total.after, 1)} ms ({_less(total.share)})."
         )
-    if before.end_to_end and after.end_to_end:
+    if before.inferences and before.end_to_end and after.end_to_end:
         images = before.inferences / before.end_to_end.count
         sentences.append(
             f"From admission to result a frame of {number(images)} images took "

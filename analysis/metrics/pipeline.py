@@ -78,7 +78,7 @@ def _window(run: Run, frames: pl.DataFrame, links: Links, window: Measurement) -
         rungs=window.rungs,
         duration_s=(window.end_ns - window.begin_ns) / 1e9,
         accuracy=Accuracy(value=window.accuracy, images=window.samples, split=window.split),
-        inferences=int(results["samples"].sum()),
+        inferences=int(results["samples"].sum()) if results.height else None,
         inferences_per_s=_rate(results),
         end_to_end=Distribution.of_ns(
             (results["t_result_ns"] - results["t_admitted_ns"]).to_numpy()

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import polars as pl
 
+from analysis.rundir import LEDGER_SCHEMA
 from stage_node.events import (
     Admitted,
     ConfigurationEvaluated,
@@ -328,9 +329,10 @@ class SyntheticRun:
         lines = [event.to_json() for event in sorted(self.events, key=lambda event: event.t_ns)]
         (path / "events.jsonl").write_text("\n".join(lines) + "\n")
         for table in ("frames", "compute", "results"):
+            # As the testbed does: a table that nobody wrote to is there, and empty.
             rows = getattr(self, table)
-            if rows:
-                pl.DataFrame(rows).write_parquet(path / "ledger" / f"{table}.parquet")
+            kept = pl.DataFrame(rows) if rows else pl.DataFrame(schema=LEDGER_SCHEMA[table])
+            kept.write_parquet(path / "ledger" / f"{table}.parquet")
         return path
 
     def _manifest(self) -> dict[str, object]:

@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 from collections.abc import Callable
 from html.parser import HTMLParser
 from pathlib import Path
@@ -14,6 +15,7 @@ from analysis.build import build_report
 from analysis.document import summary_reference
 from analysis.summary import Summary
 from analysis.words import number, percent
+from stage_node.events import Phase
 from tests.analysis.conftest import Known
 from tests.analysis.synthetic_run import SyntheticRun
 
@@ -152,9 +154,42 @@ def test_a_run_that_died_early_says_so(copied: Callable[[], Path]) -> None:
     assert summary.pipeline.windows == ()
     assert summary.pipeline.bandwidth_reduction is None
     text = text_of(path / "report.html")
-    assert "The run failed: stage edge ended with status 1." in text
+    failure = "The run failed: stage edge ended with status 1."
+    assert text.index(failure) < text.index("Fidelity:")
     assert "no comparison" in text
     assert {file.stem for file in (path / "plots").glob("*.svg")} == {"throughput"}
+
+
+@pytest.mark.parametrize("share", [0.0, 0.2, 0.4, 0.6, 0.8])
+def test_a_run_that_failed_in_the_middle_has_a_report_that_says_what_it_lacks(
+    copied: Callable[[], Path], share: float
+) -> None:
+    path = copied()
+    lines = (path / "events.jsonl").read_text().splitlines()
+    begun = Phase(t_ns=0, who="runner", phase="pipeline", state="begin").to_json()
+    kept = [begun, *lines[: int(share * len(lines))]]
+    (path / "events.jsonl").write_text("\n".join(kept) + "\n")
+    (path / "failure.json").write_text(json.dumps({"message": "stage edge did not answer"}))
+    manifest = json.loads((path / "manifest.json").read_text())
+    (path / "manifest.json").write_text(
+        json.dumps(manifest | {"clock": manifest["clock"][:1]})  # the second is taken at the end
+    )
+    for name in ("fidelity.json", "captures.json", "captures", "ledger"):
+        file = path / name
+        shutil.rmtree(file) if file.is_dir() else file.unlink()
+    summary = build_report(path)
+    assert summary.failure == "stage edge did not answer"
+    text = text_of(path / "report.html")
+    for lack in (
+        "the run ended in the middle of its phase pipeline",
+        "capture cloud-eth0.pcap is missing",
+        "the table results is missing",
+        "captures.json is missing",
+    ):
+        assert any(lack in problem for problem in summary.problems)
+        assert lack in text
+    assert text.index("stage edge did not answer") < text.index("Fidelity: UNKNOWN")
+    assert " 0 inferences" not in text
 
 
 def test_a_damaged_capture_is_named_and_its_figures_are_missing_not_wrong(

@@ -91,7 +91,24 @@ def test_a_lost_capture_is_a_problem_not_the_end(copied: Callable[[], Path]) -> 
     (path / "captures" / "ue1-eth0.pcap").unlink()
     run = read_run(path)
     assert run.captures["ue1-eth0"].is_empty()
-    assert any("ue1-eth0.pcap cannot be read" in problem for problem in run.problems)
+    assert run.problems == ("capture ue1-eth0.pcap is missing",)
+
+
+def test_an_unreadable_capture_is_a_problem_too(copied: Callable[[], Path]) -> None:
+    path = copied()
+    (path / "captures" / "ue1-eth0.pcap").write_bytes(b"")
+    problems = read_run(path).problems
+    assert len(problems) == 1
+    assert problems[0].startswith("capture ue1-eth0.pcap cannot be read")
+
+
+@pytest.mark.parametrize("table", list(LEDGER_SCHEMA))
+def test_a_missing_table_of_the_ledger_is_a_problem(copied: Callable[[], Path], table: str) -> None:
+    path = copied()
+    (path / "ledger" / f"{table}.parquet").rename(path / "ledger" / f"{table}-ue1.npy")
+    problems = read_run(path).problems
+    assert len(problems) == 1
+    assert f"the table {table} is missing" in problems[0]
 
 
 def test_the_ledger_s_columns_are_those_that_the_stages_write() -> None:
