@@ -215,8 +215,11 @@ class Ledger:
 def to_parquet(directory: Path) -> None:
     """Replace the processes' arrays by one ``<table>.parquet`` for each of ``TABLES``.
 
-    A table that nobody wrote to becomes an empty file with the right columns.
+    A table that nobody wrote to becomes an empty file with the right columns. Where no process left
+    an array, nothing is done: what was converted before stays.
     """
+    if not any(directory.glob("*.npy")):
+        return
     import polars  # not preloaded in stage processes: it starts threads
 
     for name, dtype in TABLES.items():

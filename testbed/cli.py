@@ -21,7 +21,7 @@ app = typer.Typer(
     ),
     epilog=(
         "Exit status: 0 success; 1 the run failed or its links were not what they claim; "
-        "2 bad input, nothing was started; 130 interrupted."
+        "2 bad input, nothing was started; 130 or 143 interrupted."
     ),
     no_args_is_help=True,
     add_completion=False,
@@ -50,7 +50,7 @@ HostOption = Annotated[
 ]
 OutOption = Annotated[
     Path | None,
-    typer.Option("--out", metavar="DIR", help="Run directory; default runs/<time>-<name>."),
+    typer.Option("--out", metavar="DIR", help="Run directory; default `runs/TIME-NAME`."),
 ]
 
 
@@ -107,11 +107,9 @@ def report(
     directory: Annotated[Path, typer.Argument(metavar="DIR", help="A run directory.")],
 ) -> None:
     """Rebuild summary.json, the plots and report.html of a run, on any machine, without root."""
-    from analysis.build import build_report
+    from testbed.runner import rebuild_report
 
-    summary = build_report(directory)
-    console.print(f"fidelity: {summary.fidelity.verdict}")
-    console.print(f"report: {directory / 'report.html'}", soft_wrap=True)
+    raise typer.Exit(rebuild_report(directory, console))
 
 
 @app.command()
@@ -178,15 +176,25 @@ def clean(
     runs: Annotated[
         bool, typer.Option("--runs", help="Also delete the run directories below ./runs.")
     ] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Delete them without asking.")] = False,
 ) -> None:
     """End whatever a killed run may have left: guests, emulated hosts, temporary files.
 
     Touches only what belongs to Concertina runs whose own process is gone.
     """
-    from testbed.clean import clean_up
+    from testbed.clean import clean_up, delete_runs, run_directories
 
-    for line in clean_up(runs):
+    for line in clean_up():
         console.print(line)
+    if not runs:
+        return
+    directories = run_directories(Path("runs"))
+    for directory in directories:
+        console.print(f"  {directory}", soft_wrap=True)
+    if directories and (yes or typer.confirm(f"delete these {len(directories)} runs?")):
+        delete_runs(directories)
+    elif not directories:
+        console.print("no run directories below ./runs")
 
 
 def _run(experiment: Path, assignments: list[str], host: HostKind, out: Path | None) -> None:
@@ -207,3 +215,8 @@ def main() -> None:
         for line in str(error).splitlines():
             errors.print(f"concertina: {line}", style="red", highlight=False, markup=False)
         sys.exit(error.exit_status)
+    except OSError as error:
+        if debug:
+            raise
+        errors.print(f"concertina: {error}", style="red", highlight=False, markup=False)
+        sys.exit(1)

@@ -55,12 +55,14 @@ class Emulation:
         self._run.update_manifest(clock=[*clock, clock_pair()])
 
     def _work(self, zygote: Zygote, net: EmulatedNetwork, probe: Probe) -> None:
+        net.wait_idle()  # the probe's last frames are not the run's
         before = net.qdisc_counters()
         with CpuIdleSampler() as cpu, Captures(net, self._run.captures, self._run.logs) as captures:
             for phase in self._plan.phases:
                 with self._phase(phase.name):
                     run_phase(zygote, net, phase, self._run)
             with self._phase("captures"):
+                net.wait_idle()  # the last frames of closing connections are still the run's
                 counters = captures.stop()
         fidelity = judge(
             probe,

@@ -36,9 +36,14 @@ class RunFailedError(TestbedError):
 
 
 class RunInterruptedError(TestbedError):
-    """The user ended the run (Ctrl-C); the exit status is the shell's own for that."""
+    """The run was told to end (Ctrl-C, SIGTERM); everything it started is gone.
 
-    exit_status = 130
+    The exit status is the shell's for a process that a signal ended: 130 or 143.
+    """
+
+    def __init__(self, message: str, signal_number: int) -> None:
+        super().__init__(message)
+        self.exit_status = 128 + signal_number  # type: ignore[misc]
 
 
 OUR_ERRORS = (TestbedError, TopologyError, StageNodeError, ControllerError, AnalysisError)

@@ -16,6 +16,7 @@ from pydantic import (
     Discriminator,
     Field,
     Tag,
+    TypeAdapter,
     ValidationError,
     model_validator,
 )
@@ -167,8 +168,8 @@ class PipelineSection(Section):
     dataset: str = "digits"
     hosts: list[str] = Field(min_length=2, description="one per stage, in order")
     split: SplitSection
-    batch: int = Field(16, ge=1, description="images per frame")
-    window: int = Field(4, ge=1, description="frames in flight")
+    batch: int = Field(16, ge=1, le=1024, description="images per frame")
+    window: int = Field(4, ge=1, le=1024, description="frames in flight")
     calibration_images: int = Field(512, ge=2, description="train images for the PCA of each cut")
     measured_images: int = Field(
         300, ge=1, description="test images for the figures before and after"
@@ -200,7 +201,6 @@ class Experiment(Section):
 
     name: str = Field(min_length=1, max_length=64)
     description: str = ""
-    seed: int = 1
     network: Network
     pipeline: PipelineSection | None = None
     accordion: AccordionSection | None = None
@@ -212,15 +212,13 @@ class Experiment(Section):
         return self
 
 
-def load_experiment(file: Path, assignments: list[str] | None = None) -> Experiment:
+def load_experiment(path: Path, assignments: list[str] | None = None) -> Experiment:
     """Read and validate an experiment file, with ``--set key=value`` applied.
 
-    ``file`` may be the name of a shipped experiment. Raises BadExperimentError with one line
-    per mistake.
+    Raises BadExperimentError with one line per mistake.
     """
-    path = _find(file)
     try:
-        raw = yaml.safe_load(path.read_text(encoding="utf-8"))
+        raw = yaml.load(path.read_text(encoding="utf-8"), Loader=_UniqueKeys)
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise BadExperimentError(f"{path}: cannot be read: {_first_line(error)}") from error
     if not isinstance(raw, dict):
@@ -244,7 +242,8 @@ def shipped_experiments() -> dict[str, Path]:
     return {path.stem: path for path in sorted(SHIPPED.glob("*.yaml"))}
 
 
-def _find(file: Path) -> Path:
+def find_experiment(file: Path) -> Path:
+    """The file itself, or the shipped experiment of that name."""
     if file.exists():
         return file
     shipped = shipped_experiments()
@@ -256,27 +255,48 @@ def _find(file: Path) -> Path:
     )
 
 
+class _UniqueKeys(yaml.SafeLoader):
+    """YAML that refuses a key given twice, of which the second would silently win."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        keys = [self.construct_object(key, deep=True) for key, _ in node.value]
+        for position, key in enumerate(keys):
+            if key in keys[:position]:
+                raise yaml.constructor.ConstructorError(
+                    None, None, f"{key!r} is given twice", node.value[position][0].start_mark
+                )
+        return super().construct_mapping(node, deep)
+
+
 def _assign(raw: dict[str, Any], assignment: str) -> None:
-    """Apply one ``a.b.0.c=value`` to a parsed file; the value is YAML."""
+    """Apply one ``a.b.0.c=value`` to a parsed file; the value is YAML.
+
+    A link that is a bare profile name becomes that profile with the field replaced.
+    """
     key, sign, text = assignment.partition("=")
     if not sign or not key:
         raise BadExperimentError(f"--set {assignment}: expected key=value")
     *parents, last = key.split(".")
     place: Any = raw
-    for part in parents:
-        if isinstance(place, dict):
-            place = place.setdefault(part, {})
-        elif isinstance(place, list) and part.isdigit() and int(part) < len(place):
-            place = place[int(part)]
-        else:
-            raise BadExperimentError(f"--set {assignment}: {part!r} is not in the file")
-    value = yaml.safe_load(text)
+    try:
+        for part, following in zip(parents, [*parents[1:], last], strict=True):
+            child = place.get(part, {}) if isinstance(place, dict) else place[int(part)]
+            if isinstance(child, str) and following in LinkChoice.model_fields:
+                child = {"profile": child}
+            _put(place, part, child)
+            place = child
+        _put(place, last, yaml.safe_load(text))
+    except yaml.YAMLError as error:
+        raise BadExperimentError(f"--set {assignment}: {_first_line(error)}") from error
+    except (ValueError, IndexError, TypeError, AttributeError) as error:
+        raise BadExperimentError(f"--set {assignment}: there is no such field") from error
+
+
+def _put(place: Any, part: str, value: Any) -> None:
     if isinstance(place, dict):
-        place[last] = value
-    elif isinstance(place, list) and last.isdigit() and int(last) < len(place):
-        place[int(last)] = value
+        place[part] = value
     else:
-        raise BadExperimentError(f"--set {assignment}: {last!r} is not in the file")
+        place[int(part)] = value
 
 
 def _explain(error: ValidationError) -> list[str]:
@@ -300,7 +320,7 @@ def _field_path(location: tuple[int | str, ...]) -> list[str]:
 def _reason(mistake: Any, path: list[str]) -> str:
     kind = mistake["type"]
     if kind == "extra_forbidden":
-        return f"unknown field{_suggestion(path[-1])}"
+        return f"unknown field{_suggestion(path[-1], path[0])}"
     if kind == "missing":
         return "missing"
     message = mistake["msg"].removeprefix("Value error, ")
@@ -309,9 +329,9 @@ def _reason(mistake: Any, path: list[str]) -> str:
     return f"{message[0].lower()}{message[1:]}{shown}"
 
 
-def _suggestion(name: str) -> str:
-    """``did you mean``: the field of that name with its unit, or one spelled alike."""
-    known = sorted(_field_names(Experiment))
+def _suggestion(name: str, section: str) -> str:
+    """``did you mean``: a field of that section with a unit, or one spelled alike."""
+    known = sorted(_field_names(section))
     with_unit = [field for field in known if field.startswith(f"{name}_")]
     close = with_unit or difflib.get_close_matches(name, known, n=1)
     if not close:
@@ -320,9 +340,12 @@ def _suggestion(name: str) -> str:
     return f"; did you mean {' or '.join(close)}?{unit}"
 
 
-def _field_names(model: type[BaseModel]) -> set[str]:
-    """Every field name of the schema, nested ones included."""
-    schema = model.model_json_schema()
+def _field_names(section: str) -> set[str]:
+    """Every field name of a section of the file, nested ones included; of the top for a typo."""
+    field = Experiment.model_fields.get(section)
+    if field is None or field.annotation is None:
+        return set(Experiment.model_fields)
+    schema = TypeAdapter(field.annotation).json_schema()
     parts = [schema, *schema.get("$defs", {}).values()]
     return {name for part in parts for name in part.get("properties", {})}
 

@@ -28,10 +28,11 @@ def run_phase(zygote: Zygote, net: EmulatedNetwork, phase: Phase, run: RunDirect
     news = EventFollower(run.events)
     news.fresh()
     try:
-        for service in services:
-            _spawn(zygote, net, service, run.logs)
-        _await_listening(news, len(services))
-        failed = _await_end(zygote, {_spawn(zygote, net, job, run.logs): job for job in tasks})
+        serving = {_spawn(zygote, net, service, run.logs): service for service in services}
+        failed = _await_listening(zygote, serving, news)
+        if not failed:
+            running = {_spawn(zygote, net, job, run.logs): job for job in tasks}
+            failed = _await_end(zygote, running, serving)
     finally:
         zygote.terminate_all()
     if failed:
@@ -40,19 +41,28 @@ def run_phase(zygote: Zygote, net: EmulatedNetwork, phase: Phase, run: RunDirect
         )
 
 
-def _await_end(zygote: Zygote, running: dict[int, Job]) -> list[tuple[Job, int]]:
-    """Wait for all jobs, or, once one has failed, as long as its peers may need to notice."""
+def _await_end(
+    zygote: Zygote, running: dict[int, Job], serving: dict[int, Job]
+) -> list[tuple[Job, int]]:
+    """Wait for all jobs, or, once one or a service has failed, as long as its peers may need."""
     failed: list[tuple[Job, int]] = []
     deadline = math.inf
     while running and time.monotonic() < deadline:
-        for pid in list(running):
-            with contextlib.suppress(TimeoutError):
-                status = zygote.wait(pid, POLL_INTERVAL_S)
-                job = running.pop(pid)
-                if status:
-                    failed.append((job, status))
-                    deadline = min(deadline, time.monotonic() + FAILURE_GRACE_S)
+        ended = [*_ended(zygote, serving), *_ended(zygote, running)]
+        failed += [(job, status) for job, status in ended if status or job.service]
+        if failed:
+            deadline = min(deadline, time.monotonic() + FAILURE_GRACE_S)
     return failed
+
+
+def _ended(zygote: Zygote, jobs: dict[int, Job]) -> list[tuple[Job, int]]:
+    """Take out of ``jobs`` those that have ended; looks a moment at each."""
+    ended = []
+    for pid in list(jobs):
+        with contextlib.suppress(TimeoutError):
+            status = zygote.wait(pid, POLL_INTERVAL_S)
+            ended.append((jobs.pop(pid), status))
+    return ended
 
 
 def _spawn(zygote: Zygote, net: EmulatedNetwork, job: Job, logs: Path) -> int:
@@ -65,14 +75,20 @@ def _spawn(zygote: Zygote, net: EmulatedNetwork, job: Job, logs: Path) -> int:
     )
 
 
-def _await_listening(news: EventFollower, count: int) -> None:
+def _await_listening(
+    zygote: Zygote, serving: dict[int, Job], news: EventFollower
+) -> list[tuple[Job, int]]:
+    """Wait until every service says that it listens; those that ended instead."""
     deadline = time.monotonic() + SERVICE_START_TIMEOUT_S
-    listening = 0
-    while listening < count:
+    waited_for, listening = dict(serving), 0
+    while listening < len(serving):
+        if dead := _ended(zygote, waited_for):
+            return dead
         if time.monotonic() > deadline:
-            raise RunFailedError(f"{count - listening} services did not start; see their logs")
-        time.sleep(POLL_INTERVAL_S)
+            names = ", ".join(job.name for job in serving.values())
+            raise RunFailedError(f"not every service started in time ({names}); see their logs")
         listening += sum(isinstance(event, Listening) for event in news.fresh())
+    return []
 
 
 def _last_line(logs: Path, job: Job, status: int) -> str:

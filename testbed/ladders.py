@@ -12,14 +12,19 @@ from controller.plan import PipelinePlan, check_ladder
 from testbed.rundir import RunDirectory
 
 
-def fetch_ladder(plan: PipelinePlan, run: RunDirectory) -> Path:
-    """Put the plan's ladder into the run directory, from the cache or built now.
+def measured_ladder(plan: PipelinePlan) -> Path:
+    """The directory of the plan's ladder, from the cache or built now.
 
     Raises BadTargetsError where the ladder shows that the targets cannot be reached.
     """
     folder = ensure_ladder(plan.ladder_request, build_ladder)
     check_ladder(read_table(folder), plan.targets)
-    shutil.copytree(folder, run.ladder)
+    return folder
+
+
+def fetch_ladder(plan: PipelinePlan, run: RunDirectory) -> Path:
+    """Put a copy of the plan's ladder into the run directory."""
+    shutil.copytree(measured_ladder(plan), run.ladder)
     return run.ladder
 
 

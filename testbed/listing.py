@@ -1,5 +1,7 @@
 """The link catalogue as a person reads it."""
 
+from typing import Literal
+
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
@@ -8,11 +10,16 @@ from topologies.profiles import LinkProfile, catalogue, load_profile
 
 
 def profile_table() -> Table:
-    """All profiles, a line each: rates, one-way delays, loss, buffer, source."""
-    table = Table(title="Link profiles (down = towards the user; delays are one-way)")
-    for heading in ("profile", "down Mbit/s", "up Mbit/s", "delay ms", "loss %"):
-        table.add_column(heading, justify="left" if heading == "profile" else "right")
-    table.add_column("source", overflow="fold")
+    """All profiles, a line each: rates, one-way delays, loss, the beginning of the source."""
+    table = Table(
+        title="Link profiles (down / up = towards / from the user; delays are one-way)",
+        caption="`concertina profiles NAME` shows one in full, with its source",
+    )
+    for heading in ("profile", "down", "up", "delay", "loss"):
+        unit = {"down": " Mbit/s", "up": " Mbit/s", "delay": " ms", "loss": " %"}.get(heading, "")
+        justify: Literal["left", "right"] = "right" if unit else "left"
+        table.add_column(heading + unit, justify=justify, no_wrap=True)
+    table.add_column("source", no_wrap=True, overflow="ellipsis")
     for profile in catalogue().values():
         table.add_row(
             profile.name,

@@ -9,7 +9,7 @@ from importlib.metadata import distributions
 from pathlib import Path
 from typing import Any
 
-REPOSITORY = Path(__file__).resolve().parent.parent
+from testbed.hosts.environment import REPOSITORY
 
 
 def describe_code() -> dict[str, Any]:

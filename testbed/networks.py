@@ -7,6 +7,7 @@ from testbed.experiment import (
     Network,
     StarNetwork,
 )
+from topologies.errors import BadTopologyError, TopologyError
 from topologies.profiles import LinkProfile, load_profile, parse_profile
 from topologies.shapes import chain, edge_cloud, star
 from topologies.spec import NetworkSpec
@@ -19,21 +20,32 @@ def build_network(section: Network) -> NetworkSpec:
     range, or names that cannot work.
     """
     match section:
-        case ChainNetwork():
-            return chain(section.hosts, _one_or_each(section.links), section.shaper)
+        case ChainNetwork(links=list() as links):
+            profiles = [_profile(f"links.{hop}", link) for hop, link in enumerate(links)]
+            return chain(section.hosts, profiles, section.shaper)
+        case ChainNetwork(links=LinkChoice() as link):
+            return chain(section.hosts, _profile("links", link), section.shaper)
         case StarNetwork(links=dict() as links):
-            profiles = [link_profile(links[host]) for host in section.hosts]
+            profiles = [_profile(f"links.{host}", links[host]) for host in section.hosts]
             return star(section.hosts, profiles, shaper=section.shaper)
         case StarNetwork(links=LinkChoice() as link):
-            return star(section.hosts, link_profile(link), shaper=section.shaper)
+            return star(section.hosts, _profile("links", link), shaper=section.shaper)
         case EdgeCloudNetwork():
             return edge_cloud(
                 section.ues,
-                access=link_profile(section.access),
-                backhaul=link_profile(section.backhaul),
+                access=_profile("access", section.access),
+                backhaul=_profile("backhaul", section.backhaul),
                 shaper=section.shaper,
             )
     raise AssertionError(f"shape {section.shape} has no builder")
+
+
+def _profile(field: str, choice: LinkChoice) -> LinkProfile:
+    """The profile of one link; an error names the link's field."""
+    try:
+        return link_profile(choice)
+    except TopologyError as error:
+        raise BadTopologyError(f"{field}: {error}") from error
 
 
 def link_profile(choice: LinkChoice) -> LinkProfile:
@@ -54,9 +66,3 @@ def link_profile(choice: LinkChoice) -> LinkProfile:
     }
     name = f"{choice.profile}, changed" if choice.profile else "custom"
     return parse_profile(name, {**directions, "source": source, "latency": latency})
-
-
-def _one_or_each(links: LinkChoice | list[LinkChoice]) -> LinkProfile | list[LinkProfile]:
-    if isinstance(links, list):
-        return [link_profile(link) for link in links]
-    return link_profile(links)

@@ -9,6 +9,8 @@ from typing import Any
 
 from testbed.errors import BadExperimentError
 
+MANIFEST_SCHEMA = 1
+
 
 @dataclass(frozen=True)
 class RunDirectory:
@@ -92,9 +94,12 @@ class RunDirectory:
         elif out.exists() and (not out.is_dir() or any(out.iterdir())):
             raise BadExperimentError(f"--out {out}: exists and is not an empty directory")
         run = cls(out.resolve())
-        for folder in (run.path, run.ledger, run.captures, run.logs):
-            folder.mkdir(parents=True, exist_ok=True)
-        run.events.touch()
+        try:
+            for folder in (run.path, run.ledger, run.captures, run.logs):
+                folder.mkdir(parents=True, exist_ok=True)
+            run.events.touch()
+        except OSError as error:
+            raise BadExperimentError(f"--out {out}: cannot be written: {error.strerror}") from error
         return run
 
     def update_manifest(self, **values: Any) -> None:

@@ -15,14 +15,15 @@ from controller.ladder_builder import build_ladder
 from controller.ladder_request import ensure_ladder
 from stage_node.ledger import to_parquet
 from testbed.errors import BadExperimentError, RunFailedError, RunInterruptedError
-from testbed.experiment import load_experiment
+from testbed.experiment import Experiment, find_experiment, load_experiment
 from testbed.hosts.choose import choose_host
-from testbed.ladders import ladder_tables, read_table
+from testbed.interruption import Stopped, stopped_by_signals
+from testbed.ladders import ladder_tables, measured_ladder, read_table
 from testbed.manifest import describe_code, describe_machine
 from testbed.networks import build_network
 from testbed.planning import plan_pipeline, plan_run
 from testbed.progress import RunDisplay
-from testbed.rundir import RunDirectory
+from testbed.rundir import MANIFEST_SCHEMA, RunDirectory
 from testbed.validation import check_experiment
 
 
@@ -31,71 +32,94 @@ def run_experiment(
 ) -> int:
     """Run an experiment file and leave its run directory; the exit status for the shell.
 
-    0: done and every link was what it claims; 1: it was not (the report says where). Raises
-    BadExperimentError before anything starts, RunFailedError when the emulation failed,
-    RunInterruptedError on Ctrl-C.
+    0: done, and every link was what it claims; 1: it was not, or records are missing (the report
+    says what). Raises BadExperimentError before anything starts, RunFailedError when the emulation
+    failed (the report then tells of what there was), RunInterruptedError on Ctrl-C or SIGTERM.
     """
-    experiment = load_experiment(file, assignments)
-    check_experiment(experiment, str(file))
+    experiment = read_experiment(file, assignments)
+    if experiment.pipeline is not None:
+        with console.status("measuring the compression ladder (once; it is kept)"):
+            measured_ladder(plan_pipeline(experiment.pipeline, build_network(experiment.network)))
     choice = choose_host(host)
     console.print(f"host: {choice.kind} ({choice.reason})", highlight=False)
     run = RunDirectory.create(experiment.name, out)
     console.print(f"run directory: {run.path}", highlight=False, soft_wrap=True)
+    _describe(run, experiment, choice.kind)
+    try:
+        with stopped_by_signals(), RunDisplay(run.events, console):
+            status = choice.host.run(
+                [sys.executable, "-m", "testbed.emulation", str(run.path)], writable=run.path
+            )
+    except Stopped as error:
+        raise RunInterruptedError(
+            f"interrupted; nothing is left running; `concertina report {run.path}` shows what was "
+            "recorded",
+            error.signal_number,
+        ) from error
+    finally:
+        to_parquet(run.ledger)
+    failure = _failure(run, status)
+    with console.status("analysing captures and drawing the report"):
+        summary = build_report(run.path) if run.network.exists() else None
+    if failure is not None:
+        raise RunFailedError(f"{failure} (logs in {run.logs})")
+    assert summary is not None, "an emulation without a network has failed"
+    return conclude(summary, run.path, console)
+
+
+def read_experiment(file: Path, assignments: list[str]) -> Experiment:
+    """An experiment that has passed every check of testbed.experiment and testbed.validation."""
+    path = find_experiment(file)
+    experiment = load_experiment(path, assignments)
+    check_experiment(experiment, str(path))
+    return experiment
+
+
+def rebuild_report(directory: Path, console: Console) -> int:
+    """Summary, plots and page of a run directory, anew; the same exit status as the run's."""
+    to_parquet(RunDirectory(directory).ledger)
+    return conclude(build_report(directory), directory, console)
+
+
+def conclude(summary: Summary, directory: Path, console: Console) -> int:
+    """Tell the verdict, what is wrong with the records, where the report is; 0 if all is well."""
+    console.print(f"fidelity: {summary.fidelity.verdict}", highlight=False)
+    for reason in (*summary.fidelity.reasons, *summary.problems):
+        console.print(f"  {reason}", highlight=False, markup=False)
+    console.print(f"report: {directory / 'report.html'}", highlight=False, soft_wrap=True)
+    return 1 if summary.fidelity.verdict == "fail" or summary.problems else 0
+
+
+def experiment_ladder(file: Path, assignments: list[str], console: Console) -> list[Table]:
+    """The tables of the ladder that a run of the experiment would use; one per cut."""
+    experiment = read_experiment(file, assignments)
+    if experiment.pipeline is None:
+        raise BadExperimentError(f"{file}: has no pipeline section, and so no ladder")
+    plan = plan_pipeline(experiment.pipeline, build_network(experiment.network))
+    with console.status("measuring the compression ladder (once; it is kept)"):
+        folder = ensure_ladder(plan.ladder_request, build_ladder)
+    return ladder_tables(read_table(folder))
+
+
+def _describe(run: RunDirectory, experiment: Experiment, host: str) -> None:
+    """Write down what is about to run: the resolved experiment, the plan, the manifest."""
     run.experiment.write_text(
         yaml.safe_dump(experiment.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
     )
-    with console.status("planning"):
-        run.plan.write_text(plan_run(experiment, run).model_dump_json(indent=2))
+    run.plan.write_text(plan_run(experiment, run).model_dump_json(indent=2))
     run.update_manifest(
-        schema=1,
+        schema=MANIFEST_SCHEMA,
         name=experiment.name,
-        seed=experiment.seed,
-        host=choice.kind,
+        host=host,
         started=time.strftime("%Y-%m-%dT%H:%M:%S%z"),
         command=sys.argv[1:],
         code=describe_code(),
         outer_machine=describe_machine(),
     )
-    try:
-        with RunDisplay(run.events, console):
-            status = choice.host.run(
-                [sys.executable, "-m", "testbed.emulation", str(run.path)], writable=run.path
-            )
-    except KeyboardInterrupt as error:
-        raise RunInterruptedError(
-            f"interrupted; nothing is left running, what was recorded is in {run.path}"
-        ) from error
-    _raise_failure(run, status)
-    with console.status("analysing captures and drawing the report"):
-        to_parquet(run.ledger)
-        summary = build_report(run.path)
-    return _conclude(run, summary, console)
 
 
-def experiment_ladder(file: Path, assignments: list[str], console: Console) -> list[Table]:
-    """The tables of the ladder that a run of the experiment would use; one per cut."""
-    experiment = load_experiment(file, assignments)
-    check_experiment(experiment, str(file))
-    if experiment.pipeline is None:
-        raise BadExperimentError(f"{file}: has no pipeline section, and so no ladder")
-    plan = plan_pipeline(experiment.pipeline, build_network(experiment.network))
-    with console.status("measuring the ladder (once; it is kept)"):
-        folder = ensure_ladder(plan.ladder_request, build_ladder)
-    return ladder_tables(read_table(folder))
-
-
-def _raise_failure(run: RunDirectory, status: int) -> None:
-    """Turn the emulation's own error into ours."""
+def _failure(run: RunDirectory, status: int) -> str | None:
+    """Why the emulation failed, in its own words where it left any."""
     if run.failure.exists():
-        failure = json.loads(run.failure.read_text())
-        raise RunFailedError(f"{failure['message']} (logs in {run.logs})")
-    if status != 0:
-        raise RunFailedError(f"the emulation ended with status {status} (logs in {run.logs})")
-
-
-def _conclude(run: RunDirectory, summary: Summary, console: Console) -> int:
-    console.print(f"fidelity: {summary.fidelity.verdict}", highlight=False)
-    for reason in summary.fidelity.reasons:
-        console.print(f"  {reason}", highlight=False, markup=False)
-    console.print(f"report: {run.report}", highlight=False, soft_wrap=True)
-    return 1 if summary.fidelity.verdict == "fail" else 0
+        return str(json.loads(run.failure.read_text())["message"])
+    return f"the emulation ended with status {status}" if status else None

@@ -4,13 +4,13 @@ The form of the file is checked where it is read (testbed.experiment); here its 
 exist: hosts, layers, checkpoints, data sets, profiles.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 
 from controller.errors import ControllerError
 from controller.partition import Partition, split_after, split_balanced
 from controller.plan import check_targets
-from stage_node.data import SOURCES
+from stage_node.data import SOURCES, load_dataset
 from stage_node.errors import StageNodeError
 from stage_node.models import ChainModel, load_checkpoint
 from testbed.errors import BadExperimentError
@@ -32,6 +32,11 @@ def checkpoint_path(model: str) -> Path:
     return shipped if shipped.exists() else Path(model).resolve()
 
 
+def shipped_checkpoints() -> list[str]:
+    """Names of the checkpoints that come with Concertina."""
+    return sorted(path.stem for path in CHECKPOINTS.glob("*.safetensors"))
+
+
 def partition_of(section: PipelineSection, model: ChainModel) -> Partition:
     """The partition that a pipeline section asks for; balanced by multiply-accumulates."""
     if section.split.after is not None:
@@ -45,7 +50,7 @@ def _mistakes(experiment: Experiment) -> Iterator[str]:
     try:
         hosts = build_network(experiment.network).hosts
     except TopologyError as error:
-        yield from (f"network: {line}" for line in str(error).splitlines())
+        yield from (f"network.{line}" for line in str(error).splitlines())
     if experiment.pipeline is not None:
         yield from _pipeline_mistakes(experiment.pipeline, hosts)
     if experiment.accordion is not None:
@@ -57,10 +62,11 @@ def _pipeline_mistakes(section: PipelineSection, hosts: tuple[str, ...]) -> Iter
         yield from _unknown_host(f"pipeline.hosts.{index}", host, hosts)
     if len(set(section.hosts)) < len(section.hosts):
         yield "pipeline.hosts: each stage needs a host of its own"
-    yield from _unknown_dataset("pipeline.dataset", section.dataset)
+    model = yield from _model_mistakes("pipeline", section.model, section.dataset)
+    if model is None:
+        return
 
     def splits() -> None:
-        model = load_checkpoint(checkpoint_path(section.model))
         partition = partition_of(section, model)
         if len(partition.stages) != len(section.hosts):
             raise BadExperimentError(
@@ -78,8 +84,7 @@ def _accordion_mistakes(section: AccordionSection, hosts: tuple[str, ...]) -> It
         yield from _unknown_host(f"accordion.downloads.{index}.ue", download.ue, hosts)
         if download.ue == section.server:
             yield f"accordion.downloads.{index}.ue: the server cannot download from itself"
-    yield from _unknown_dataset("accordion.dataset", section.dataset)
-    yield from _attempt("accordion.model", lambda: load_checkpoint(checkpoint_path(section.model)))
+    yield from _model_mistakes("accordion", section.model, section.dataset)
 
 
 def _unknown_host(field: str, host: str, hosts: tuple[str, ...]) -> Iterator[str]:
@@ -87,9 +92,31 @@ def _unknown_host(field: str, host: str, hosts: tuple[str, ...]) -> Iterator[str
         yield f"{field}: no host {host!r} in the network (there are: {', '.join(hosts)})"
 
 
-def _unknown_dataset(field: str, name: str) -> Iterator[str]:
-    if name not in SOURCES:
-        yield f"{field}: unknown data set {name!r} (there are: {', '.join(SOURCES)})"
+def _model_mistakes(
+    section: str, name: str, dataset: str
+) -> Generator[str, None, ChainModel | None]:
+    """Does the model exist, and does the data set fit it? Returns the model where it does."""
+    if dataset not in SOURCES:
+        yield f"{section}.dataset: unknown data set {dataset!r} (there are: {', '.join(SOURCES)})"
+        return None
+    path = checkpoint_path(name)
+    if not path.is_file():
+        shipped = ", ".join(shipped_checkpoints())
+        yield f"{section}.model: no checkpoint {name!r}; shipped are: {shipped}; or give a path"
+        return None
+    try:
+        model, data = load_checkpoint(path), load_dataset(dataset)
+    except StageNodeError as error:
+        yield f"{section}.model: {error}"
+        return None
+    if data.image_shape != model.input_shape or len(data.classes) != model.spec.classes:
+        yield (
+            f"{section}.dataset: {dataset} has images of {data.image_shape} in "
+            f"{len(data.classes)} classes, the model is for {model.input_shape} in "
+            f"{model.spec.classes}"
+        )
+        return None
+    return model
 
 
 def _attempt(field: str, check: Callable[[], object]) -> Iterator[str]:

@@ -6,7 +6,12 @@ import pytest
 import yaml
 
 from testbed.errors import BadExperimentError
-from testbed.experiment import load_experiment, shipped_experiments, validate_experiment
+from testbed.experiment import (
+    find_experiment,
+    load_experiment,
+    shipped_experiments,
+    validate_experiment,
+)
 from testbed.networks import build_network
 from testbed.validation import check_experiment
 
@@ -47,7 +52,7 @@ def complaint(raw: dict) -> str:
 
 @pytest.mark.parametrize("name", shipped_experiments())
 def test_every_shipped_experiment_is_valid(name: str) -> None:
-    check_experiment(load_experiment(Path(name)), name)
+    check_experiment(load_experiment(find_experiment(Path(name))), name)
 
 
 def test_the_good_file_is_good() -> None:
@@ -59,7 +64,7 @@ def test_the_good_file_is_good() -> None:
     [
         ("pipeline.colour", "red", ["pipeline.colour", "unknown field"]),
         ("network.links", {"rate": 5, "delay_ms": 1}, ["network.links.rate", "rate_mbit", "unit"]),
-        ("network.links", "lte-7", ["network", "'lte-7'", "lte"]),
+        ("network.links", "lte-7", ["network.links: ", "'lte-7'", "lte"]),
         ("network.links", {"rate_mbit": -1, "delay_ms": 1}, ["network.links.rate_mbit", "-1"]),
         ("network.links", {"rate_mbit": 5}, ["network.links", "delay_ms"]),
         ("network.links", ["lte", "lte"], ["network", "1 links", "2 given"]),
@@ -70,8 +75,11 @@ def test_the_good_file_is_good() -> None:
         ("pipeline.split", {"stages": 3}, ["pipeline.split", "3 stages for 2 hosts"]),
         ("pipeline.split", {}, ["pipeline.split", "stages", "after"]),
         ("pipeline.hosts", ["h1", "h9"], ["pipeline.hosts.1", "h9", "h1, h2"]),
-        ("pipeline.model", "no-such-model", ["pipeline.split", "no-such-model"]),
+        ("pipeline.model", "no-such-model", ["pipeline.model", "no-such-model", "digits-resnet20"]),
         ("pipeline.dataset", "imagenet", ["pipeline.dataset", "imagenet", "digits"]),
+        ("pipeline.dataset", "cifar10", ["pipeline.dataset", "(3, 32, 32)", "(1, 8, 8)"]),
+        ("pipeline.window", 10**6, ["pipeline.window", "1024"]),
+        ("network.bandwidth", 5, ["network.bandwidth: unknown field"]),
         ("pipeline.batch", "many", ["pipeline.batch", "integer"]),
         ("pipeline.targets", {"min_accuracy": 0.9}, ["pipeline.targets", "bandwidth_reduction"]),
         (
@@ -107,8 +115,26 @@ def test_set_replaces_any_field(tmp_path: Path) -> None:
     assert link.profile.up.delay_ms == 35
     with pytest.raises(BadExperimentError, match="key=value"):
         load_experiment(file, ["pipeline.batch"])
-    with pytest.raises(BadExperimentError, match="not in the file"):
-        load_experiment(file, ["pipeline.hosts.7=h2"])
+    for nonsense in ("pipeline.hosts.7=h2", "pipeline.hosts.x=h2", "name.first=x"):
+        with pytest.raises(BadExperimentError, match="no such field"):
+            load_experiment(file, [nonsense])
+    with pytest.raises(BadExperimentError, match="--set name="):
+        load_experiment(file, ["name=[1"])
+
+
+def test_set_opens_a_link_that_is_a_bare_profile_name(tmp_path: Path) -> None:
+    file = tmp_path / "e.yaml"
+    file.write_text(yaml.safe_dump(GOOD))
+    (link,) = build_network(load_experiment(file, ["network.links.rate_mbit=7"]).network).links
+    assert link.profile is not None
+    assert (link.profile.up.rate_mbit, link.profile.up.delay_ms) == (7, 35)
+
+
+def test_a_key_given_twice_is_a_mistake(tmp_path: Path) -> None:
+    file = tmp_path / "e.yaml"
+    file.write_text("name: a\nname: b\n")
+    with pytest.raises(BadExperimentError, match="line 2: 'name' is given twice"):
+        load_experiment(file)
 
 
 def test_a_file_that_is_no_yaml_says_where(tmp_path: Path) -> None:
@@ -117,7 +143,7 @@ def test_a_file_that_is_no_yaml_says_where(tmp_path: Path) -> None:
     with pytest.raises(BadExperimentError, match=r"e\.yaml: cannot be read: line 2"):
         load_experiment(file)
     with pytest.raises(BadExperimentError, match=r"no such file.*demo"):
-        load_experiment(tmp_path / "missing.yaml")
+        find_experiment(tmp_path / "missing.yaml")
 
 
 def test_overrides_apply_to_one_direction(tmp_path: Path) -> None:

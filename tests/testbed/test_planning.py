@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from testbed.experiment import load_experiment
+from testbed.experiment import find_experiment, load_experiment
 from testbed.ladders import ladder_tables, read_table
 from testbed.plan import RunPlan
 from testbed.planning import plan_run
@@ -23,7 +23,7 @@ def run(tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -> RunDire
 
 
 def test_the_demo_is_planned_whole_and_survives_the_way_into_the_host(run: RunDirectory) -> None:
-    plan = plan_run(load_experiment(Path("demo")), run)
+    plan = plan_run(load_experiment(find_experiment(Path("demo"))), run)
     assert RunPlan.model_validate_json(plan.model_dump_json()) == plan
 
     pipeline, accordion = plan.phases
@@ -47,7 +47,7 @@ def test_the_demo_is_planned_whole_and_survives_the_way_into_the_host(run: RunDi
 def test_the_ladder_travels_with_the_run_and_is_measured_once(
     run: RunDirectory, cache: Path, tmp_path: Path
 ) -> None:
-    experiment = load_experiment(Path("demo"))
+    experiment = load_experiment(find_experiment(Path("demo")))
     plan_run(experiment, run)
     (kept,) = (cache / "concertina" / "ladders").iterdir()
     built_at = (kept / "ladder.json").stat().st_mtime_ns
