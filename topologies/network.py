@@ -12,6 +12,7 @@ unshaped management network.
 
 import os
 import signal
+import time
 from collections.abc import Iterable
 from pathlib import Path
 from types import TracebackType
@@ -26,7 +27,14 @@ from topologies.interfaces import prepare_interfaces
 from topologies.namespaces import namespace_of, processes_inside, run, run_inside
 from topologies.nodes import NamespaceBridge, NamespaceHost, NamespaceNode
 from topologies.profiles import LinkProfile
-from topologies.qdiscs import QdiscCounters, counters_of, parse_meters, parse_qdiscs
+from topologies.qdiscs import (
+    NetemReading,
+    QdiscCounters,
+    counters_of,
+    is_idle,
+    parse_meters,
+    parse_qdiscs,
+)
 from topologies.shaping import Shape, change_lines, shape_of
 from topologies.spec import DIRECTIONS, Direction, NetworkSpec, Port
 from topologies.sysctls import host_sysctls, write_sysctls
@@ -34,6 +42,8 @@ from topologies.topo import SpecTopo
 from topologies.wire import Wire
 
 WIRES_NAME = "wires"
+ANSWER_S = 0.1  # a host's own time until it answers: delayed acknowledgements take 40 ms
+IDLE_TIMEOUT_S = 30.0
 
 
 class EmulatedNetwork(Mininet):  # type: ignore[misc]
@@ -152,12 +162,36 @@ class EmulatedNetwork(Mininet):  # type: ignore[misc]
         lines = change_lines(wire.tap(direction), shape_of(profile, direction), self.spec.shaper)
         self._tc_batch(f"{link}-{direction}.tc", lines)
 
+    def wait_idle(self) -> None:
+        """Return once no shaped link holds a frame and none has passed for the largest delay.
+
+        Frames on their way when this is called are delivered and answered by then. Raises
+        ``EmulationError`` if the links do not come to rest though every queue had time to drain.
+        """
+        shapes = [
+            shape_of(profile, way) for _, profile in self.spec.shaped_links for way in DIRECTIONS
+        ]
+        drain_s = max((each.buffer_bytes * 8 / each.rate_bit for each in shapes), default=0.0)
+        delay_s = max(((each.delay_us + each.jitter_us) / 1e6 for each in shapes), default=0.0)
+        deadline = time.monotonic() + drain_s + IDLE_TIMEOUT_S
+        before = self._netem_readings()
+        while True:
+            time.sleep(delay_s + ANSWER_S)
+            after = self._netem_readings()
+            if is_idle(before, after):
+                return
+            if time.monotonic() > deadline:
+                raise EmulationError("the links do not come to rest: something keeps sending")
+            before = after
+
     def qdisc_counters(self) -> list[QdiscCounters]:
         """What every shaped queue counted so far."""
-        pid = self.host_pid(WIRES_NAME)
-        qdiscs = parse_qdiscs(run_inside(pid, "tc", "-s", "-j", "qdisc", "show"))
+        qdiscs = self._netem_readings()
         meters = parse_meters(
-            run_inside(pid, "tc", "-s", "-j", "actions", "show", "action", "police")
+            run_inside(
+                self.host_pid(WIRES_NAME),
+                *("tc", "-s", "-j", "actions", "show", "action", "police"),
+            )
         )
         counters = []
         for link, _ in self.spec.shaped_links:
@@ -215,6 +249,10 @@ class EmulatedNetwork(Mininet):  # type: ignore[misc]
         if wire.profile is None:
             raise BadTopologyError(f"link {link!r} is a plain cable, it has no shape")
         return wire
+
+    def _netem_readings(self) -> dict[str, NetemReading]:
+        shown = run_inside(self.host_pid(WIRES_NAME), "tc", "-s", "-j", "qdisc", "show")
+        return parse_qdiscs(shown)
 
     def _batch(self, name: str, lines: Iterable[str]) -> str:
         path = self._log_dir / name

@@ -1,7 +1,7 @@
 """What the shaped queues counted, read from ``tc``'s JSON."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -25,13 +25,28 @@ class QdiscCounters:
     lost_packets: int
 
 
-def parse_qdiscs(text: str) -> dict[str, tuple[int, int, int]]:
-    """``tc -s -j qdisc show`` -> packets, bytes and drops of netem by interface."""
+@dataclass(frozen=True)
+class NetemReading:
+    """What one netem qdisc shows: counts since it was made, and the frames it holds now."""
+
+    packets: int
+    size_bytes: int
+    drops: int
+    queued_packets: int
+
+
+def parse_qdiscs(text: str) -> dict[str, NetemReading]:
+    """``tc -s -j qdisc show`` -> netem's readings by interface."""
     return {
-        qdisc["dev"]: (qdisc["packets"], qdisc["bytes"], qdisc["drops"])
+        qdisc["dev"]: NetemReading(qdisc["packets"], qdisc["bytes"], qdisc["drops"], qdisc["qlen"])
         for qdisc in json.loads(text)
         if qdisc["kind"] == "netem"
     }
+
+
+def is_idle(before: Mapping[str, NetemReading], after: Mapping[str, NetemReading]) -> bool:
+    """Every queue is empty, and nothing went through any between the two readings."""
+    return before == after and not any(each.queued_packets for each in after.values())
 
 
 def parse_meters(text: str) -> dict[int, int]:
@@ -47,19 +62,18 @@ def parse_meters(text: str) -> dict[int, int]:
 def counters_of(
     link: str,
     direction: Direction,
-    netem: tuple[int, int, int] | None,
+    netem: NetemReading | None,
     meter_drops: int | None,
 ) -> QdiscCounters:
     """Join both; without a meter (``tclink``) netem's drops cannot be told apart."""
     if netem is None:
         raise EmulationError(f"link {link} has no qdisc for {direction}")
-    packets, size_bytes, drops = netem
-    dropped, lost = (drops, 0) if meter_drops is None else (meter_drops, drops)
+    dropped, lost = (netem.drops, 0) if meter_drops is None else (meter_drops, netem.drops)
     return QdiscCounters(
         link=link,
         direction=direction,
-        sent_packets=packets,
-        sent_bytes=size_bytes,
+        sent_packets=netem.packets,
+        sent_bytes=netem.size_bytes,
         dropped_packets=dropped,
         lost_packets=lost,
     )

@@ -1,9 +1,19 @@
 """Counters of the shaped queues, read from what tc 6.1 really printed."""
 
+from dataclasses import replace
+
 import pytest
 
 from topologies.errors import EmulationError
-from topologies.qdiscs import QdiscCounters, counters_of, parse_meters, parse_qdiscs, since
+from topologies.qdiscs import (
+    NetemReading,
+    QdiscCounters,
+    counters_of,
+    is_idle,
+    parse_meters,
+    parse_qdiscs,
+    since,
+)
 
 QDISCS = """[
 {"kind":"netem","handle":"1:","dev":"w0b","root":true,"refcnt":2,"options":{"limit":3017,
@@ -24,7 +34,7 @@ def test_buffer_drops_and_random_losses_are_told_apart() -> None:
 
 
 def test_without_a_meter_all_drops_are_the_queues() -> None:
-    counters = counters_of("a-b", "a_to_b", (10, 1000, 3), None)
+    counters = counters_of("a-b", "a_to_b", NetemReading(10, 1000, 3, 0), None)
     assert (counters.dropped_packets, counters.lost_packets) == (3, 0)
 
 
@@ -36,6 +46,17 @@ def test_no_meters_at_all_is_an_empty_answer() -> None:
 def test_a_link_that_lost_its_qdisc_is_an_error() -> None:
     with pytest.raises(EmulationError, match="link a-b has no qdisc for a_to_b"):
         counters_of("a-b", "a_to_b", parse_qdiscs(QDISCS).get("w0a"), 0)
+
+
+def test_links_are_idle_when_their_queues_are_empty_and_nothing_went_through() -> None:
+    quiet = NetemReading(10, 1000, 3, queued_packets=0)
+    busy = replace(quiet, queued_packets=8)
+    passed = replace(quiet, packets=11)
+    assert is_idle({"w0a": quiet}, {"w0a": quiet})
+    assert not is_idle({"w0a": busy}, {"w0a": busy})
+    assert not is_idle({"w0a": quiet, "w0b": quiet}, {"w0a": quiet, "w0b": passed})
+    shown = parse_qdiscs(QDISCS.replace('"qlen":0', '"qlen":8'))
+    assert shown["w0b"].queued_packets == 8
 
 
 def test_what_a_phase_added_is_the_difference() -> None:
