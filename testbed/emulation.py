@@ -7,7 +7,7 @@ the plan and leaves raw records; every figure is made from them afterwards.
 import signal
 import sys
 import traceback
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -21,7 +21,7 @@ from testbed.manifest import clock_pair, describe_machine
 from testbed.plan import RunPlan
 from testbed.rundir import RunDirectory, write_json
 from topologies.capture import Captures
-from topologies.cpu import CpuIdleSampler, IdleSample
+from topologies.cpu import CpuSampler, idle_during
 from topologies.fidelity import Probe, judge
 from topologies.network import EmulatedNetwork
 from topologies.probe import probe_network
@@ -57,7 +57,7 @@ class Emulation:
     def _work(self, zygote: Zygote, net: EmulatedNetwork, probe: Probe) -> None:
         net.wait_idle()  # the probe's last frames are not the run's
         before = net.qdisc_counters()
-        with CpuIdleSampler() as cpu, Captures(net, self._run.captures, self._run.logs) as captures:
+        with CpuSampler() as cpu, Captures(net, self._run.captures, self._run.logs) as captures:
             for phase in self._plan.phases:
                 with self._phase(phase.name):
                     run_phase(zygote, net, phase, self._run)
@@ -68,7 +68,7 @@ class Emulation:
             probe,
             captures=counters,
             qdiscs=since(before, net.qdisc_counters()),
-            idle=during(network_bound(read_events(self._run.events)), cpu.samples()),
+            idle=idle_during(network_bound(read_events(self._run.events)), cpu.readings()),
         )
         write_json(self._run.fidelity, fidelity.to_json())
         write_json(self._run.capture_counters, [asdict(each) for each in counters])
@@ -86,19 +86,6 @@ def network_bound(events: Iterable[Event]) -> list[tuple[int, int]]:
         (event.begin_ns, event.end_ns if isinstance(event, Measurement) else event.t_ns)
         for event in events
         if isinstance(event, Measurement | DownloadEnded)
-    ]
-
-
-def during(windows: Sequence[tuple[int, int]], samples: Iterable[IdleSample]) -> list[IdleSample]:
-    """The samples of which at least half lies in one of the windows."""
-    return [
-        sample
-        for sample in samples
-        if any(
-            2 * (min(end, sample.end_ns) - max(begin, sample.begin_ns))
-            >= sample.end_ns - sample.begin_ns
-            for begin, end in windows
-        )
     ]
 
 

@@ -174,7 +174,7 @@ def judge(
     qdiscs: Sequence[QdiscCounters] = (),
     idle: Sequence[IdleSample] = (),
 ) -> Fidelity:
-    """Weigh the measurements; ``idle`` holds the seconds of network-bound phases only."""
+    """Weigh the measurements; ``idle`` holds what was judged of network-bound windows only."""
     failures = [*_probe_failures(probe), *capture_verdict(captures)]
     warnings = _probe_warnings(probe)
     busy = [sample for sample in idle if sample.idle_share < IDLE_THRESHOLD]
@@ -184,6 +184,8 @@ def judge(
             f"CPU: {len(busy)} of {len(idle)} network-bound seconds had less than "
             f"{IDLE_THRESHOLD:.0%} idle time (lowest {lowest:.0%}); timing may be the CPU's"
         )
+    if not idle:
+        warnings.append("CPU idle was not judged: no network-bound window")
     verdict: Verdict = "fail" if failures else "warn" if warnings else "pass"
     return Fidelity(
         verdict=verdict,

@@ -33,9 +33,12 @@ def idle(share: float) -> IdleSample:
     return IdleSample(begin_ns=0, end_ns=10**9, idle_share=share)
 
 
+CALM = [idle(0.9)]
+
+
 @pytest.mark.parametrize("share", [0.991, 1.0, 1.009])
 def test_goodput_within_one_percent_passes(share: float) -> None:
-    assert judge(probe(goodput=(goodput(share),))).verdict == "pass"
+    assert judge(probe(goodput=(goodput(share),)), idle=CALM).verdict == "pass"
 
 
 @pytest.mark.parametrize("share", [0.5, 0.989, 1.011])
@@ -58,19 +61,19 @@ def test_goodput_that_needed_more_than_one_attempt_warns_and_all_attempts_are_re
 
 def test_goodput_that_failed_at_every_attempt_is_told_once() -> None:
     last = replace(goodput(0.95), attempt_errors=(-0.04, -0.02, -0.05))
-    (reason,) = judge(probe(goodput=(last,))).reasons
+    (reason,) = judge(probe(goodput=(last,)), idle=CALM).reasons
     assert "-5.0% from the ideal 95.6 at the last of 3 attempts" in reason
 
 
 def test_goodput_is_not_judged_where_it_cannot_be_the_lines_rate() -> None:
-    fidelity = judge(probe(goodput=(goodput(None),)))
+    fidelity = judge(probe(goodput=(goodput(None),)), idle=CALM)
     assert fidelity.verdict == "pass"
     assert fidelity.to_json()["links"][0]["goodput_error"] is None
 
 
 @pytest.mark.parametrize("excess_ms", [-1.19, 0.3, 1.19])  # 0.5 ms and 1 % of 70 ms
 def test_a_round_trip_within_the_tolerance_passes(excess_ms: float) -> None:
-    assert judge(probe(rtt=(rtt(excess_ms),))).verdict == "pass"
+    assert judge(probe(rtt=(rtt(excess_ms),)), idle=CALM).verdict == "pass"
 
 
 @pytest.mark.parametrize("excess_ms", [-1.21, 1.21, None])
@@ -113,6 +116,14 @@ def test_too_little_idle_cpu_warns_but_does_not_fail() -> None:
     assert fidelity.verdict == "warn"
     assert "1 of 2 network-bound seconds" in fidelity.reasons[0]
     assert judge(probe(), idle=[idle(0.35)]).verdict == "pass"
+
+
+def test_idle_cpu_that_was_never_judged_is_no_pass() -> None:
+    fidelity = judge(probe(), idle=[])
+    assert fidelity.verdict == "warn"
+    assert fidelity.reasons == ("CPU idle was not judged: no network-bound window",)
+    record = fidelity.to_json()["cpu_idle"]
+    assert (record["seconds"], record["share"], record["per_second_min_share"]) == (0, None, None)
 
 
 def test_a_failure_outweighs_a_warning_and_both_are_told() -> None:
