@@ -67,6 +67,7 @@ class LinkProbe(Described):
     goodput_mbit: float | None
     ideal_goodput_mbit: float | None = None
     goodput_error: float | None = None
+    attempts: int | None = None
 
 
 class RttProbe(Described):
@@ -101,6 +102,12 @@ class FidelityRecord(Described):
         """Measured TCP goodput of one direction of a link."""
         return next(
             (p.goodput_mbit for p in self.links if (p.link, p.direction) == (link, direction)), None
+        )
+
+    def attempts(self, link: str, direction: Direction) -> int | None:
+        """How often the probe measured the goodput of one direction of a link."""
+        return next(
+            (p.attempts for p in self.links if (p.link, p.direction) == (link, direction)), None
         )
 
     def rtt_ms(self, link: str) -> float | None:

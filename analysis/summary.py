@@ -86,6 +86,10 @@ class LinkTraffic(Section):
         description="the same with headers: goodput times wire bytes / payload bytes of the "
         "largest data packet in the receiver's capture"
     )
+    probe_attempts: int | None = Field(
+        description="how often the probe measured the goodput; the measurement nearest to the "
+        "ideal counts"
+    )
     probed_rtt_ms: float | None = Field(description="minimum round-trip time the probe measured")
     sent_packets: int = Field(description="packets in the sender's capture, before the queue")
     sent_wire_bytes: int = Field(description="their bytes, Ethernet header included")
@@ -254,14 +258,15 @@ class Pipeline(Section):
 
 
 class ExpectedDownload(Section):
-    """The least time a download can take, from what was measured.
+    """The least time a download can take, from what the probe measured before the run.
 
-    One round trip for the handshake, one from the request to the first byte, the payload at the
+    A round trip is the sum of the probed minimum round-trip times of the links on the path: one
+    for the handshake, one from the request to the first byte, then the payload at the lowest
     probed goodput, and the time for which slow start leaves the link idle: rounds that begin with
     10 segments (RFC 6928) and double, until a round fills the round-trip time.
     """
 
-    handshake_ms: float = Field(description="SYN to SYN-ACK in the UE's capture: one round trip")
+    handshake_ms: float = Field(description="one probed round trip: SYN to SYN-ACK")
     request_ms: float = Field(description="one more round trip for request and first byte")
     slow_start_ms: float = Field(description="idle time of the rounds of slow start")
     payload_ms: float = Field(description="payload bytes / lowest probed goodput on the path")
@@ -287,6 +292,7 @@ class Download(Section):
     duration_ms: float = Field(description="from the first SYN to the last payload byte")
     deadline_met: bool | None = Field(description="duration ≤ deadline; null without a deadline")
     goodput_mbit: float = Field(description="payload bits / duration")
+    handshake_ms: float = Field(description="SYN to SYN-ACK in the UE's capture")
     server_ms: float | None = Field(
         description="in the server's capture, from the last byte of the request to the first of "
         "the response: the server's own time"

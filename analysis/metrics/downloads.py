@@ -192,6 +192,7 @@ def _download(run: Run, transfer: Transfer, begins: dict[tuple[str, str], int]) 
         duration_ms=duration_ms,
         deadline_met=None if deadline_ms is None else duration_ms <= deadline_ms,
         goodput_mbit=size * 8e-3 / duration_ms,
+        handshake_ms=(stream.syn_ack_ns - stream.syn_ns) / 1e6,
         server_ms=_server_ms(transfer),
         expected=expected,
         excess=duration_ms / expected.total_ms - 1 if expected else None,
@@ -220,17 +221,17 @@ def _last(events: Sequence[EventT], download: DownloadEnded) -> EventT | None:
 
 
 def _expected(run: Run, transfer: Transfer) -> ExpectedDownload | None:
-    goodputs = [run.fidelity.goodput_mbit(s.link, s.direction) for s in transfer.ends.path]
-    measured = [goodput for goodput in goodputs if goodput]
-    if not measured or len(measured) < len(goodputs):
+    """From the probe alone: this connection's own handshake could excuse a slow download."""
+    path = transfer.ends.path
+    goodputs_mbit = [run.fidelity.goodput_mbit(s.link, s.direction) for s in path]
+    rtts_ms = [run.fidelity.rtt_ms(s.link) for s in path]
+    known_mbit = [goodput for goodput in goodputs_mbit if goodput]
+    known_ms = [rtt for rtt in rtts_ms if rtt is not None]
+    if not path or len(known_mbit) < len(path) or len(known_ms) < len(path):
         return None
     stream = transfer.ends.receiver
-    return expected_download(
-        stream.payload_bytes,
-        int((stream.end - stream.begin).max()),
-        min(measured),
-        (stream.syn_ack_ns - stream.syn_ns) / 1e6,
-    )
+    segment_bytes = int((stream.end - stream.begin).max())
+    return expected_download(stream.payload_bytes, segment_bytes, min(known_mbit), sum(known_ms))
 
 
 def _configurations(

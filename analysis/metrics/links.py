@@ -105,6 +105,7 @@ def link_traffic(run: Run, links: Links, throughput: pl.DataFrame) -> tuple[Link
                 profile=next(x.profile for x in run.network.links if x.name == direction.link),
                 probed_goodput_mbit=links.goodput_mbit[index],
                 probed_capacity_mbit=links.capacity_mbit[index],
+                probe_attempts=run.fidelity.attempts(direction.link, direction.direction),
                 probed_rtt_ms=run.fidelity.rtt_ms(direction.link),
                 sent_packets=sent.height,
                 sent_wire_bytes=int(sent["wirelen"].sum()),

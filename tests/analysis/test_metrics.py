@@ -1,11 +1,17 @@
 """Figures of a simulated run, against what the simulator knows."""
 
+import json
+from collections.abc import Callable
+from pathlib import Path
+
 import polars as pl
 import pytest
 
+from analysis.measure import measure
 from analysis.metrics.downloads import delivery, expected_download
 from analysis.metrics.pipeline import window_frames
 from analysis.metrics.sequence import sequence_table
+from analysis.rundir import read_run
 from analysis.summary import Window
 from stage_node.events import Measurement
 from tests.analysis import synthetic_run as synthetic
@@ -135,6 +141,27 @@ def test_an_ideal_tcp_takes_about_the_least_time(known: Known) -> None:
     for download in known.summary.accordion.downloads:
         assert download.excess is not None
         assert 0 <= download.excess - synthetic.THINKING_MS / download.duration_ms < 0.02
+
+
+def test_the_least_time_rests_on_the_probe_not_on_the_download_s_own_handshake(
+    copied: Callable[[], Path],
+) -> None:
+    """A slow handshake would else excuse itself."""
+    path = copied()
+    record = json.loads((path / "fidelity.json").read_text())
+    record["rtt"][0]["rtt_min_ms"] = 4.0
+    (path / "fidelity.json").write_text(json.dumps(record))
+    accordion = measure(read_run(path)).summary.accordion
+    assert accordion
+    for download in accordion.downloads:
+        assert download.expected
+        assert download.expected.handshake_ms == download.expected.request_ms == 4.0
+        assert download.handshake_ms == pytest.approx(synthetic.probed_rtt_ms(0), abs=0.1)
+
+
+def test_how_often_the_probe_had_to_try_is_told(known: Known) -> None:
+    attempts = {link.link: link.probe_attempts for link in known.summary.links}
+    assert attempts == {"ue1-edge": 1, "edge-cloud": 2}
 
 
 def test_the_server_s_own_time_is_told_from_the_network_s(known: Known) -> None:
