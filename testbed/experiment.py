@@ -22,7 +22,7 @@ from pydantic import (
 )
 
 from controller.ladder import ModuleFile
-from controller.targets import FringeTargets
+from controller.targets import AutomaticControl, FringeTargets
 from stage_node.steps import Step
 from testbed.errors import BadExperimentError
 
@@ -175,6 +175,9 @@ class PipelineSection(Section):
         300, ge=1, description="test images for the figures before and after"
     )
     targets: FringeTargets
+    control: AutomaticControl | None = Field(
+        None, description="serve under automatic control instead of running the loop"
+    )
     modules: tuple[ModuleFile, ...] = Field(
         (), description="distilled bottlenecks for the mechanism `distill`"
     )

@@ -63,6 +63,7 @@ def plan_pipeline(section: PipelineSection, spec: NetworkSpec) -> PipelinePlan:
         measured_images=section.measured_images,
         targets=section.targets,
         modules=section.modules,
+        control=section.control,
     )
 
 

@@ -19,6 +19,7 @@ from stage_node.events import (
     Message,
     ModelRequested,
     Phase,
+    RungChosen,
 )
 from stage_node.events import Progress as ProgressEvent
 
@@ -54,6 +55,8 @@ def describe(event: Event) -> str | None:
                 f"iteration {it.index}: {rungs}; {sent} B per inference, "
                 f"accuracy {it.accuracy:.1%}, {it.latency_ms_median:.1f} ms: {it.outcome}"
             )
+        case RungChosen() as chosen:
+            return f"automatic control: {' | '.join(chosen.rungs)}; {chosen.reason}"
         case LoopEnded(reason=reason):
             return f"loop ended: {reason}"
         case Measurement() as m:
