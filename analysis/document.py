@@ -25,9 +25,10 @@ def summary_reference() -> str:
         f"Format version {SCHEMA_VERSION}. Generated from `analysis/summary.py` by "
         "`python -m analysis.document docs/summary.md`; do not edit by hand.",
         "",
-        "Every figure was measured: times and bytes come from the packet captures and the ledger, "
-        "capacities from the probe, never from the configuration. What could not be measured is "
-        "`null`.",
+        "Times and bytes on the wire come from the packet captures; waiting, computing, end-to-end "
+        "times and the loop's own bytes from the processes' ledgers; capacities and round trips "
+        "from the probe. Only the deviations and the verdict compare with the configuration, and "
+        "the raw input's bytes are the data set's. What could not be measured is `null`.",
     ]
     for section in _sections(Summary):
         lines += ["", f"## {section.__name__}", "", *_documentation(section), ""]

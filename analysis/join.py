@@ -1,8 +1,7 @@
 """Ledger and captures joined by stream offset: when each frame really was on the wire.
 
 A row of the ledger says which bytes of which TCP stream a frame was; the captures at both ends
-say when those bytes left and when they had all arrived. Nothing here is computed from the
-configuration.
+say when those bytes left and when they had all arrived.
 """
 
 import numpy as np

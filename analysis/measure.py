@@ -76,5 +76,6 @@ def _fidelity(run: Run) -> Fidelity:
         goodput_error_max=max(goodput, default=None),
         rtt_error_ms_max=max(rtt, default=None),
         capture_dropped_packets=sum(lost) if lost else None,
-        cpu_idle_min_share=(record.cpu_idle or {}).get("per_second_min_share"),
+        cpu_idle_min_share=record.cpu_idle.per_second_min_share,
+        cpu_idle_seconds=record.cpu_idle.seconds,
     )

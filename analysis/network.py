@@ -1,14 +1,12 @@
 """The emulated network as the run describes it: who is joined to whom, and which way is which.
 
-Only names and addresses are used here; the configured rates and delays are carried along for
-the report's manifest, and no figure is computed from them.
+Only names and addresses are read; the configured rates and delays are not.
 """
 
 from collections import deque
 from functools import cached_property
-from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict
 
 from analysis.summary import Direction
 
@@ -20,9 +18,8 @@ class Described(BaseModel):
 
 
 class Host(Described):
-    """A host: its address on the management network, and the interfaces of the emulated one."""
+    """A host: its interfaces on the emulated network, each with its address."""
 
-    mgmt_ip: str | None = None
     interfaces: dict[str, str]
 
 
@@ -41,9 +38,6 @@ class Link(Described):
     a: LinkEnd
     b: LinkEnd
     profile: str | None = None
-    source: str | None = None
-    a_to_b: dict[str, Any] = Field(default_factory=dict)
-    b_to_a: dict[str, Any] = Field(default_factory=dict)
 
     def ends(self, direction: Direction) -> tuple[LinkEnd, LinkEnd]:
         """The sending and the receiving end."""

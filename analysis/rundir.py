@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 import polars as pl
+import yaml
 from pydantic import BaseModel, ValidationError
 
 from analysis.clock import Clock
@@ -88,6 +89,32 @@ class QdiscCounters(Described):
     dropped_packets: int
 
 
+class CpuIdle(Described):
+    """Idle CPU while the network was to set the pace: least share, and seconds sampled."""
+
+    per_second_min_share: float | None = None
+    seconds: int | None = None
+
+
+class Targets(Described):
+    """The accuracy floor of the compression loop."""
+
+    min_accuracy: float | None = None
+    max_accuracy_loss_points: float | None = None
+
+
+class PipelineWish(Described):
+    """What the experiment asked of the split model."""
+
+    targets: Targets | None = None
+
+
+class Experiment(Described):
+    """``experiment.yaml``, as far as figures are compared with it."""
+
+    pipeline: PipelineWish | None = None
+
+
 class FidelityRecord(Described):
     """``fidelity.json``."""
 
@@ -96,7 +123,7 @@ class FidelityRecord(Described):
     links: tuple[LinkProbe, ...] = ()
     rtt: tuple[RttProbe, ...] = ()
     qdisc: tuple[QdiscCounters, ...] = ()
-    cpu_idle: dict[str, Any] | None = None
+    cpu_idle: CpuIdle = CpuIdle()
 
     def goodput_mbit(self, link: str, direction: Direction) -> float | None:
         """Measured TCP goodput of one direction of a link."""
@@ -131,6 +158,7 @@ class Run:
     name: str
     manifest: dict[str, Any]
     experiment: str
+    targets: Targets
     failure: str | None
     network: Network
     fidelity: FidelityRecord
@@ -174,6 +202,7 @@ def read_run(path: Path) -> Run:
         name=str(manifest.get("name", path.name)),
         manifest=manifest,
         experiment=_text(path / "experiment.yaml"),
+        targets=_targets(path / "experiment.yaml"),
         failure=_failure(path / "failure.json"),
         network=network,
         fidelity=_fidelity(path / "fidelity.json"),
@@ -185,6 +214,16 @@ def read_run(path: Path) -> Run:
         captures=_captures(path, network, clock, problems),
         problems=tuple(problems),
     )
+
+
+def _targets(path: Path) -> Targets:
+    """The floor that the experiment set; without one where it has none."""
+    try:
+        experiment = Experiment.model_validate(yaml.safe_load(_text(path)) or {})
+    except (yaml.YAMLError, ValidationError) as error:
+        raise NotARunError(f"{path}: not an experiment: {_first_line(error)}") from None
+    pipeline = experiment.pipeline
+    return (pipeline.targets if pipeline else None) or Targets()
 
 
 def _text(path: Path) -> str:

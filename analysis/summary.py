@@ -1,8 +1,8 @@
 """``summary.json``: the figures of a run, typed and documented field by field.
 
 ``docs/summary.md`` is generated from these models: ``python -m analysis.document``.
-Everything was measured: times and bytes come from the captures and the ledger, rates from the
-probe, never from the configuration. A figure that could not be measured is ``null``.
+Times and bytes come from the captures and the ledger, rates from the probe; only the deviations
+in ``Fidelity`` compare with the configuration. A figure that could not be measured is ``null``.
 """
 
 from pathlib import Path
@@ -60,14 +60,20 @@ class Fidelity(Section):
     )
     reasons: tuple[str, ...] = Field(description="why not `pass`, one line each")
     goodput_error_max: float | None = Field(
-        description="largest deviation of a link's probed TCP goodput from its ideal, as a share"
+        description="largest deviation of a link's probed TCP goodput from the ideal that its "
+        "configuration gives, as a share"
     )
     rtt_error_ms_max: float | None = Field(
-        description="largest deviation of a link's probed minimum round-trip time from its ideal"
+        description="largest deviation of a link's probed minimum round-trip time from the ideal "
+        "that its configuration gives"
     )
     capture_dropped_packets: int | None = Field(description="packets that tcpdump lost, all links")
     cpu_idle_min_share: float | None = Field(
-        description="smallest share of idle CPU in any second of the network-bound phases"
+        description="smallest share of idle CPU in any of the sampled seconds"
+    )
+    cpu_idle_seconds: int | None = Field(
+        description="how many sampled seconds lay at least half in a measured window or a "
+        "download; 0: the CPU was not judged"
     )
 
 
@@ -186,6 +192,10 @@ class Window(Section):
     compute: tuple[StageCompute, ...] = Field(description="per stage")
     loads: tuple[LinkLoad, ...] = Field(description="per link and direction")
     busiest: LinkLoad | None = Field(description="the load that is highest")
+    slowest: LinkLoad | None = Field(
+        description="the load of the link that has the least probed capacity of those that the "
+        "connections cross"
+    )
 
 
 class Reduction(Section):
@@ -222,12 +232,31 @@ class IterationFigures(Section):
     generation: int = Field(description="generation it ran under")
     rungs: tuple[str, ...] = Field(description="what crosses each cut, in words")
     accuracy: Accuracy = Field(description="accuracy of this step")
-    latency_ms_median: float = Field(description="end-to-end latency of a frame")
+    latency_ms_median: float = Field(description="end-to-end latency of a frame (ledger)")
     bytes_per_inference: tuple[float, ...] = Field(
         description="frame headers and payload per image and cut (ledger)"
     )
     outcome: str = Field(description="`baseline`, `kept`, `rolled back` or `target met`")
     reason: str = Field(description="why, in words")
+
+
+class AccuracyFloor(Section):
+    """The accuracy that the loop had to keep, on the images it decided on and on the others.
+
+    The loop decides on validation images, so its floor holds for them; the windows before and
+    after compression are measured on other images, which it never saw.
+    """
+
+    max_loss_points: float | None = Field(
+        description="floor in percentage points below the uncompressed model (experiment)"
+    )
+    min_accuracy: float | None = Field(description="floor as an accuracy (experiment)")
+    decided_before: Accuracy = Field(description="uncompressed, on the images the loop decides on")
+    decided_after: Accuracy = Field(description="as the loop left it, on the same images")
+    decided_held: bool = Field(description="whether the floor held there")
+    measured_before: Accuracy | None = Field(description="of the window before compression")
+    measured_after: Accuracy | None = Field(description="of the window after compression")
+    measured_held: bool | None = Field(description="whether the floor held in these windows")
 
 
 class Pipeline(Section):
@@ -241,7 +270,8 @@ class Pipeline(Section):
     )
     frozen_sha256: str | None = Field(description="the hash before")
     raw_input_bytes: int = Field(
-        description="baseline: bytes of one raw input image, if that were sent instead"
+        description="baseline: bytes of one raw input image as the data set holds it, if that "
+        "were sent instead"
     )
     windows: tuple[Window, ...] = Field(description="before and after compression")
     bandwidth_reduction: Reductions | None = Field(
@@ -253,6 +283,9 @@ class Pipeline(Section):
         "byte delivered"
     )
     iterations: tuple[IterationFigures, ...] = Field(description="history of the loop")
+    accuracy_floor: AccuracyFloor | None = Field(
+        description="null: the experiment has no floor, or the loop did not end"
+    )
     target_reached: bool | None = Field(description="whether the loop met its target")
     loop_reason: str | None = Field(description="why the loop ended")
 

@@ -1,6 +1,14 @@
 """The result of a run in plain words, with its numbers."""
 
-from analysis.summary import Accordion, Accuracy, Download, Pipeline, Summary, Window
+from analysis.summary import (
+    Accordion,
+    Accuracy,
+    AccuracyFloor,
+    Download,
+    Pipeline,
+    Summary,
+    Window,
+)
 
 
 def result_paragraphs(summary: Summary) -> list[list[str]]:
@@ -60,7 +68,11 @@ def _pipeline(pipeline: Pipeline) -> list[str]:
         sentences += _comparison(pipeline, before, after)
     if pipeline.target_reached is not None:
         without = "" if pipeline.target_reached else " without reaching its target"
-        sentences.append(f"The compression loop ended{without}: {pipeline.loop_reason}.")
+        sentences.append(
+            f"The compression loop ended{without}: {pipeline.loop_reason} (its bytes are whole "
+            "frames as the senders wrote them, without the TCP, IP and Ethernet headers that the "
+            "captures see)."
+        )
     if pipeline.frozen_unchanged is not None:
         state = "unchanged" if pipeline.frozen_unchanged else "CHANGED, which must not happen"
         sentences.append(f"The frozen layers are {state} (SHA-256 before and after).")
@@ -93,12 +105,43 @@ def _comparison(pipeline: Pipeline, before: Window, after: Window) -> list[str]:
     sentences.append(
         f"Accuracy was {_accuracy(before.accuracy)} before and {_accuracy(after.accuracy)} after."
     )
-    if before.busiest and before.busiest.busy is not None:
+    if pipeline.accuracy_floor:
+        sentences += _floor(pipeline.accuracy_floor)
+    if before.slowest and after.slowest:
         sentences.append(
-            f"Before compression the busiest link, {before.busiest.source} to "
-            f"{before.busiest.target}, was busy {percent(before.busiest.busy)} of the time."
+            f"The slowest link that the frames cross, {before.slowest.source} to "
+            f"{before.slowest.target}, was busy {percent(before.slowest.busy)} of the time before "
+            f"and {percent(after.slowest.busy)} after."
         )
     return sentences
+
+
+def _floor(floor: AccuracyFloor) -> list[str]:
+    """What was lost, and whether that kept to the floor: where the loop looked, and elsewhere."""
+    asked = (
+        f"at least {percent(floor.min_accuracy)}"
+        if floor.min_accuracy is not None
+        else f"a loss of at most {number(floor.max_loss_points, 1)} points"
+    )
+    sentences = [
+        f"On the {floor.decided_after.split} images that the loop decides on it "
+        f"{_lost(floor.decided_before, floor.decided_after)}: the floor, {asked}, "
+        f"{'held' if floor.decided_held else 'was BROKEN'} there."
+    ]
+    before, after = floor.measured_before, floor.measured_after
+    if before and after:
+        sentences.append(
+            f"On the {after.split} images, which the loop never sees, it {_lost(before, after)}: "
+            f"there the floor {'held as well' if floor.measured_held else 'did not hold'}."
+        )
+    return sentences
+
+
+def _lost(before: Accuracy, after: Accuracy) -> str:
+    points = (before.value - after.value) * 100
+    if abs(points) < 0.05:
+        return "lost nothing"
+    return f"{'lost' if points > 0 else 'gained'} {number(abs(points), 1)} percentage points"
 
 
 def _against_raw_input(raw_bytes: int, after: Window) -> str:
@@ -106,9 +149,9 @@ def _against_raw_input(raw_bytes: int, after: Window) -> str:
     heaviest = max(after.cuts, key=lambda cut: cut.payload_bytes)
     verdict = "less" if heaviest.payload_bytes < raw_bytes else "not less"
     return (
-        f"Sending the raw input instead would put {number(raw_bytes)} payload bytes per inference "
-        f"on each link; the heaviest compressed cut sends {number(heaviest.payload_bytes)}, which "
-        f"is {verdict}."
+        f"Sending the raw input, as the data set holds it, instead would put {number(raw_bytes)} "
+        f"payload bytes per inference on each link; the heaviest compressed cut sends "
+        f"{number(heaviest.payload_bytes)}, which is {verdict}."
     )
 
 

@@ -6,12 +6,15 @@ import numpy as np
 import polars as pl
 
 from analysis.metrics.links import Links
-from analysis.rundir import Run
+from analysis.network import LinkDirection
+from analysis.rundir import Run, Targets
 from analysis.summary import (
     Accuracy,
+    AccuracyFloor,
     CutTraffic,
     Distribution,
     IterationFigures,
+    LinkLoad,
     Pipeline,
     Reduction,
     Reductions,
@@ -19,6 +22,9 @@ from analysis.summary import (
     Window,
 )
 from stage_node.events import FrozenHash, Iteration, LoopEnded, Measurement, PartitionChosen
+
+_ROUNDING = 1e-9
+"""0.98 - 0.01 is a little more than 0.97 in binary."""
 
 
 def pipeline_figures(run: Run, frames: pl.DataFrame, links: Links) -> Pipeline | None:
@@ -46,6 +52,7 @@ def pipeline_figures(run: Run, frames: pl.DataFrame, links: Links) -> Pipeline |
             windows, cuts, lambda cut: cut.transfer.median_ms if cut.transfer else None
         ),
         iterations=tuple(_iteration(step) for step in run.events_of(Iteration)),
+        accuracy_floor=_floor(run, windows),
         target_reached=ended.reached if ended else None,
         loop_reason=ended.reason if ended else None,
     )
@@ -72,6 +79,7 @@ def _window(run: Run, frames: pl.DataFrame, links: Links, window: Measurement) -
     inside = window_frames(run, frames, window)
     loads = links.loads(window.begin_ns, window.end_ns)
     cuts = inside.partition_by("cut", maintain_order=True)
+    crossed = [step for cut in cuts for step in _path(run, cut)]
     return Window(
         label=window.label,
         generation=window.generation,
@@ -91,7 +99,63 @@ def _window(run: Run, frames: pl.DataFrame, links: Links, window: Measurement) -
             key=lambda load: load.busy or 0.0,
             default=None,
         ),
+        slowest=_slowest(loads, links, crossed),
     )
+
+
+def _path(run: Run, frames: pl.DataFrame) -> tuple[LinkDirection, ...]:
+    """The links that the frames of one cut cross."""
+    row = frames.row(0, named=True)
+    return run.network.path(row["node"], row["peer"])
+
+
+def _slowest(
+    loads: tuple[LinkLoad, ...], links: Links, crossed: list[LinkDirection]
+) -> LinkLoad | None:
+    """Of the links crossed the one of least probed capacity; None unless all were probed."""
+    capacities = [
+        (capacity, load)
+        for load, step, capacity in zip(loads, links.directions, links.capacity_mbit, strict=True)
+        if step in crossed
+    ]
+    known = [(capacity, load) for capacity, load in capacities if capacity is not None]
+    if len(known) < len(capacities):
+        return None
+    return min(known, key=lambda pair: pair[0], default=(0.0, None))[1]
+
+
+def _floor(run: Run, windows: tuple[Window, ...]) -> AccuracyFloor | None:
+    """The experiment's floor against what the loop decided on and what the windows measured."""
+    targets = run.targets
+    if targets.min_accuracy is None and targets.max_accuracy_loss_points is None:
+        return None
+    steps = run.events_of(Iteration)
+    ended = next(iter(run.events_of(LoopEnded)), None)
+    left = [step for step in steps if ended and step.generation == ended.generation]
+    if not left:
+        return None
+    before, after = _iteration(steps[0]).accuracy, _iteration(left[-1]).accuracy
+    by_label = {window.label: window.accuracy for window in reversed(windows)}
+    uncompressed, compressed = by_label.get("before"), by_label.get("after")
+    return AccuracyFloor(
+        max_loss_points=targets.max_accuracy_loss_points,
+        min_accuracy=targets.min_accuracy,
+        decided_before=before,
+        decided_after=after,
+        decided_held=_holds(targets, before, after),
+        measured_before=uncompressed,
+        measured_after=compressed,
+        measured_held=_holds(targets, uncompressed, compressed)
+        if uncompressed and compressed
+        else None,
+    )
+
+
+def _holds(targets: Targets, before: Accuracy, after: Accuracy) -> bool:
+    least = targets.min_accuracy
+    if least is None:
+        least = before.value - (targets.max_accuracy_loss_points or 0.0) / 100
+    return after.value >= least - _ROUNDING
 
 
 def _rate(results: pl.DataFrame) -> float | None:
@@ -129,7 +193,7 @@ def _cut(run: Run, frames: pl.DataFrame) -> CutTraffic:
 def _answering_bytes(run: Run, frames: pl.DataFrame) -> int:
     """Bytes that came back to the sender while these frames were on the wire, its capture."""
     row = frames.row(0, named=True)
-    path = run.network.path(row["node"], row["peer"])
+    path = _path(run, frames)
     begin_ns, end_ns = frames["t_first_out_ns"].min(), frames["t_delivered_ns"].max()
     if begin_ns is None or end_ns is None:
         return 0

@@ -45,6 +45,14 @@ THINKING_MS = 2
 PREFIXES = (((1, 1, 1), 30_000, 0.90), ((2, 2, 2), 60_000, 0.95), ((3, 3, 3), 100_000, 0.97))
 
 
+EXPERIMENT = """\
+name: synthetic
+seed: 1
+pipeline:
+  targets: {min_accuracy: null, max_accuracy_loss_points: 1.5}
+"""
+
+
 @dataclass
 class Truth:
     """What really happened: per (label, cut, frame) times, per download times."""
@@ -228,7 +236,7 @@ class SyntheticRun:
                 t_ns=end_ns,
                 who="controller",
                 reached=True,
-                generation=2,
+                generation=3,
                 rungs=("4 of 16 channels", "4 of 32 channels"),
                 reason="byte target reached",
             )
@@ -312,7 +320,7 @@ class SyntheticRun:
         """Leave everything in a directory, as the testbed would."""
         for folder in ("captures", "ledger", "logs"):
             (path / folder).mkdir(parents=True)
-        (path / "experiment.yaml").write_text("name: synthetic\nseed: 1\n")
+        (path / "experiment.yaml").write_text(EXPERIMENT)
         self._json(path / "manifest.json", self._manifest())
         self._json(path / "network.json", _NETWORK)
         self._json(path / "fidelity.json", self._fidelity())
@@ -382,7 +390,12 @@ class SyntheticRun:
             "rtt": rtt,
             "captures": {},
             "qdisc": qdisc,
-            "cpu_idle": {"per_second_min_share": 0.6, "share": 0.8, "threshold": 0.35},
+            "cpu_idle": {
+                "per_second_min_share": 0.6,
+                "share": 0.8,
+                "seconds": 3,
+                "threshold": 0.35,
+            },
         }
 
     def _received_sizes(self, interface: str, ip: str) -> list[int]:

@@ -13,8 +13,10 @@ import pytest
 
 from analysis.build import build_report
 from analysis.document import summary_reference
+from analysis.measure import measure
+from analysis.rundir import read_run
 from analysis.summary import Summary
-from analysis.words import number, percent
+from analysis.words import number, percent, result_paragraphs
 from stage_node.events import Phase
 from tests.analysis.conftest import Known
 from tests.analysis.synthetic_run import SyntheticRun
@@ -94,6 +96,36 @@ def test_verdict_first_then_the_result_in_words(known: Known) -> None:
     assert "seed: 1" in text
 
 
+@pytest.mark.parametrize(
+    ("floor", "said"),
+    [
+        (
+            "max_accuracy_loss_points: 1.6",
+            "it lost 1.5 percentage points: the floor, a loss of at most 1.6 points, held there.",
+        ),
+        ("max_accuracy_loss_points: 1.6", "it lost 1.8 percentage points: there the floor did not"),
+        ("max_accuracy_loss_points: 1.5", "a loss of at most 1.5 points, held there."),
+        ("max_accuracy_loss_points: 1.4", "a loss of at most 1.4 points, was BROKEN there."),
+        ("max_accuracy_loss_points: 2", "it lost 1.8 percentage points: there the floor held as"),
+        ("min_accuracy: 0.963", "the floor, at least 96.3 %, held there."),
+        ("min_accuracy: 0.963", "there the floor did not hold."),
+    ],
+)
+def test_the_floor_is_held_against_the_images_of_the_loop_and_against_the_others(
+    copied: Callable[[], Path], floor: str, said: str
+) -> None:
+    path = copied()
+    (path / "experiment.yaml").write_text(f"pipeline: {{targets: {{{floor}}}}}\n")
+    lines = (path / "events.jsonl").read_text().splitlines()
+    steps = [json.loads(line) for line in lines]
+    for step in steps:
+        if step["kind"] == "measurement" and step["label"] == "after":
+            step["accuracy"] = 0.962
+    (path / "events.jsonl").write_text("\n".join(json.dumps(step) for step in steps) + "\n")
+    paragraphs = result_paragraphs(measure(read_run(path)).summary)
+    assert said in " ".join(paragraphs[0]).replace("\u00a0", " ")
+
+
 def failed(path: Path) -> Path:
     record = json.loads((path / "fidelity.json").read_text())
     record |= {"verdict": "fail", "reasons": ["ue1-edge a_to_b: goodput 7 % below its ideal"]}
@@ -119,6 +151,7 @@ def test_without_fidelity_the_verdict_is_unknown(copied: Callable[[], Path]) -> 
     path = copied()
     (path / "fidelity.json").unlink()
     summary = build_report(path)
+    assert "Idle CPU: not judged" in text_of(path / "report.html")
     assert summary.fidelity.verdict == "unknown"
     assert all(link.probed_capacity_mbit is None for link in summary.links)
     assert summary.accordion
