@@ -111,7 +111,7 @@ def test_a_run_without_root_is_judged_from_its_captures(home: Path) -> None:
 
     assert_ledger_agrees_with_scapy(out)
     page = (out / "report.html").read_text()
-    assert page.index("idelity") < page.index("Result") < page.index("<svg")
+    assert page.index("Fidelity:") < page.index(">Result<") < page.index("data:image/svg")
     assert len(list((out / "plots").glob("*.svg"))) >= 4
     assert not processes_naming(home)
 
