@@ -1,6 +1,7 @@
 """Networks in a microVM: quick to start, as specified, changed in place, gone afterwards."""
 
 import json
+import statistics
 from typing import Any
 
 import pytest
@@ -45,12 +46,12 @@ def test_chains_start_quickly_and_leave_nothing(guest: Guest) -> None:
         guest,
         """
 before = interfaces()
-seconds = {}
-for hosts in (4, 8):
+seconds = {4: [], 8: []}
+for hosts in (4, 8, 4, 8, 4, 8):
     names = [f"h{number}" for number in range(hosts)]
     began = time.monotonic()
     with EmulatedNetwork(chain(names, lte), here / "logs") as net:
-        seconds[hosts] = time.monotonic() - began
+        seconds[hosts].append(time.monotonic() - began)
         during = interfaces()
         last = net.data_ip(names[-1], towards=names[0])
         pings = net[names[0]].cmd(f"ping -c 2 -i 0.2 -q {last}")
@@ -58,8 +59,9 @@ report(seconds=seconds, before=before, during=during, after=interfaces(), shells
        pings=pings)
 """,
     )
-    assert facts["seconds"]["4"] <= 3
-    assert facts["seconds"]["8"] <= 6
+    assert {hosts: len(each) for hosts, each in facts["seconds"].items()} == {"4": 3, "8": 3}
+    assert statistics.median(facts["seconds"]["4"]) <= 3, facts["seconds"]
+    assert statistics.median(facts["seconds"]["8"]) <= 6, facts["seconds"]
     assert facts["before"] == facts["during"] == facts["after"]
     assert facts["shells"] == []
     assert "2 received, 0% packet loss" in facts["pings"]
@@ -140,22 +142,30 @@ slow = load_profile("3g")  # 0.5 Mbit/s, 400 ms: 25 000 bytes of buffer
 with EmulatedNetwork(chain(["a", "b"], slow), here / "logs") as net:
     overflow = burst(net, 40)()
     dropped = [each.dropped_packets for each in net.qdisc_counters()]
+    net.wait_idle()
+    at_rest = [[each.sent_packets for each in net.qdisc_counters()]]
+    time.sleep(1)
+    at_rest.append([each.sent_packets for each in net.qdisc_counters()])
+    nobody_waits = burst(net, 5)
+    net.wait_idle()
+    at_rest.append([each.sent_packets for each in net.qdisc_counters()])
     collect = burst(net, 10)
-    began = time.monotonic()
     net.apply("a-b", "a_to_b", fibre)
-    change_s = time.monotonic() - began
     kept = collect()
     began = time.monotonic()
     burst(net, 10)()
     after_s = time.monotonic() - began
     again = [each.dropped_packets for each in net.qdisc_counters()]
 report(overflow=overflow, dropped=dropped, kept=kept, after_s=after_s, again=again,
-       change_s=change_s)
+       at_rest=at_rest)
 """,
     )
     room = 25_000 // 1514
     assert room <= facts["overflow"] <= room + 1  # one may leave while the burst arrives
     assert facts["dropped"] == [40 - facts["overflow"], 0]
+    (sent, answered), *later = facts["at_rest"]
+    assert sent == facts["overflow"]
+    assert later == [[sent, answered], [sent + 5, answered]]
     assert facts["kept"] == 10
     assert facts["again"] == facts["dropped"]
     assert facts["after_s"] < 0.2  # ten frames at 0.5 Mbit/s alone take 0.24 s

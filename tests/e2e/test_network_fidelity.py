@@ -1,14 +1,19 @@
 """The emulated links hold what their profiles promise, measured in a microVM."""
 
 import json
+from typing import Any
 
 import pytest
 
 from tests.e2e.conftest import Guest
+from topologies.profiles import load_profile
+from topologies.shaping import ideal_goodput_mbit
+from topologies.spec import direction_of
 
 pytestmark = pytest.mark.microvm
 
 PAUSE_MS = 5.0  # half of the shallowest queue
+DEMANDING_MBIT = 200.0  # from here on a guest on a busy machine may fall short
 PROGRAM = """
 import json, sys
 from dataclasses import asdict
@@ -37,6 +42,12 @@ record["flood"] = flood
 """
 
 
+def is_excused(probe: dict[str, Any]) -> bool:
+    """The link is demanding, and the machine did not serve the last attempt throughout."""
+    demanding: bool = probe["ideal_goodput_mbit"] >= ideal_goodput_mbit(DEMANDING_MBIT)
+    return demanding and probe["longest_pause_ms"] >= PAUSE_MS
+
+
 def test_every_shipped_profile_up_to_500_mbit_holds(guest: Guest) -> None:
     result = guest.python(PROGRAM, str(guest.directory))
     assert result.status == 0, result.output
@@ -47,11 +58,9 @@ def test_every_shipped_profile_up_to_500_mbit_holds(guest: Guest) -> None:
     assert {"ethernet-lan", "wifi", "dsl", "lte", "5g-100", "5g-240", "5g-median"} <= {
         name_of[each["link"]] for each in measured
     }
-    # A machine with other work pauses the guest; the probe tells, and that alone may excuse it.
-    unexplained = [
-        each for each in measured if not each["ok"] and each["longest_pause_ms"] < PAUSE_MS
-    ]
-    assert unexplained == []
+    # A machine with other work pauses the guest; the probe tells, and on a link that needs most of
+    # a CPU that alone may excuse it.
+    assert [each for each in measured if not each["ok"] and not is_excused(each)] == []
     assert [each for each in record["rtt"] if not each["ok"]] == []
     assert len(record["rtt"]) == len(name_of)
     assert {name_of[each["link"]] for each in record["loss"]} == {"edge", "2g-rural"}
@@ -63,3 +72,51 @@ def test_every_shipped_profile_up_to_500_mbit_holds(guest: Guest) -> None:
     assert by_interface["h1-eth0"]["captured"] == 600  # and behind it
     assert by_interface["h1-eth1"]["captured"] == 0  # nothing strays to the next link
     assert record["captures"]["dropped_by_kernel"] == 0
+
+
+# Profiles whose queues, of 70 ms and more, outlast the pauses of a guest on a busy machine: iperf3
+# wakes up per packet and knows no excuse.
+IPERF3 = """
+import json, subprocess, sys, time
+from pathlib import Path
+from topologies.namespaces import run_inside, spawn_inside
+from topologies.network import EmulatedNetwork
+from topologies.profiles import load_profile
+from topologies.shapes import chain
+
+here = Path(sys.argv[1])
+lte, slower = load_profile("lte"), load_profile("4g")
+
+def iperf3(net, name, window):
+    log = here / f"iperf3-{name}.log"
+    with log.open("wb") as out:
+        spawn_inside(net.host_pid("b"), ["iperf3", "-s", "-1", "--forceflush"], out, out)
+    deadline = time.monotonic() + 10
+    while "Server listening" not in log.read_text() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    answer = run_inside(
+        net.host_pid("a"),
+        *("iperf3", "-J", "-c", net.data_ip("b"), "-t", "8", "-O", "2", "-C", "reno"),
+        *("-w", window, "-l", "64K"),
+    )
+    return json.loads(answer)["end"]["sum_received"]["bits_per_second"] / 1e6
+
+with EmulatedNetwork(chain(["a", "b"], lte), here / "logs") as net:
+    mbit = {"lte": iperf3(net, "lte", "150K")}
+    net.apply("a-b", "a_to_b", slower)
+    net.apply("a-b", "b_to_a", slower)
+    mbit["4g"] = iperf3(net, "4g", "280K")
+    dropped = [each.dropped_packets for each in net.qdisc_counters()]
+(here / "record.json").write_text(json.dumps({"mbit": mbit, "dropped": dropped}))
+"""
+
+
+def test_iperf3_agrees_before_and_after_a_change_in_place(guest: Guest) -> None:
+    result = guest.python(IPERF3, str(guest.directory))
+    assert result.status == 0, result.output
+    record = json.loads((guest.directory / "record.json").read_text())
+    for name, mbit in record["mbit"].items():
+        ideal_mbit = ideal_goodput_mbit(direction_of(load_profile(name), "a_to_b").rate_mbit)
+        assert mbit == pytest.approx(ideal_mbit, rel=0.02), name
+    assert set(record["mbit"]) == {"lte", "4g"}
+    assert record["dropped"] == [0, 0]
