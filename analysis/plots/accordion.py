@@ -111,25 +111,31 @@ def _steps(
 
 
 def _name_steps(axes: Axes, ordered: pl.DataFrame, end_s: float) -> None:
-    """Names of what improved, and of the last; none where it would lie on another."""
+    """Names of what improved, and of the last; none where it would lie on another.
+
+    Above and left of what improved: the line, which only rises, is never there. Below what did
+    not: the line is above it.
+    """
     named: list[tuple[float, float]] = []
     height = max(float(np.ptp(ordered["percent"].to_numpy())), 0.1)
     last = ordered["usable_s"][-1]
-    for t_s, value, configuration in (
+    for t_s, value, configuration, better in (
         ordered.filter(pl.col("better") | (pl.col("usable_s") == last))
-        .select("usable_s", "percent", "configuration")
+        .select("usable_s", "percent", "configuration", "better")
         .iter_rows()
     ):
         if any(abs(t_s - t) < 0.2 * end_s and abs(value - v) < 0.07 * height for t, v in named):
             continue
         named.append((t_s, value))
-        beside_edge = t_s > 0.8 * end_s
+        above = better and t_s > 0.15 * end_s  # else it would run out of the axes
+        leftwards = above or t_s > 0.8 * end_s
         axes.annotate(
             f"{configuration}  {value:.1f} %",
             (t_s, value),
-            xytext=(-6, 0) if beside_edge else (5, -4),
+            xytext=(-3 if leftwards else 3, 4 if above else -6),
             textcoords="offset points",
-            ha="right" if beside_edge else "left",
-            va="center" if beside_edge else "top",
+            ha="right" if leftwards else "left",
+            va="bottom" if above else "top",
             fontsize=8,
+            bbox={"facecolor": "white", "edgecolor": "none", "pad": 0.4},
         )

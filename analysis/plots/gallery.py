@@ -14,7 +14,7 @@ from analysis.plots.accordion import ACCURACY_SCHEMA, plot_accordion
 from analysis.plots.iterations import ITERATION_SCHEMA, plot_iterations
 from analysis.plots.latency import END_TO_END, LATENCY_SCHEMA, plot_latency
 from analysis.plots.throughput import Span, plot_throughput
-from analysis.plots.time_sequence import MAX_SEGMENTS, plot_time_sequence
+from analysis.plots.time_sequence import MAX_SEGMENTS, SEQUENCE_MARKS, plot_time_sequence
 from analysis.streams import Flow
 from stage_node.events import Measurement
 
@@ -192,8 +192,8 @@ def _download_sequence(measured: Measured) -> Iterator[Plot]:
     server = measured.run.network.owner(transfer.ends.flow.src)
     yield Plot(
         "time_sequence_download",
-        "Time-sequence of the largest download: each bar is a segment, from its first to its last "
-        "byte, when it left the server and when it reached the UE." + cut_off,
+        f"Time-sequence of the largest download. {SEQUENCE_MARKS} Dotted: ends of configurations "
+        "(blocks per part of the network)." + cut_off,
         plot_time_sequence(
             table,
             f"Time-sequence of a download: {server} → {transfer.event.who}",
@@ -248,7 +248,8 @@ def _frames_plot(measured: Measured, frames: pl.DataFrame, label: str) -> Plot:
     return Plot(
         "time_sequence_frames",
         f"Time-sequence of {frames.height} consecutive activation frames {label} compression, on "
-        "the connection whose transfers take longest, around the frame of median latency."
+        "the connection whose transfers take longest, around the frame of median latency. "
+        + SEQUENCE_MARKS
         + cut_off,
         plot_time_sequence(
             table,

@@ -12,6 +12,13 @@ from analysis.plots import style
 MAX_SEGMENTS = 4000
 """More would be a drawing of megabytes in which no segment can be told from the next."""
 
+SEQUENCE_MARKS = (
+    "Bars: segments from their first to their last byte, when they left (triangles, sender's "
+    "capture) and when they arrived (circles, receiver's capture); of many, only some bear the "
+    "mark. Crosses: sent again."
+)
+"""What a drawing shows, for its caption."""
+
 _LOOKS = {
     "sent": (style.BLUE, "-", 2.2),
     "received": (style.GREEN, "-", 2.2),
@@ -25,8 +32,9 @@ def plot_time_sequence(
 ) -> Figure:
     """Draw ``metrics.sequence.SEQUENCE_SCHEMA``; ``marks`` names stream offsets (frame ends, ...).
 
-    Each segment is a vertical bar from its first to its last byte at the moment it was seen. The
-    horizontal distance from ``sent`` to ``received`` is queueing, serialisation and propagation.
+    Each segment is a vertical bar from its first to its last byte at the moment it was seen; at
+    most about 60 of a kind carry their marker, all that were sent again do. The horizontal
+    distance from ``sent`` to ``received`` is queueing, serialisation and propagation.
     """
     figure = style.new_figure(title, subtitle, 4.6)
     axes = figure.subplots()
@@ -60,15 +68,11 @@ def plot_time_sequence(
         linewidth=1.1,
         label="acknowledged (at sender)",
     )
-    height = _height(table)
-    named = -height
-    for name, offset in sorted(marks.items(), key=lambda mark: mark[1]):
+    for offset in marks.values():
         axes.axhline(offset / 1e3, color=style.BLACK, linestyle=":", linewidth=0.8)
-        if offset - named < 0.05 * height:
-            continue  # its name would lie on the one below
-        named = offset
+    for names, offset in _merged(marks, 0.05 * _height(table)):
         axes.annotate(
-            name,
+            names,
             (1.0, offset / 1e3),
             xycoords=("axes fraction", "data"),
             xytext=(-3, 2),
@@ -79,8 +83,19 @@ def plot_time_sequence(
     axes.autoscale_view()
     axes.set_xlabel("milliseconds since the first byte left")
     axes.set_ylabel("offset in the stream, kB")
-    axes.legend(loc="upper left")
+    axes.legend(loc="upper left", frameon=True, framealpha=1.0, edgecolor="none")
     return figure
+
+
+def _merged(marks: Mapping[str, int], apart_bytes: float) -> list[tuple[str, int]]:
+    """Names and where to write them; those that would lie on each other share the highest place."""
+    merged: list[tuple[str, int]] = []
+    for name, offset in sorted(marks.items(), key=lambda mark: mark[1]):
+        if merged and offset - merged[-1][1] < apart_bytes:
+            merged[-1] = (f"{merged[-1][0]}, {name}", offset)
+        else:
+            merged.append((name, offset))
+    return merged
 
 
 def _height(table: pl.DataFrame) -> int:

@@ -95,6 +95,7 @@ def test_a_link_is_as_busy_as_its_bytes_make_it(known: Known) -> None:
     assert figures.busiest
     assert (figures.busiest.link, figures.busiest.direction) == ("ue1-edge", "a_to_b")
     assert figures.busiest.busy == pytest.approx(share, rel=0.01)
+    assert figures.slowest == figures.busiest  # here the link of least capacity is also busiest
 
 
 def test_results_come_at_the_rate_at_which_frames_were_admitted(known: Known) -> None:

@@ -14,6 +14,8 @@ import pytest
 from analysis.build import build_report
 from analysis.document import summary_reference
 from analysis.measure import measure
+from analysis.metrics.sequence import SEQUENCE_SCHEMA
+from analysis.plots.time_sequence import plot_time_sequence
 from analysis.rundir import read_run
 from analysis.summary import Summary
 from analysis.words import number, percent, result_paragraphs
@@ -126,6 +128,25 @@ def test_the_floor_is_held_against_the_images_of_the_loop_and_against_the_others
     assert said in " ".join(paragraphs[0]).replace("\u00a0", " ")
 
 
+def test_words_and_numbers_do_not_run_into_each_other(known: Known) -> None:
+    text = text_of(known.path / "report.html")
+    assert "392 inferences in 98 frames within 1.5 s" in text
+    assert "Idle CPU: at least 60 % in each of the 3 sampled seconds" in text
+
+
+def test_every_mark_of_a_time_sequence_is_named() -> None:
+    """Those too close to be told apart share one name's place."""
+    table = pl.DataFrame(
+        [(0.0, "sent", 0, 100_000), (1.0, "received", 0, 100_000)],
+        schema=SEQUENCE_SCHEMA,
+        orient="row",
+    )
+    marks = {"3-3-3": 100_000, "1-0-0": 10_000, "2-0-0": 12_000}
+    figure = plot_time_sequence(table, "title", "subtitle", marks)
+    places = {note.get_text(): note.xy[1] for note in figure.axes[0].texts}
+    assert places == {"1-0-0, 2-0-0": 12.0, "3-3-3": 100.0}
+
+
 def failed(path: Path) -> Path:
     record = json.loads((path / "fidelity.json").read_text())
     record |= {"verdict": "fail", "reasons": ["ue1-edge a_to_b: goodput 7 % below its ideal"]}
@@ -190,6 +211,7 @@ def test_a_run_that_died_early_says_so(copied: Callable[[], Path]) -> None:
     failure = "The run failed: stage edge ended with status 1."
     assert text.index(failure) < text.index("Fidelity:")
     assert "no comparison" in text
+    assert "How busy the links were" not in text
     assert {file.stem for file in (path / "plots").glob("*.svg")} == {"throughput"}
 
 
