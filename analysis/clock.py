@@ -25,12 +25,6 @@ class Clock:
             tuple(int(pair["realtime_ns"]) for pair in ordered),
         )
 
-    @property
-    def drift_ns(self) -> int:
-        """How much the distance of the clocks changed from the first pair to the last."""
-        first, last = (self.realtime_ns[i] - self.monotonic_ns[i] for i in (0, -1))
-        return last - first
-
     def to_monotonic(self, realtime_ns: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
         """Translate times of captures; the distance of the clocks is interpolated linearly."""
         start, distance = self.realtime_ns[0], self.realtime_ns[0] - self.monotonic_ns[0]

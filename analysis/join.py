@@ -18,7 +18,6 @@ JOINED_SCHEMA: dict[str, type[pl.DataType]] = {
     "wire_bytes": pl.Int64,
     "retransmitted_bytes": pl.Int64,
     "links": pl.List(pl.String),  # type: ignore[dict-item]
-    "t_received_ns": pl.Int64,
 }
 """What the join adds to each sent frame.
 
@@ -26,8 +25,8 @@ JOINED_SCHEMA: dict[str, type[pl.DataType]] = {
 capture. ``t_delivered_ns``: all bytes of the stream up to the frame's end had arrived, in the
 receiver's capture. ``wire_bytes``: with TCP, IP and Ethernet headers and retransmissions, sender's
 capture; the headers of a packet that holds two frames are shared out by payload.
-``retransmitted_bytes``: payload sent more than once. ``links``: names, in order.
-``t_received_ns``: the receiver's ledger had the whole frame. Times that were not seen are null.
+``retransmitted_bytes``: payload sent more than once. ``links``: names, in order. Times that were
+not seen are null.
 """
 
 _CONNECTION = ["local_ip", "local_port", "peer_ip", "peer_port"]
@@ -45,15 +44,11 @@ def join_frames(run: Run, wire: Wire) -> tuple[pl.DataFrame, tuple[str, ...]]:
         joined, problem = _join_connection(frames, wire)
         parts.append(joined)
         problems += [problem] if problem else []
-    table = pl.concat(parts).join(
-        _received(run.frames), on=[*_CONNECTION, "first_byte"], how="left"
-    )
-    return table, tuple(problems)
+    return pl.concat(parts), tuple(problems)
 
 
 def _empty(sent: pl.DataFrame) -> pl.DataFrame:
-    columns = {name: kind for name, kind in JOINED_SCHEMA.items() if name != "t_received_ns"}
-    return sent.clear().hstack(pl.DataFrame(schema=columns))
+    return sent.clear().hstack(pl.DataFrame(schema=JOINED_SCHEMA))
 
 
 def _join_connection(frames: pl.DataFrame, wire: Wire) -> tuple[pl.DataFrame, str]:
@@ -86,18 +81,6 @@ def _wire_columns(frames: pl.DataFrame, ends: TwoEnds) -> pl.DataFrame:
             "retransmitted_bytes": again,
             "links": pl.Series([links] * frames.height, dtype=pl.List(pl.String)),
         }
-    )
-
-
-def _received(frames: pl.DataFrame) -> pl.DataFrame:
-    """The receivers' rows, under the senders' names of the connection."""
-    return frames.filter(pl.col("direction") == "recv").select(
-        pl.col("peer_ip").alias("local_ip"),
-        pl.col("peer_port").alias("local_port"),
-        pl.col("local_ip").alias("peer_ip"),
-        pl.col("local_port").alias("peer_port"),
-        "first_byte",
-        pl.col("t_end_ns").alias("t_received_ns"),
     )
 
 

@@ -40,10 +40,7 @@ _MAGIC = {
 
 PACKET_SCHEMA: dict[str, type[pl.DataType]] = {
     "t_ns": pl.Int64,
-    "caplen": pl.UInt32,
     "wirelen": pl.UInt32,
-    "protocol": pl.UInt8,
-    "ip_id": pl.UInt16,
     "src": pl.UInt32,
     "dst": pl.UInt32,
     "is_tcp": pl.Boolean,
@@ -52,19 +49,14 @@ PACKET_SCHEMA: dict[str, type[pl.DataType]] = {
     "seq": pl.UInt32,
     "ack": pl.UInt32,
     "flags": pl.UInt16,
-    "window": pl.UInt16,
     "payload_len": pl.UInt32,
-    "has_timestamps": pl.Boolean,
-    "tsval": pl.UInt32,
-    "tsecr": pl.UInt32,
 }
 """Columns of a packet table.
 
-``t_ns`` is CLOCK_REALTIME. ``caplen`` bytes of the packet's ``wirelen`` (from the Ethernet header
-on, without the frame check sequence) are in the file. ``protocol``, ``ip_id``, ``src`` and ``dst``
-are 0 unless the packet is IPv4. The TCP columns are 0 unless ``is_tcp``: the whole fixed TCP
-header was captured. ``window`` is the header's field, not scaled. ``payload_len`` is from the
-IPv4 total length, so it is right in short snapshots too.
+``t_ns`` is CLOCK_REALTIME. ``wirelen`` counts from the Ethernet header on, without the frame check
+sequence. ``src`` and ``dst`` are 0 unless the packet is IPv4. The TCP columns are 0 unless
+``is_tcp``: the whole fixed TCP header was captured. ``payload_len`` is from the IPv4 total length,
+so it is right in short snapshots too.
 """
 
 
@@ -84,10 +76,7 @@ class Damage:
 class Capture:
     """A capture file: its packets in the order of the file, and the damage met, if any."""
 
-    path: Path
     packets: pl.DataFrame
-    snaplen: int
-    nanosecond: bool
     damage: Damage | None
 
 
@@ -98,23 +87,23 @@ def read_capture(path: Path) -> Capture:
     there is nothing to read: no file header, an unknown magic number, another link type.
     """
     with path.open("rb", buffering=0) as file:
-        order, unit_ns, snaplen = _read_file_header(path, file)
+        order, unit_ns = _read_file_header(path, file)
         blocks, damage = _read_blocks(file, order, unit_ns)
     packets = pl.concat([pl.DataFrame(schema=PACKET_SCHEMA), *blocks], rechunk=True)
-    return Capture(path, packets, snaplen, unit_ns == 1, damage)
+    return Capture(packets, damage)
 
 
-def _read_file_header(path: Path, file: BinaryIO) -> tuple[str, int, int]:
+def _read_file_header(path: Path, file: BinaryIO) -> tuple[str, int]:
     header = file.read(_FILE_HEADER_BYTES)
     if len(header) < _FILE_HEADER_BYTES:
         raise DamagedCaptureError(f"{path}: {len(header)} bytes are too short for a pcap file")
     if header[:4] not in _MAGIC:
         raise DamagedCaptureError(f"{path}: not a pcap file (magic number {header[:4].hex()})")
     order, unit_ns = _MAGIC[header[:4]]
-    snaplen, link_type = struct.unpack_from(order + "II", header, 16)
+    (link_type,) = struct.unpack_from(order + "I", header, 20)
     if link_type & 0xFFFF != _LINK_TYPE_ETHERNET:
         raise DamagedCaptureError(f"{path}: link type {link_type & 0xFFFF} is not Ethernet")
-    return order, unit_ns, snaplen
+    return order, unit_ns
 
 
 def _read_blocks(
@@ -180,7 +169,7 @@ def _record_dtype(order: str) -> np.dtype[np.void]:
 _TCP_DTYPE: np.dtype[np.void] = np.dtype(
     [
         *(("sport", ">u2"), ("dport", ">u2"), ("seq", ">u4"), ("ack", ">u4"), ("flags", ">u2")),
-        *(("window", ">u2"), ("checksum", ">u2"), ("urgent", ">u2"), ("options", "u1", (40,))),
+        *(("window", ">u2"), ("checksum", ">u2"), ("urgent", ">u2")),
     ]
 )
 
@@ -219,22 +208,15 @@ def _packets(
         & (caplen >= tcp_offset + 20)
     )
     payload_len = np.maximum(record["total_length"] - ip_bytes - tcp_bytes, 0)
-    whole_options = is_tcp & (caplen >= tcp_offset + tcp_bytes)
-    has_timestamps, tsval, tsecr = _timestamps(tcp["options"], tcp_bytes - 20, whole_options)
     columns = {
         "t_ns": record["seconds"].astype(np.int64) * 1_000_000_000
         + record["fraction"].astype(np.int64) * unit_ns,
-        "caplen": record["caplen"],
         "wirelen": record["wirelen"],
-        **{name: record[name] * is_ipv4 for name in ("protocol", "ip_id", "src", "dst")},
+        **{name: record[name] * is_ipv4 for name in ("src", "dst")},
         "is_tcp": is_tcp,
         **{name: tcp[name] * is_tcp for name in ("sport", "dport", "seq", "ack")},
         "flags": (tcp["flags"] & 0x1FF) * is_tcp,
-        "window": tcp["window"] * is_tcp,
         "payload_len": payload_len * is_tcp,
-        "has_timestamps": has_timestamps,
-        "tsval": tsval,
-        "tsecr": tsecr,
     }
     return pl.DataFrame(
         {
@@ -248,45 +230,5 @@ _NUMPY: dict[type[pl.DataType], type[np.generic]] = {
     pl.Int64: np.int64,
     pl.UInt32: np.uint32,
     pl.UInt16: np.uint16,
-    pl.UInt8: np.uint8,
     pl.Boolean: np.bool_,
 }
-
-
-def _timestamps(
-    options: npt.NDArray[np.uint8], size: npt.NDArray[np.int64], whole: npt.NDArray[np.bool_]
-) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.uint32], npt.NDArray[np.uint32]]:
-    """TSval and TSecr (RFC 7323) of each packet: found or not, value, echo."""
-    at = np.full(len(options), -1)
-    # Linux puts NOP NOP Timestamps first in every established segment (RFC 7323, appendix A).
-    usual = whole & (size >= 12) & (options[:, :4] == (1, 1, 8, 10)).all(axis=1)
-    at[usual] = 2
-    others = np.flatnonzero(whole & ~usual & (size > 0))
-    at[others] = _find_option(options[others], size[others], kind=8, length=10)
-    found = at >= 0
-    rows = np.flatnonzero(found)
-    values = options[rows[:, None], at[rows, None] + np.arange(2, 10)]
-    tsval = np.zeros(len(options), np.uint32)
-    tsecr = np.zeros(len(options), np.uint32)
-    pairs = values.copy().view(">u4")
-    tsval[rows], tsecr[rows] = pairs[:, 0], pairs[:, 1]
-    return found, tsval, tsecr
-
-
-def _find_option(
-    options: npt.NDArray[np.uint8], size: npt.NDArray[np.int64], kind: int, length: int
-) -> npt.NDArray[np.int64]:
-    """Offset of a TCP option of this kind and length in each row, or -1."""
-    found = np.full(len(options), -1)
-    at = np.zeros(len(options), np.int64)
-    active = np.arange(len(options))
-    while len(active):
-        here = at[active]
-        kinds = options[active, here]
-        lengths = options[active, np.minimum(here + 1, 39)].astype(np.int64)
-        hit = (kinds == kind) & (lengths == length) & (here + length <= size[active])
-        found[active[hit]] = here[hit]
-        at[active] += np.where(kinds == 1, 1, np.maximum(lengths, 2))
-        going_on = ~hit & (kinds != 0) & (at[active] < size[active])
-        active = active[going_on]
-    return found

@@ -39,7 +39,6 @@ def test_every_frame_is_found_on_the_wire_when_it_was_there(known: Known) -> Non
         key = (label, row["cut"], row["sequence"] % 1000)
         assert abs(row["t_first_out_ns"] - known.truth.first_out_ns[key]) <= 1
         assert abs(row["t_delivered_ns"] - known.truth.delivered_ns[key]) <= 1
-        assert row["t_received_ns"] > row["t_delivered_ns"] - 2
 
 
 def test_retransmitted_bytes_are_laid_to_the_frames_that_suffered_them(known: Known) -> None:

@@ -3,6 +3,7 @@
 import struct
 import time
 from ipaddress import IPv4Address
+from itertools import accumulate
 from pathlib import Path
 
 import pytest
@@ -77,23 +78,18 @@ times = st.integers(0, 2**32 * 10**9 - 1)
 captured = st.lists(st.tuples(times, st.one_of(tcp_packets, other_packets)), max_size=12)
 
 
-def dissected(packet: Packet, t_ns: int, caplen: int, wirelen: int) -> dict[str, object]:
+def dissected(packet: Packet, t_ns: int, wirelen: int) -> dict[str, object]:
     """The row that scapy's dissection gives."""
     row: dict[str, object] = dict.fromkeys(PACKET_SCHEMA, 0)
-    row |= {"t_ns": t_ns, "caplen": caplen, "wirelen": wirelen}
-    row |= {"is_tcp": False, "has_timestamps": False}
+    row |= {"t_ns": t_ns, "wirelen": wirelen, "is_tcp": False}
     if IP in packet and packet[Ether].type == 0x0800:
         ip = packet[IP]
-        row |= {"protocol": ip.proto, "ip_id": ip.id}
         row |= {"src": int(IPv4Address(ip.src)), "dst": int(IPv4Address(ip.dst))}
         if TCP in packet and ip.frag == 0:
             tcp = packet[TCP]
             row |= {"is_tcp": True, "sport": tcp.sport, "dport": tcp.dport, "seq": tcp.seq}
-            row |= {"ack": tcp.ack, "flags": int(tcp.flags), "window": tcp.window}
+            row |= {"ack": tcp.ack, "flags": int(tcp.flags)}
             row["payload_len"] = ip.len - ip.ihl * 4 - tcp.dataofs * 4
-            stamps = [value for name, value in tcp.options if name == "Timestamp"]
-            if stamps:
-                row |= {"has_timestamps": True, "tsval": stamps[0][0], "tsecr": stamps[0][1]}
     return row
 
 
@@ -103,7 +99,7 @@ def oracle(path: Path) -> list[dict[str, object]]:
         unit_ns = 1 if reader.nano else 1000
         for raw, meta in iter_raw(reader):
             t_ns = meta.sec * 10**9 + meta.usec * unit_ns
-            rows.append(dissected(Ether(raw), t_ns, meta.caplen, meta.wirelen))
+            rows.append(dissected(Ether(raw), t_ns, meta.wirelen))
     return rows
 
 
@@ -127,8 +123,6 @@ def test_every_field_is_what_scapy_dissects(
     write_pcap(path, raw, order=order, nanosecond=nanosecond)
     capture = read_capture(path)
     assert capture.damage is None
-    assert capture.nanosecond is nanosecond
-    assert capture.snaplen == 96
     assert capture.packets.rows(named=True) == oracle(path)
 
 
@@ -142,7 +136,8 @@ def test_a_truncated_capture_is_read_to_its_end(
     path = tmp_path / "a.pcap"
     write_pcap(path, [(t_ns, bytes(packet)) for t_ns, packet in packets])
     whole = read_capture(path).packets
-    ends = [24, *(24 + (whole["caplen"] + 16).cum_sum())]
+    sizes = [16 + min(len(packet), 96) for _, packet in packets]
+    ends = list(accumulate(sizes, initial=24))
     keep = data.draw(st.integers(24, ends[-1]))
     path.write_bytes(path.read_bytes()[:keep])
     capture = read_capture(path)
