@@ -19,7 +19,7 @@ import polars as pl
 
 from analysis.errors import DamagedCaptureError
 
-FIN, SYN, RST, PSH, ACK = 0x01, 0x02, 0x04, 0x08, 0x10
+SYN, ACK = 0x02, 0x10
 
 _FILE_HEADER_BYTES = 24
 _RECORD_HEADER_BYTES = 16

@@ -66,7 +66,6 @@ class LinkProbe(Described):
     link: str
     direction: Direction
     goodput_mbit: float | None
-    ideal_goodput_mbit: float | None = None
     goodput_error: float | None = None
     attempts: int | None = None
 
@@ -84,7 +83,6 @@ class QdiscCounters(Described):
 
     link: str
     direction: Direction
-    sent_packets: int
     sent_bytes: int
     dropped_packets: int
 
@@ -154,7 +152,6 @@ class Run:
     without making the rest useless.
     """
 
-    path: Path
     name: str
     manifest: dict[str, Any]
     experiment: str
@@ -198,7 +195,6 @@ def read_run(path: Path) -> Run:
     except (KeyError, TypeError, ValueError) as error:
         raise NotARunError(f"{path}: manifest.json has no clock pairs: {error!r}") from None
     return Run(
-        path=path,
         name=str(manifest.get("name", path.name)),
         manifest=manifest,
         experiment=_text(path / "experiment.yaml"),
