@@ -75,12 +75,35 @@ class Row:
 
 @dataclass(frozen=True, eq=False)
 class Halves:
-    """What lies between the two stages under one rung, and the layers behind."""
+    """What lies between the two stages under one rung, and the layers behind.
 
+    ``sending`` is the last layer of the sender where the rung brings a tuned one.
+    """
+
+    sending: nn.Module | None
     encoder: nn.Module
     coding: Coding
     decoder: nn.Module
     behind: nn.Module
+
+
+@dataclass(frozen=True, eq=False)
+class Sent:
+    """A split at the cut: activations (N, C, H, W) that are sent, and ``earlier`` ones, before
+    the sender's last layer."""
+
+    earlier: Tensor
+    activations: Tensor
+    labels: Tensor
+
+    def codes(self, halves: Halves) -> Iterator[tuple[Tensor, Tensor]]:
+        """What is coded under a rung, and labels, batch by batch."""
+        source = self.activations if halves.sending is None else self.earlier
+        for batch, labels in zip(
+            torch.split(source, BATCH), torch.split(self.labels, BATCH), strict=True
+        ):
+            x = batch if halves.sending is None else halves.sending(batch)
+            yield halves.encoder(x).contiguous(), labels
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,6 +112,7 @@ class Bench:
 
     cut: Cut
     shape: tuple[int, ...]
+    sending: Segment
     behind: Segment
     modules: Mapping[str, TrainedBottleneck]
 
@@ -100,42 +124,38 @@ class Bench:
             channels = module.spec.channels
             unit = Ranges(torch.zeros(channels), torch.ones(channels))
             coding = Coding(codec, module.spec.code_shape, 1.0, unit)
+            sending = tuned(self.sending, module) if holds(self.sending, module) else None
             behind = folded(tuned(self.behind, module))
-            return Halves(module.encoder, coding, module.decoder, behind)
+            return Halves(sending, module.encoder, coding, module.decoder, behind)
         ranges = self.cut.ranges_of(rung.width, rung.bits)
         if rung.width is None:
             coding = Coding(codec, self.shape, rung.keep, ranges)
-            return Halves(nn.Identity(), coding, nn.Identity(), folded(self.behind))
+            return Halves(None, nn.Identity(), coding, nn.Identity(), folded(self.behind))
         coding = Coding(codec, (rung.width, *self.shape[1:]), rung.keep, ranges)
         encoder, decoder = self.cut.encoder(rung.width), self.cut.decoder(rung.width)
-        return Halves(encoder, coding, decoder, folded(self.behind))
+        return Halves(None, encoder, coding, decoder, folded(self.behind))
 
     @torch.inference_mode()
-    def bytes_per_image(self, rung: Rung, activations: Tensor) -> float:
+    def bytes_per_image(self, rung: Rung, sent: Sent) -> float:
         """Mean payload of all frames of a split."""
         halves = self.halves(rung)
         size = 0
-        for batch in torch.split(activations, BATCH):
-            codes = halves.encoder(batch)
-            size += sum(
-                len(halves.coding.encode(frame)) for frame in torch.split(codes, FRAME_IMAGES)
-            )
-        return size / len(activations)
+        for codes, _ in sent.codes(halves):
+            frames = torch.split(codes, FRAME_IMAGES)
+            size += sum(len(halves.coding.encode(frame)) for frame in frames)
+        return size / len(sent.labels)
 
     @torch.inference_mode()
-    def accuracy(self, rung: Rung, activations: Tensor, labels: Tensor) -> float:
+    def accuracy(self, rung: Rung, sent: Sent) -> float:
         """Share classified right from what was decoded at the receiver."""
         halves = self.halves(rung)
         correct = 0
-        for batch, truth in zip(
-            torch.split(activations, BATCH), torch.split(labels, BATCH), strict=True
-        ):
-            codes = halves.encoder(batch).contiguous()
+        for codes, truth in sent.codes(halves):
             payload = memoryview(bytearray(halves.coding.encode(codes)))
             arrived = halves.decoder(halves.coding.decode(payload, tuple(codes.shape)))
             logits = halves.behind(channels_last(arrived))
             correct += int((logits.argmax(1) == truth).sum())
-        return correct / len(labels)
+        return correct / len(sent.labels)
 
     def macs(self, rung: Rung) -> tuple[int, int]:
         """Multiply-accumulates of encoder and decoder for one image."""
@@ -146,11 +166,17 @@ class Bench:
         return sender, receiver
 
 
-def tuned(behind: Segment, module: TrainedBottleneck) -> Segment:
-    """The layers behind the cut, a module's own in the place of the fringe."""
-    changed = copy.deepcopy(behind)
-    changed.load_state_dict({**changed.state_dict(), **module.layers})
+def tuned(layers: Segment, module: TrainedBottleneck) -> Segment:
+    """A copy of the layers, a module's own in the place of the fringe."""
+    changed = copy.deepcopy(layers)
+    own = changed.state_dict()
+    changed.load_state_dict(own | {n: t for n, t in module.layers.items() if n in own})
     return changed
+
+
+def holds(layers: Segment, module: TrainedBottleneck) -> bool:
+    """Whether a module brings its own tensors for some of the layers."""
+    return not module.layers.keys().isdisjoint(layers.state_dict())
 
 
 def counted_macs(module: nn.Module, x: Tensor) -> tuple[int, Tensor]:
@@ -196,11 +222,14 @@ def variants(modules: Mapping[str, TrainedBottleneck], channels: int) -> Iterato
 
 
 @torch.inference_mode()
-def before_cut(model: ChainModel, after: str, images: Tensor) -> Tensor:
-    """Activations (N, C, H, W) in float32 of the frozen layers up to the cut."""
-    names = model.layer_names
-    segment = model.segment(names[: names.index(after) + 1])
-    return torch.cat([segment(batch).contiguous() for batch in torch.split(images, BATCH)])
+def sent_over(model: ChainModel, after: str, split: Split, limit: int | None = None) -> Sent:
+    """A split in float32 at the cut, computed by the frozen layers before it."""
+    cut = model.layer_names.index(after)
+    before, last = model.segment(model.layer_names[:cut]), model.segment([after])
+    images = torch.split(split.images[:limit], BATCH)
+    earlier = torch.cat([before(batch).contiguous() for batch in images])
+    activations = torch.cat([last(batch).contiguous() for batch in torch.split(earlier, BATCH)])
+    return Sent(earlier, activations, split.labels[:limit])
 
 
 def calibrated_cut(activations: Tensor) -> Cut:
@@ -224,9 +253,10 @@ def measure(
     """The rows of the table, as they are measured; those ``known`` are not measured again."""
     receiving = receiving_fringe(model, after)
     behind = model.segment(model.layer_names[model.layer_names.index(receiving[0]) :])
-    calibrating = before_cut(model, after, calibration.images[:CALIBRATION_IMAGES])
-    bench = Bench(calibrated_cut(calibrating), tuple(calibrating.shape[1:]), behind, modules)
-    sent = {id(s): before_cut(model, after, s.images) for s in (validation, test)}
+    calibrating = sent_over(model, after, calibration, CALIBRATION_IMAGES).activations
+    shape, sending = tuple(calibrating.shape[1:]), model.segment([after])
+    bench = Bench(calibrated_cut(calibrating), shape, sending, behind, modules)
+    validating, testing = (sent_over(model, after, split) for split in (validation, test))
     raw = 4 * calibrating[0].numel()
     accuracies: dict[Rung, tuple[float, float]] = {}
     uncompressed = None
@@ -235,11 +265,11 @@ def measure(
         if row is None:
             if variant.lossy not in accuracies:
                 on_validation, on_test = (
-                    bench.accuracy(variant.lossy, sent[id(s)], s.labels) for s in (validation, test)
+                    bench.accuracy(variant.lossy, sent) for sent in (validating, testing)
                 )
                 accuracies[variant.lossy] = on_validation, on_test
             on_validation, on_test = accuracies[variant.lossy]
-            size = bench.bytes_per_image(variant.rung, sent[id(test)])
+            size = bench.bytes_per_image(variant.rung, testing)
             lost = 100 * ((on_test if uncompressed is None else uncompressed) - on_test)
             sender, receiver = bench.macs(variant.rung)
             row = Row(
