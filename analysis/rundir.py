@@ -1,6 +1,7 @@
 """Reads a run directory: the only module that knows its files."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, TypeVar
@@ -204,9 +205,9 @@ def read_run(path: Path) -> Run:
         fidelity=_fidelity(path / "fidelity.json"),
         capture_counters=_capture_counters(path / "captures.json", problems),
         events=events,
-        frames=_ledger(path, "frames", problems),
-        compute=_ledger(path, "compute", problems),
-        results=_ledger(path, "results", problems),
+        frames=_ledger(path, "frames", events, problems),
+        compute=_ledger(path, "compute", events, problems),
+        results=_ledger(path, "results", events, problems),
         captures=_captures(path, network, clock, problems),
         problems=tuple(problems),
     )
@@ -286,12 +287,13 @@ def _capture_counters(path: Path, problems: list[str]) -> tuple[dict[str, Any], 
     return tuple(_json(path, []))
 
 
-def _ledger(path: Path, table: str, problems: list[str]) -> pl.DataFrame:
-    """One table of the ledger; empty where the run does not have it, which is a problem."""
+def _ledger(path: Path, table: str, events: Sequence[Event], problems: list[str]) -> pl.DataFrame:
+    """One table of the ledger; empty where there is none, a problem where a pipeline served."""
     schema = LEDGER_SCHEMA[table]
     parts = [pl.DataFrame(schema=schema)]
     files = sorted((path / "ledger").glob(f"{table}*.parquet"))
-    if not files:
+    served = any(isinstance(event, Phase) and event.phase == "pipeline" for event in events)
+    if served and not files:
         problems.append(f"ledger: the table {table} is missing, and every figure made from it")
     for file in files:
         try:
