@@ -15,7 +15,7 @@ from analysis.errors import DamagedCaptureError, NotARunError
 from analysis.network import Described, Network
 from analysis.pcap import PACKET_SCHEMA, read_capture
 from analysis.summary import Direction
-from stage_node.events import Event, Phase, read_events
+from stage_node.events import Event, PartitionChosen, Phase, read_events
 
 EventT = TypeVar("EventT", bound=Event)
 
@@ -292,8 +292,7 @@ def _ledger(path: Path, table: str, events: Sequence[Event], problems: list[str]
     schema = LEDGER_SCHEMA[table]
     parts = [pl.DataFrame(schema=schema)]
     files = sorted((path / "ledger").glob(f"{table}*.parquet"))
-    served = any(isinstance(event, Phase) and event.phase == "pipeline" for event in events)
-    if served and not files:
+    if not files and _has_pipeline(events):
         problems.append(f"ledger: the table {table} is missing, and every figure made from it")
     for file in files:
         try:
@@ -301,6 +300,14 @@ def _ledger(path: Path, table: str, events: Sequence[Event], problems: list[str]
         except (pl.exceptions.PolarsError, OSError) as error:
             raise NotARunError(f"{file}: not a {table} table: {_first_line(error)}") from None
     return pl.concat(parts)
+
+
+def _has_pipeline(events: Sequence[Event]) -> bool:
+    return any(
+        isinstance(event, PartitionChosen)
+        or (isinstance(event, Phase) and event.phase == "pipeline")
+        for event in events
+    )
 
 
 def _captures(
