@@ -12,6 +12,7 @@ from topologies.spec import direction_of
 
 pytestmark = pytest.mark.microvm
 
+REPEATS = 2
 PAUSE_MS = 5.0  # half of the shallowest queue
 DEMANDING_MBIT = 200.0  # from here on a guest on a busy machine may fall short
 PROGRAM = """
@@ -48,23 +49,37 @@ def is_excused(probe: dict[str, Any]) -> bool:
     return demanding and probe["longest_pause_ms"] >= PAUSE_MS
 
 
-def test_every_shipped_profile_up_to_500_mbit_holds(guest: Guest) -> None:
+def measured_in_a_guest(guest: Guest) -> dict[str, Any]:
     result = guest.python(PROGRAM, str(guest.directory))
     assert result.status == 0, result.output
-    record = json.loads((guest.directory / "record.json").read_text())
-    name_of = record["profiles"]
+    record: dict[str, Any] = json.loads((guest.directory / "record.json").read_text())
+    return record
 
-    measured = [each for each in record["links"] if each["goodput_mbit"]]
-    assert {"ethernet-lan", "wifi", "dsl", "lte", "5g-100", "5g-240", "5g-median"} <= {
-        name_of[each["link"]] for each in measured
+
+def broken_promises(record: dict[str, Any]) -> set[tuple[str, str]]:
+    """Link and what of it was not as configured; a demanding link on a busy machine is excused."""
+    goodput = [each for each in record["links"] if each["goodput_mbit"] and not is_excused(each)]
+    return {
+        *((each["link"], each["direction"]) for each in goodput if not each["ok"]),
+        *((each["link"], "round trip") for each in record["rtt"] if not each["ok"]),
+        *((each["link"], "loss") for each in record["loss"] if not each["ok"]),
     }
-    # A machine with other work pauses the guest; the probe tells, and on a link that needs most of
-    # a CPU that alone may excuse it.
-    assert [each for each in measured if not each["ok"] and not is_excused(each)] == []
-    assert [each for each in record["rtt"] if not each["ok"]] == []
+
+
+def test_every_shipped_profile_up_to_500_mbit_holds(guest: Guest) -> None:
+    record = measured_in_a_guest(guest)
+    broken = broken_promises(record)
+    # A link that cannot hold never holds; one that another machine's work disturbed holds later.
+    for _ in range(REPEATS):
+        if broken:
+            broken &= broken_promises(measured_in_a_guest(guest))
+    assert broken == set()
+
+    name_of = record["profiles"]
+    measured = {name_of[each["link"]] for each in record["links"] if each["goodput_mbit"]}
+    assert {"ethernet-lan", "wifi", "dsl", "lte", "5g-100", "5g-240", "5g-median"} <= measured
     assert len(record["rtt"]) == len(name_of)
     assert {name_of[each["link"]] for each in record["loss"]} == {"edge", "2g-rural"}
-    assert [each for each in record["loss"] if not each["ok"]] == []
 
     by_interface = {each["interface"]: each for each in record["capture_list"]}
     assert "300 received" in record["flood"]
