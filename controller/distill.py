@@ -134,6 +134,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         recipe = Recipe(
             options.epochs,
             options.minutes,
+            options.batch,
             learning_rate=options.learning_rate,
             features_only=options.features_only,
             seed=options.seed,
@@ -206,6 +207,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--hidden", type=int, default=64, help="width of inner layers; 0: linear, from a PCA")
     add("--epochs", type=int, default=defaults.epochs)
     add("--minutes", type=float, default=defaults.minutes, help="end and anneal by then")
+    add("--batch", type=int, default=defaults.batch)
     add("--learning-rate", type=float, default=defaults.learning_rate)
     add("--features-only", type=float, default=defaults.features_only,
         help="share of the training in which the layers behind the fringe are not run")  # fmt: skip

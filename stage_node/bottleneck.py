@@ -82,7 +82,7 @@ def choose_bottleneck(budget_bytes: float, shape: tuple[int, int, int]) -> Bottl
     more than few at every position. ``BadModelError`` where not even one code per position fits.
     """
     _, height, width = shape
-    per_position = 8 * budget_bytes / (height * width)
+    per_position = 8 * math.floor(budget_bytes) / (height * width)
     halvable = height % 2 == 0 and width % 2 == 0
     stride: Literal[1, 2] = 2 if halvable and per_position < FINEST_BITS else 1
     channels = math.floor(per_position * stride**2 / CODE_BITS + 1e-9)
