@@ -1,1 +1,1 @@
-"""Everything that runs on an emulated host: wire format, stages, models, data, Accordion's two ends."""
+"""What runs on an emulated host: wire format, stages, models, data, Accordion's two ends."""

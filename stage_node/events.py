@@ -51,7 +51,7 @@ class Event:
 
 @dataclass(frozen=True, kw_only=True)
 class Phase(Event):
-    """A phase of the run begins or ends (``build``, ``probe``, ``pipeline``, ``accordion``, ...)."""
+    """A phase of the run (``network``, ``probe``, ``pipeline``, ...) begins or ends."""
 
     kind = "phase"
     phase: str
@@ -204,7 +204,7 @@ class ModelRequested(Event):
 
 @dataclass(frozen=True, kw_only=True)
 class Admitted(Event):
-    """The model server decided what to send (steps 2 and 5); ``first_byte`` to ``end_byte`` of the file."""
+    """What the model server sends (steps 2 and 5): ``first_byte`` to ``end_byte`` of the file."""
 
     kind = "admitted"
     model: str

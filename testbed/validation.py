@@ -105,9 +105,14 @@ def _model_mistakes(
         yield f"{section}.model: no checkpoint {name!r}; shipped are: {shipped}; or give a path"
         return None
     try:
-        model, data = load_checkpoint(path), load_dataset(dataset)
+        model = load_checkpoint(path)
     except StageNodeError as error:
         yield f"{section}.model: {error}"
+        return None
+    try:
+        data = load_dataset(dataset)
+    except StageNodeError as error:
+        yield f"{section}.dataset: {error}"
         return None
     if data.image_shape != model.input_shape or len(data.classes) != model.spec.classes:
         yield (

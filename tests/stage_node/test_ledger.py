@@ -3,6 +3,7 @@
 import time
 from pathlib import Path
 
+import numpy as np
 import polars
 import pytest
 
@@ -31,11 +32,19 @@ def test_several_processes_make_one_table(tmp_path: Path) -> None:
 
 
 def test_a_table_that_nobody_wrote_is_there_and_empty(tmp_path: Path) -> None:
+    np.save(tmp_path / "compute-edge.npy", np.zeros(0, COMPUTE))
     to_parquet(tmp_path)
     for name, dtype in (("frames", FRAMES), ("compute", COMPUTE), ("results", RESULTS)):
         table = polars.read_parquet(tmp_path / f"{name}.parquet")
         assert tuple(table.columns) == dtype.names
         assert table.is_empty()
+
+
+def test_what_was_converted_before_stays(tmp_path: Path) -> None:
+    np.save(tmp_path / "compute-edge.npy", np.zeros(3, COMPUTE))
+    to_parquet(tmp_path)
+    to_parquet(tmp_path)
+    assert polars.read_parquet(tmp_path / "compute.parquet").height == 3
 
 
 def test_a_row_costs_next_to_nothing() -> None:
