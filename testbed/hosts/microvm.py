@@ -23,6 +23,7 @@ from typing import Any, ClassVar, Self
 from testbed.errors import GuestDiedError, HostUnavailableError
 from testbed.hosts.cpu import claim_cpu
 from testbed.hosts.environment import GUEST_ENVIRONMENT, REPOSITORY
+from testbed.hosts.guest_processes import kill_guest
 from testbed.hosts.host import output_file
 
 KERNEL = "linux.uml"
@@ -156,6 +157,7 @@ class RunningGuest:
         finally:
             self._supervisor.kill()
             self._supervisor.wait()
+            kill_guest(self._state)  # a killed supervisor may have left one of its processes
             shutil.rmtree(self._state, ignore_errors=True)
             self._life.close()
             self._cpu_claim.close()
