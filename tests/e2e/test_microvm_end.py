@@ -48,7 +48,7 @@ def test_the_guest_dies_with_its_parent(tmp_path, blow):
 @pytest.mark.parametrize(
     ("victim", "blow", "message"),
     [
-        ("linux.uml", signal.SIGSTOP, "no sign of life for 4 s and was ended"),
+        ("linux.uml", signal.SIGSTOP, "no sign of life for 2 s and was ended"),
         ("python", signal.SIGKILL, "its supervisor was killed"),
     ],
 )
@@ -60,14 +60,14 @@ def test_a_guest_that_is_struck_is_ended_with_a_message(
     temporary.mkdir()
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("tempfile.tempdir", str(temporary))
-    with MicroVm(watchdog_s=4).start(["sh", "-c", LONG_JOB], writable=run) as guest:
+    with MicroVm(watchdog_s=2).start(["sh", "-c", LONG_JOB], writable=run) as guest:
         _until(lambda: (run / "events").exists() and (run / "events").read_text(), 30)
         for process in _processes_of(temporary):
             if victim in _program(process):
                 os.kill(process, blow)
         with pytest.raises(GuestDiedError, match=message):
             guest.wait()
-    _until(lambda: not _processes_of(temporary), 10)
+    _until(lambda: not _processes_of(temporary), 2)
     assert list(temporary.iterdir()) == []
 
 
