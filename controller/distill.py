@@ -17,7 +17,7 @@ from pathlib import Path
 import torch
 
 from controller.distill_cache import ActivationCache
-from controller.distill_start import grow, warm_start
+from controller.distill_start import continue_from, warm_start
 from controller.distill_training import Progress, Recipe, Student, Teacher, accuracy, train
 from controller.errors import BadPartitionError, ControllerError
 from controller.partition import split_after
@@ -61,6 +61,7 @@ def distil(
     out: Path,
     versions: int = VERSIONS,
     start: TrainedBottleneck | None = None,
+    fringe_layers: int = 1,
     tune_sender: bool = False,
     on_progress: Callable[[Progress], None] = lambda _: None,
     on_caching: Callable[[str, float], None] = lambda *_: None,
@@ -68,13 +69,13 @@ def distil(
     """Train a bottleneck at the cut after a layer and write it to ``out``.
 
     ``work`` holds cached activations and the state of an interrupted training. ``model`` is
-    only read. Training begins at the narrower bottleneck ``start`` where one is given;
-    ``tune_sender`` trains the last layer before the cut too. Train data
+    only read. Training begins at the bottleneck ``start`` where one is given;
+    ``fringe_layers`` are tuned behind the cut, and as many before it with ``tune_sender``. Train data
     trains; validation data gives the accuracies; test data is not touched.
     """
     torch.manual_seed(recipe.seed)
-    receiving = receiving_fringe(model, after)
-    sending = sending_fringe(model, after) if tune_sender else ()
+    receiving = receiving_fringe(model, after, fringe_layers)
+    sending = sending_fringe(model, after, fringe_layers) if tune_sender else ()
     cached = model.layer_names[model.layer_names.index((*sending, *receiving)[0]) - 1]
     cache = ActivationCache(work, model, dataset, cached)
     # The plain version comes last: so few epochs as one are augmented already.
@@ -91,7 +92,7 @@ def distil(
         sample = torch.arange(min(CALIBRATION_IMAGES, len(augmented[0])))
         warm_start(student, augmented[0].chosen(sample).activations)
         if start is not None:
-            grow(student, start)
+            continue_from(student, start)
     minutes = train(student, teacher, augmented, recipe, state, on_progress)
     result = Distilled(
         bytes_per_image=spec.size_bytes,
@@ -107,19 +108,24 @@ def distil(
     return result
 
 
-def receiving_fringe(model: ChainModel, after: str) -> tuple[str, ...]:
-    """The layer that receives what is sent after a layer; ``BadPartitionError`` without one."""
+def receiving_fringe(model: ChainModel, after: str, layers: int = 1) -> tuple[str, ...]:
+    """The layers that receive what is sent after a layer; ``BadPartitionError`` without them."""
     receiving = split_after(model.layer_names, [after]).stages[1]
-    if len(receiving) < 2:
-        raise BadPartitionError(f"after '{after}' there is no layer between fringe and output")
-    return receiving[:1]
+    if len(receiving) <= layers:
+        raise BadPartitionError(
+            f"after '{after}' there is no layer between {layers} of the fringe and the output"
+        )
+    return receiving[:layers]
 
 
-def sending_fringe(model: ChainModel, after: str) -> tuple[str, ...]:
-    """The layer that sends; ``BadPartitionError`` where nothing is frozen before it."""
-    if after == model.layer_names[0]:
-        raise BadPartitionError(f"before '{after}' no layer is frozen: it cannot be tuned")
-    return (after,)
+def sending_fringe(model: ChainModel, after: str, layers: int = 1) -> tuple[str, ...]:
+    """The layers that send; ``BadPartitionError`` where nothing is frozen before them."""
+    sending = split_after(model.layer_names, [after]).stages[0]
+    if len(sending) <= layers:
+        raise BadPartitionError(
+            f"up to '{after}' there is no frozen layer before {layers} of the fringe"
+        )
+    return sending[-layers:]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -128,7 +134,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         model = load_model(options.model)
         dataset = load_dataset(options.data, options.data_folder)
-        receiving_fringe(model, options.after)
+        receiving_fringe(model, options.after, options.fringe_layers)
         _, channels, height, width = model.shapes()[options.after]
         spec = _spec(options, (channels, height, width))
         recipe = Recipe(
@@ -150,6 +156,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             options.out,
             options.versions,
             load_bottleneck(options.start) if options.start else None,
+            options.fringe_layers,
             options.tune_sender,
             _print_progress,
             _print_caching,
@@ -211,8 +218,9 @@ def _parser() -> argparse.ArgumentParser:
     add("--learning-rate", type=float, default=defaults.learning_rate)
     add("--features-only", type=float, default=defaults.features_only,
         help="share of the training in which the layers behind the fringe are not run")  # fmt: skip
-    add("--start", type=Path, help="a narrower bottleneck to begin at")
-    add("--tune-sender", action="store_true", help="tune the last layer before the cut too")
+    add("--start", type=Path, help="a bottleneck of the same form to begin at")
+    add("--fringe-layers", type=int, default=1, help="layers behind the cut that are tuned")
+    add("--tune-sender", action="store_true", help="tune as many layers before the cut too")
     add("--versions", type=int, default=VERSIONS, help="augmented versions of the train split")
     add("--seed", type=int, default=defaults.seed)
     add("--work", type=Path, default=Path(".cache/distill"), help="activations and state")

@@ -46,21 +46,24 @@ def warm_start(student: Student, activations: Tensor) -> None:
 
 
 @torch.no_grad()
-def grow(student: Student, trained: TrainedBottleneck) -> None:
-    """Begin where a narrower bottleneck ended: its codes, and more that the decoder yet ignores.
+def continue_from(student: Student, trained: TrainedBottleneck) -> None:
+    """Begin where another bottleneck of the same form ended, narrower or wider.
 
-    ``BadModelError`` where ``trained`` is not a narrower bottleneck of the same form.
+    More channels than it had are ignored by the decoder at first. Of its own too many, the first
+    are kept: codes started along principal directions, the most important first.
+    ``BadModelError`` where the forms differ in more than the number of channels.
     """
-    spec, narrow = student.bottleneck.spec, trained.spec
-    if narrow != spec.model_copy(update={"channels": narrow.channels}) or (
-        narrow.channels > spec.channels
-    ):
-        raise BadModelError(f"a bottleneck {spec} does not grow out of {narrow}")
+    spec, other = student.bottleneck.spec, trained.spec
+    if other != spec.model_copy(update={"channels": other.channels}):
+        raise BadModelError(f"a bottleneck {spec} does not begin at {other}")
     own = student.state_dict()
     for name, tensor in _tensors(trained, student).items():
         if name.startswith("bottleneck.decoder."):
             own[name].zero_()
-        own[name][tuple(slice(size) for size in tensor.shape)] = tensor
+        common = tuple(
+            slice(min(sizes)) for sizes in zip(own[name].shape, tensor.shape, strict=True)
+        )
+        own[name][common] = tensor[common]
 
 
 def _tensors(trained: TrainedBottleneck, student: Student) -> dict[str, Tensor]:

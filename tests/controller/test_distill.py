@@ -53,3 +53,11 @@ def test_a_request_that_makes_no_sense_is_one_line_and_status_2(tmp_path, capsys
     error = capsys.readouterr().err
     assert message in error
     assert error.count("\n") == 1
+
+
+def test_more_fringe_layers_are_tuned_on_both_sides_when_asked(tmp_path, capsys):
+    more = ["--budget-bytes", "32", "--epochs", "1", "--fringe-layers", "2", "--tune-sender"]
+    assert distill.main(command(tmp_path, *more)) == 0
+    trained = load_bottleneck(tmp_path / "out.safetensors")
+    tuned = {name.split(".")[1] for name in trained.layers}
+    assert tuned == {"block2_1", "block2_2", "block3_0", "block3_1"}

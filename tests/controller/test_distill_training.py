@@ -7,7 +7,7 @@ import torch
 
 from controller.distill_cache import Activations
 from controller.distill_frozen import folded
-from controller.distill_start import grow, warm_start
+from controller.distill_start import continue_from, warm_start
 from controller.distill_training import (
     Progress,
     Recipe,
@@ -151,11 +151,21 @@ def test_a_wider_bottleneck_begins_where_a_narrower_one_ended(model, activations
         SPEC, {**narrow.bottleneck.state_dict(), **narrow.tuned_layers()}
     )
     wide = student_of(model, activations, SPEC.model_copy(update={"channels": 7}))
-    grow(wide, trained)
+    continue_from(wide, trained)
     x = activations.activations.float()
     assert torch.allclose(wide.eval()(x), narrow.eval()(x), atol=1e-5)
-    with pytest.raises(BadModelError, match="does not grow"):
-        grow(student_of(model, activations, SPEC.model_copy(update={"bits": 4})), trained)
+    with pytest.raises(BadModelError, match="does not continue_from"):
+        continue_from(student_of(model, activations, SPEC.model_copy(update={"bits": 4})), trained)
+
+
+def test_a_narrower_bottleneck_begins_with_the_first_codes_of_a_wider_one(model, activations):
+    wide = student_of(model, activations)
+    trained = bottleneck_from_tensors(SPEC, {**wide.bottleneck.state_dict(), **wide.tuned_layers()})
+    narrow = student_of(model, activations, SPEC.model_copy(update={"channels": 3}))
+    continue_from(narrow, trained)
+    x = activations.activations.float()
+    codes = narrow.eval().bottleneck.encoder(x)
+    assert torch.allclose(codes, wide.eval().bottleneck.encoder(x)[:, :3], atol=1e-6)
 
 
 def test_the_last_layer_of_the_sender_can_be_trained_too(model, activations, tmp_path):
