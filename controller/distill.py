@@ -70,8 +70,8 @@ def distil(
 
     ``work`` holds cached activations and the state of an interrupted training. ``model`` is
     only read. Training begins at the bottleneck ``start`` where one is given;
-    ``fringe_layers`` are tuned behind the cut, and as many before it with ``tune_sender``. Train data
-    trains; validation data gives the accuracies; test data is not touched.
+    ``fringe_layers`` are tuned behind the cut, and as many before it with ``tune_sender``. Train
+    data trains; validation data gives the accuracies; test data is not touched.
     """
     torch.manual_seed(recipe.seed)
     receiving = receiving_fringe(model, after, fringe_layers)

@@ -154,7 +154,7 @@ def test_a_wider_bottleneck_begins_where_a_narrower_one_ended(model, activations
     continue_from(wide, trained)
     x = activations.activations.float()
     assert torch.allclose(wide.eval()(x), narrow.eval()(x), atol=1e-5)
-    with pytest.raises(BadModelError, match="does not continue_from"):
+    with pytest.raises(BadModelError, match="does not begin"):
         continue_from(student_of(model, activations, SPEC.model_copy(update={"bits": 4})), trained)
 
 
