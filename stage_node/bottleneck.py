@@ -22,7 +22,8 @@ from torch.nn import functional as F
 
 from stage_node.errors import BadModelError
 from stage_node.models import load_weights
-from stage_node.models.resnet import BatchNorm, ResidualBlock, conv3x3
+from stage_node.models.parts import BatchNorm, conv3x3
+from stage_node.models.resnet import ResidualBlock
 
 Bits = Literal[8, 6, 4, 2]
 HIDDEN = 64

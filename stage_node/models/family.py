@@ -17,7 +17,8 @@ class ModelSpec(BaseModel):
     """All that is needed to build a model, but for its weights.
 
     ``depth`` counts the weighted layers as its family does, ``width`` the channels of the first
-    inner block. ``downsample`` names how the resolution is halved between inner blocks.
+    inner block. ``downsample`` names how the resolution is halved between inner blocks; a family
+    that never halves it has no use for it.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -28,7 +29,7 @@ class ModelSpec(BaseModel):
     classes: int = Field(gt=1)
     in_channels: int = Field(gt=0)
     image_size: int = Field(ge=8)
-    downsample: Literal["option-a", "pool"] = "option-a"
+    downsample: Literal["option-a", "max", "pool"] = "option-a"
 
 
 class Family(ABC):
