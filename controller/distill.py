@@ -30,7 +30,7 @@ from stage_node.bottleneck import (
 )
 from stage_node.data import SOURCES, Dataset, load_dataset
 from stage_node.errors import StageNodeError
-from stage_node.models import ChainModel, akamaster, load_checkpoint
+from stage_node.models import ChainModel, load_model
 
 CALIBRATION_IMAGES = 1500
 VERSIONS = 5
@@ -166,11 +166,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return error.exit_status
     print(json.dumps(asdict(result), indent=1))
     return 0
-
-
-def load_model(path: Path) -> ChainModel:
-    """A checkpoint of ours, or a ``.th`` file of akamaster's."""
-    return akamaster.read(path) if path.suffix == ".th" else load_checkpoint(path)
 
 
 def _spec(options: argparse.Namespace, shape: tuple[int, int, int]) -> BottleneckSpec:

@@ -23,7 +23,7 @@ from stage_node.codecs import ALL_CODECS
 from stage_node.contract import ActivationContract
 from stage_node.data import Split, load_dataset
 from stage_node.messages import Side
-from stage_node.models import ChainModel, Segment, load_checkpoint
+from stage_node.models import ChainModel, Segment, load_model
 from stage_node.residents import Half, Residents
 from stage_node.rung import Rung
 
@@ -45,7 +45,7 @@ def build_ladder(request: LadderRequest, report: Report = lambda *_: None) -> Bu
     Errors are those of reading the checkpoint, the data set and the modules.
     """
     began = time.monotonic()
-    model, partition = load_checkpoint(request.checkpoint), request.partition
+    model, partition = load_model(request.checkpoint), request.partition
     dataset = load_dataset(request.dataset)
     modules = load_modules(request.modules, model, partition, request.fringe_layers)
     images = dataset.train.images[: request.calibration_images]

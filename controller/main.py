@@ -36,7 +36,7 @@ from stage_node.control import ControlClient
 from stage_node.data import load_dataset
 from stage_node.errors import StageNodeError
 from stage_node.events import EventLog, FrozenHash, Measurement, PartitionChosen, Progress
-from stage_node.models import ChainModel, load_checkpoint
+from stage_node.models import ChainModel, load_model
 from stage_node.rung import UNCOMPRESSED
 
 
@@ -58,7 +58,7 @@ def run_pipeline(plan: dict[str, Any], events_path: str, run_dir: str) -> None:
 def serve(plan: PipelinePlan, emit: Emit, run_dir: Path) -> None:
     """Run the whole of ``plan`` on stages that wait for their controller, and stop them."""
     with connected(plan) as clients:
-        model = load_checkpoint(plan.checkpoint)
+        model = load_model(plan.checkpoint)
         check_targets(model, plan.partition, plan.targets)
         ladder = _ladder(plan, model, emit)
         check_ladder(ladder.table, plan.targets)

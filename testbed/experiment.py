@@ -25,6 +25,7 @@ from controller.ladder import ModuleFile
 from controller.targets import AutomaticControl, FringeTargets
 from stage_node.steps import Step
 from testbed.errors import BadExperimentError
+from testbed.files import find_file
 
 SHIPPED = Path(__file__).parent / "experiments"
 CHECKPOINTS = Path(__file__).parent / "checkpoints"
@@ -228,7 +229,7 @@ def load_experiment(path: Path, assignments: list[str] | None = None) -> Experim
         raise BadExperimentError(f"{path}: expected a mapping of fields")
     for assignment in assignments or []:
         _assign(raw, assignment)
-    return validate_experiment(raw, str(path))
+    return _anchored(validate_experiment(raw, str(path)), path.parent)
 
 
 def validate_experiment(raw: dict[str, Any], origin: str) -> Experiment:
@@ -256,6 +257,24 @@ def find_experiment(file: Path) -> Path:
         f"{file}: no such file, and no shipped experiment of that name "
         f"(there are: {', '.join(shipped)})"
     )
+
+
+def _anchored(experiment: Experiment, folder: Path) -> Experiment:
+    """The same with absolute paths, so that it means the same from wherever it is run again."""
+    changed: dict[str, Any] = {}
+    for name in ("pipeline", "accordion"):
+        section = getattr(experiment, name)
+        if section is None:
+            continue
+        model = find_file(section.model, folder)
+        update: dict[str, Any] = {"model": str(model)} if model.is_file() else {}
+        if isinstance(section, PipelineSection):
+            update["modules"] = tuple(
+                module.model_copy(update={"file": str(find_file(module.file, folder))})
+                for module in section.modules
+            )
+        changed[name] = section.model_copy(update=update)
+    return experiment.model_copy(update=changed)
 
 
 class _UniqueKeys(yaml.SafeLoader):

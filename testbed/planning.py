@@ -7,7 +7,7 @@ Planning needs torch (models are split and ladders measured here); carrying the 
 from pathlib import Path
 
 from controller.plan import PipelinePlan, StagePlan
-from stage_node.models import load_checkpoint
+from stage_node.models import load_model
 from testbed.experiment import AccordionSection, Experiment, PipelineSection
 from testbed.ladders import fetch_ladder
 from testbed.networks import build_network
@@ -41,7 +41,7 @@ def plan_pipeline(section: PipelineSection, spec: NetworkSpec) -> PipelinePlan:
     """What the controller is told, but for the ladder."""
     checkpoint = checkpoint_path(section.model)
     addresses = plan_of(spec)
-    partition = partition_of(section, load_checkpoint(checkpoint))
+    partition = partition_of(section, load_model(checkpoint))
     management = management_ips(spec)
     stages = tuple(
         StagePlan(

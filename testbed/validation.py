@@ -12,9 +12,11 @@ from controller.partition import Partition, split_after, split_balanced
 from controller.plan import check_targets
 from stage_node.data import SOURCES, load_dataset
 from stage_node.errors import StageNodeError
-from stage_node.models import ChainModel, load_checkpoint
+from stage_node.models import ChainModel, akamaster, load_model
+from stage_node.models.files import find_weights, weights_folder
 from testbed.errors import BadExperimentError
 from testbed.experiment import CHECKPOINTS, AccordionSection, Experiment, PipelineSection
+from testbed.files import find_file
 from testbed.networks import build_network
 from topologies.errors import TopologyError
 
@@ -27,9 +29,12 @@ def check_experiment(experiment: Experiment, origin: str) -> None:
 
 
 def checkpoint_path(model: str) -> Path:
-    """The file of a checkpoint: a shipped one by its name, or a path."""
+    """The file of a model: a shipped checkpoint or a third party's file by its name, or a path."""
     shipped = CHECKPOINTS / f"{model}.safetensors"
-    return shipped if shipped.exists() else Path(model).resolve()
+    if shipped.exists():
+        return shipped
+    path = find_file(model)
+    return path if path.is_file() else find_weights(model) or path
 
 
 def shipped_checkpoints() -> list[str]:
@@ -101,11 +106,10 @@ def _model_mistakes(
         return None
     path = checkpoint_path(name)
     if not path.is_file():
-        shipped = ", ".join(shipped_checkpoints())
-        yield f"{section}.model: no checkpoint {name!r}; shipped are: {shipped}; or give a path"
+        yield f"{section}.model: {_no_model(name)}"
         return None
     try:
-        model = load_checkpoint(path)
+        model = load_model(path)
     except StageNodeError as error:
         yield f"{section}.model: {error}"
         return None
@@ -122,6 +126,16 @@ def _model_mistakes(
         )
         return None
     return model
+
+
+def _no_model(name: str) -> str:
+    if name.endswith(akamaster.SUFFIX):
+        return (
+            f"no file {name!r}; {akamaster.where_to_get(name)}: put it into {weights_folder()}, "
+            "or give its path"
+        )
+    shipped = ", ".join(shipped_checkpoints())
+    return f"no checkpoint {name!r}; shipped are: {shipped}; or give a path"
 
 
 def _attempt(field: str, check: Callable[[], object]) -> Iterator[str]:

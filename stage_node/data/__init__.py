@@ -4,7 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from stage_node.data.cifar10 import load_cifar10
-from stage_node.data.dataset import Dataset, Split, SplitName
+from stage_node.data.dataset import Dataset, Split, SplitName, data_folder
 from stage_node.data.digits import load_digits
 from stage_node.errors import BadModelError
 
@@ -25,4 +25,4 @@ def load_dataset(name: str, folder: Path | None = None) -> Dataset:
     return SOURCES[name](folder)
 
 
-__all__ = ["SOURCES", "Dataset", "Split", "SplitName", "load_dataset"]
+__all__ = ["SOURCES", "Dataset", "Split", "SplitName", "data_folder", "load_dataset"]

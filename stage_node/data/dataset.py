@@ -116,12 +116,17 @@ def _apportion(labels: NDArray[np.integer], size: int) -> dict[int, int]:
     return dict(zip(values.tolist(), seats.tolist(), strict=True))
 
 
+def data_folder() -> Path:
+    """Where archives and third-party weights lie unless told otherwise: ``$CONCERTINA_DATA``, or
+    the sibling folder ``shared/data`` of the repository."""
+    if "CONCERTINA_DATA" in os.environ:
+        return Path(os.environ["CONCERTINA_DATA"])
+    return Path(__file__).resolve().parents[3] / "shared" / "data"
+
+
 def find_archive(names: Sequence[str], folder: Path | None) -> Path:
     """The first archive that exists; ``BadModelError`` names every place that was looked at."""
-    if folder is None and "CONCERTINA_DATA" in os.environ:
-        folder = Path(os.environ["CONCERTINA_DATA"])
-    if folder is None:
-        folder = Path(__file__).resolve().parents[3] / "shared" / "data"
+    folder = folder or data_folder()
     for name in names:
         if (folder / name).is_file():
             return folder / name

@@ -11,6 +11,7 @@ from stage_node.models.checkpoint import (
     save_checkpoint,
 )
 from stage_node.models.family import Configuration, Family, ModelSpec, layers_of
+from stage_node.models.files import load_model
 
 for _module in pkgutil.iter_modules(__path__, prefix=f"{__name__}."):
     importlib.import_module(_module.name)
@@ -25,6 +26,7 @@ __all__ = [
     "layers_of",
     "load_checkpoint",
     "load_layers",
+    "load_model",
     "load_weights",
     "save_checkpoint",
 ]

@@ -1,9 +1,11 @@
 """CIFAR-10 ResNets of github.com/akamaster/pytorch_resnet_cifar10 (Idelbayev), as our checkpoints.
 
 Those files are pickles of tensors: read with ``weights_only``, so that nothing else is unpickled.
-Their layers are those of He et al. with shortcut A, like ours, under other names.
+Their names end in the first hexadecimal digits of their SHA-256, as PyTorch's hub has it. Their
+layers are those of He et al. with shortcut A, like ours, under other names.
 """
 
+import hashlib
 import pickle
 import re
 from collections.abc import Mapping
@@ -17,6 +19,8 @@ from stage_node.models.chain import ChainModel, build_model
 from stage_node.models.checkpoint import load_weights
 from stage_node.models.family import ModelSpec
 
+SUFFIX = ".th"
+_HASH = re.compile(r"-([0-9a-f]{8,})\.th$")
 _RENAMED = (
     (re.compile(r"^module\."), ""),
     (re.compile(r"^conv1\."), "stem.conv."),
@@ -51,9 +55,20 @@ def convert(tensors: Mapping[str, Tensor]) -> ChainModel:
     return model.eval()
 
 
+def where_to_get(name: str) -> str:
+    """How a person comes by a published file, for the message that it is not there."""
+    published = _HASH.search(name)
+    check = f", SHA-256 {published[1]}..." if published else ""
+    return (
+        "github.com/akamaster/pytorch_resnet_cifar10 publishes such files "
+        f"(pretrained_models/{Path(name).name}{check})"
+    )
+
+
 def read(path: Path) -> ChainModel:
     """The model in a published file; ``BadModelError`` says what is wrong with it."""
     try:
+        _check_hash(path)
         content = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError:
         raise BadModelError(f"{path}: no such file") from None
@@ -63,6 +78,15 @@ def read(path: Path) -> ChainModel:
     if not tensors or not all(isinstance(tensor, Tensor) for tensor in tensors.values()):
         raise BadModelError(f"{path}: no named tensors inside")
     return convert(tensors)
+
+
+def _check_hash(path: Path) -> None:
+    named = _HASH.search(path.name)
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    if named and not digest.startswith(named[1]):
+        raise BadModelError(
+            f"{path}: not the file that was published: its SHA-256 begins with {digest[:8]}"
+        )
 
 
 def _renamed(name: str) -> str:

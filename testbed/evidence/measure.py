@@ -22,7 +22,7 @@ import torch
 from torch import Tensor, nn
 
 from controller.basis import Moments, principal_basis
-from controller.distill import load_model, receiving_fringe
+from controller.distill import receiving_fringe
 from controller.distill_frozen import channels_last, folded
 from controller.errors import ControllerError
 from controller.ranges import calibrated_ranges
@@ -31,7 +31,7 @@ from stage_node.codecs import Codec, Coding, Ranges
 from stage_node.cut import Cut
 from stage_node.data import SOURCES, Split, load_dataset
 from stage_node.errors import StageNodeError
-from stage_node.models import ChainModel, Segment
+from stage_node.models import ChainModel, Segment, load_model
 from stage_node.models.checkpoint import read_metadata
 from stage_node.rung import QUANTISED, Rung
 

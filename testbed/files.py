@@ -1,0 +1,13 @@
+"""Files that an experiment names: where a relative path may lead."""
+
+from pathlib import Path
+
+from testbed.hosts.environment import REPOSITORY
+
+
+def find_file(name: str, folder: Path | None = None) -> Path:
+    """The absolute path of ``name``: relative to ``folder`` (the experiment file's), to the
+    working directory, or to the repository; where it is in none of them, to the first."""
+    folders = [*([folder] if folder else []), Path.cwd(), REPOSITORY]
+    places = [(place / name).resolve() for place in folders]
+    return next((path for path in places if path.is_file()), places[0])
