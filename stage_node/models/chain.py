@@ -2,6 +2,7 @@
 
 import contextlib
 from collections.abc import Iterator, Sequence
+from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
@@ -94,25 +95,42 @@ class ChainModel(Segment):
         """Multiply-accumulate operations of each layer for one image.
 
         Convolutions and linear layers count; BatchNorm, ReLU, pooling and additions do not,
-        as in He et al. (2016) and the Accordion paper.
+        as in He et al. (2016) and the Accordion paper. Modules that multiply activations with
+        one another count as well, by their own method ``macs`` (:class:`Multiplies`).
         """
         counts = dict.fromkeys(self.layer_names, 0)
         with torch.inference_mode(), contextlib.ExitStack() as hooks:
             for name, layer in self.layers.items():
                 for module in layer.modules():
-                    if isinstance(module, nn.Conv2d | nn.Linear):
 
-                        def count(
-                            module: nn.Module, _: object, output: Tensor, name: str = name
-                        ) -> None:
-                            weight = module.get_parameter("weight")
-                            counts[name] += output[0, 0].numel() * weight.numel()
+                    def count(
+                        module: nn.Module, _: object, output: Tensor, name: str = name
+                    ) -> None:
+                        counts[name] += _macs(module, output)
 
+                    if isinstance(module, nn.Conv2d | nn.Linear | Multiplies):
                         hooks.callback(module.register_forward_hook(count).remove)
             x = torch.zeros(1, *self.input_shape)
             for _, layer in _evaluating(self):
                 x = layer(x)
         return counts
+
+
+@runtime_checkable
+class Multiplies(Protocol):
+    """A module without weights that multiplies activations, such as attention."""
+
+    def macs(self, output: Tensor) -> int:
+        """Multiply-accumulate operations for one image, from an output (N, ...)."""
+        ...
+
+
+def _macs(module: nn.Module, output: Tensor) -> int:
+    """Of one module for one image: each number that comes out is a sum over its own weights."""
+    if isinstance(module, Multiplies):
+        return module.macs(output)
+    weight = module.get_parameter("weight")
+    return output[0].numel() * weight[0].numel()
 
 
 def _evaluating(model: ChainModel) -> Iterator[tuple[str, nn.Module]]:

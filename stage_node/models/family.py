@@ -2,9 +2,9 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from torch import nn
 
 from stage_node.errors import BadModelError
@@ -18,7 +18,8 @@ class ModelSpec(BaseModel):
 
     ``depth`` counts the weighted layers as its family does, ``width`` the channels of the first
     inner block. ``downsample`` names how the resolution is halved between inner blocks; a family
-    that never halves it has no use for it.
+    that never halves it has no use for it. ``options`` are what one family alone asks for, and
+    checks (:class:`Options`).
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -30,12 +31,35 @@ class ModelSpec(BaseModel):
     in_channels: int = Field(gt=0)
     image_size: int = Field(ge=8)
     downsample: Literal["option-a", "max", "pool"] = "option-a"
+    options: dict[str, int | float | str] = Field(
+        default_factory=dict,
+        exclude_if=lambda options: not options,  # most families have none: nothing is written
+    )
+
+
+class Options(BaseModel):
+    """The options of a family; one that has some subclasses this with a field for each."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    @classmethod
+    def of(cls, spec: ModelSpec) -> Self:
+        """Those of a specification, typed; ``BadModelError`` names what is wrong with them."""
+        try:
+            return cls.model_validate(spec.options)
+        except ValidationError as error:
+            known = ", ".join(cls.model_fields) or "none"
+            wrong = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
+            raise BadModelError(
+                f"options of the family {spec.family} (there are: {known}): {wrong}"
+            ) from None
 
 
 class Family(ABC):
     """One family of architectures; a subclass registers itself under its ``name``."""
 
     name: ClassVar[str]
+    options: ClassVar[type[Options]] = Options
     registry: ClassVar[dict[str, type["Family"]]] = {}
 
     def __init_subclass__(cls) -> None:
@@ -43,12 +67,16 @@ class Family(ABC):
 
     @staticmethod
     def of(spec: ModelSpec) -> type["Family"]:
-        """The family of a specification; ``BadModelError`` where there is none of that name."""
-        try:
-            return Family.registry[spec.family]
-        except KeyError:
+        """The family of a specification.
+
+        ``BadModelError`` where there is none of that name, or the options are not its own.
+        """
+        family = Family.registry.get(spec.family)
+        if family is None:
             known = ", ".join(sorted(Family.registry))
-            raise BadModelError(f"unknown model family {spec.family!r}; known: {known}") from None
+            raise BadModelError(f"unknown model family {spec.family!r}; known: {known}")
+        family.options.of(spec)
+        return family
 
     @staticmethod
     @abstractmethod
@@ -58,12 +86,17 @@ class Family(ABC):
     @staticmethod
     @abstractmethod
     def inner_blocks(spec: ModelSpec) -> tuple[tuple[str, ...], ...]:
-        """Names of the residual blocks, inner block by inner block."""
+        """Names of the blocks that make up the model's depth, inner block by inner block."""
 
     @staticmethod
     @abstractmethod
     def skippable(spec: ModelSpec) -> frozenset[str]:
         """Blocks that the model runs without: those that keep the shape of their input."""
+
+    @staticmethod
+    @abstractmethod
+    def residual(spec: ModelSpec) -> frozenset[str]:
+        """Layers with a skip connection inside, which a cut within the layer would sever."""
 
 
 def full_configuration(spec: ModelSpec) -> Configuration:

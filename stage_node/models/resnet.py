@@ -83,3 +83,8 @@ class ResNet(Family):
         blocks = frozenset(name for names in ResNet.inner_blocks(spec) for name in names)
         changing = {f"block{inner + 1}_0" for inner in range(1, INNER_BLOCKS)}
         return blocks if spec.downsample == "pool" else blocks - changing
+
+    @staticmethod
+    def residual(spec: ModelSpec) -> frozenset[str]:
+        """All residual blocks."""
+        return frozenset(name for names in ResNet.inner_blocks(spec) for name in names)

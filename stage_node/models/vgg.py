@@ -68,3 +68,8 @@ class VGG(Family):
         convolutions = frozenset(name for names in VGG.inner_blocks(spec) for name in names)
         widening = {f"conv{inner + 1}_0" for inner in range(1, INNER_BLOCKS)}
         return convolutions if spec.downsample == "pool" else convolutions - widening
+
+    @staticmethod
+    def residual(spec: ModelSpec) -> frozenset[str]:
+        """None."""
+        return frozenset()
