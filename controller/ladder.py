@@ -11,6 +11,7 @@ from typing import Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from controller.cost import Cost
 from controller.mechanisms import MechanismName
 from stage_node.rung import Rung
 
@@ -97,20 +98,12 @@ class ModuleFile(BaseModel):
     file: str
 
 
-class BuildCost(BaseModel):
-    """What building a ladder took on the machine that did it."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    duration_s: float
-    peak_memory_mib: float
-
-
 class LadderTable(BaseModel):
     """The ladders of all cuts of a partition, and from what they were measured.
 
     Ranges and bases come from ``calibration_images`` of the train split, accuracies from
-    ``validation_images`` of the validation split; no test image was looked at.
+    ``validation_images`` of the validation split, the same that the loop decides on; no test image
+    was looked at.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -122,11 +115,10 @@ class LadderTable(BaseModel):
     mechanisms: tuple[MechanismName, ...]
     calibration_images: int
     validation_images: int
-    whole_validation: bool
     batch: int
     ladders: tuple[Ladder, ...]
     modules: tuple[ModuleFile, ...] = ()
-    cost: BuildCost
+    cost: Cost = Field(description="of building it, on the machine that did")
 
     @property
     def uncompressed_accuracy(self) -> float:

@@ -5,7 +5,6 @@ out is measured: the bytes of encoded validation activations, the accuracy of th
 one cut compressed, the time that coding takes. Frozen stages run once; their activations are kept.
 """
 
-import resource
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -14,7 +13,8 @@ import torch
 from torch import Tensor, nn
 
 from controller.basis import Calibration, calibrate
-from controller.ladder import BuildCost, Ladder, LadderRung, LadderTable, pareto, standard_error
+from controller.cost import Meter
+from controller.ladder import Ladder, LadderRung, LadderTable, pareto, standard_error
 from controller.ladder_request import BuiltLadder, LadderRequest
 from controller.mechanisms import CutFacts, combinations
 from controller.modules import DistilledModule, load_modules
@@ -44,18 +44,17 @@ def build_ladder(request: LadderRequest, report: Report = lambda *_: None) -> Bu
 
     Errors are those of reading the checkpoint, the data set and the modules.
     """
-    began = time.monotonic()
+    meter = Meter()
     model, partition = load_model(request.checkpoint), request.partition
-    dataset = load_dataset(request.dataset)
+    dataset = load_dataset(request.dataset).limited(request.validation_images)
     modules = load_modules(request.modules, model, partition, request.fringe_layers)
     images = dataset.train.images[: request.calibration_images]
     calibrations = calibrate(model, partition, _batches(images, request.batch))
-    split = _first(dataset.validation, request.validation_images)
+    split = dataset.validation
     ladders = tuple(
         _ladder(CutBench(model, partition, cut, calibration, modules, split, request), report)
         for cut, calibration in enumerate(calibrations)
     )
-    peak_kib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     table = LadderTable(
         key=request.key,
         dataset=request.dataset,
@@ -63,11 +62,10 @@ def build_ladder(request: LadderRequest, report: Report = lambda *_: None) -> Bu
         mechanisms=request.mechanisms,
         calibration_images=len(images),
         validation_images=len(split),
-        whole_validation=len(split) == len(dataset.validation),
         batch=request.batch,
         ladders=ladders,
         modules=request.modules,
-        cost=BuildCost(duration_s=time.monotonic() - began, peak_memory_mib=peak_kib / 1024),
+        cost=meter.cost(),
     )
     return BuiltLadder(table, tuple(c.cut for c in calibrations), modules)
 
@@ -229,7 +227,3 @@ def _with(segment: Segment, tuned: object) -> Segment:
 
 def _batches(images: Tensor, size: int) -> Iterator[Tensor]:
     return (images[begin : begin + size] for begin in range(0, len(images), size))
-
-
-def _first(split: Split, count: int) -> Split:
-    return Split(split.images[:count], split.labels[:count])

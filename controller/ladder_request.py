@@ -49,7 +49,7 @@ class LadderRequest(BaseModel):
     mechanisms: tuple[MechanismName, ...] = Field(min_length=1)
     fringe_layers: int = 1
     calibration_images: int
-    validation_images: int = 1000
+    validation_images: int
     batch: int
     modules: tuple[ModuleFile, ...] = ()
 

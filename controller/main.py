@@ -15,6 +15,7 @@ from typing import Any, NoReturn
 from pydantic import ValidationError
 
 from controller.automatic import choices_of, control
+from controller.cost import Cost, Meter
 from controller.errors import ControllerError, FrozenLayerChangedError
 from controller.fringe import find_fringe
 from controller.ladder import LadderTable
@@ -22,7 +23,7 @@ from controller.ladder_builder import build_ladder
 from controller.ladder_request import TABLE, BadLadderError, BuiltLadder
 from controller.optimizer import Emit, optimize
 from controller.pipeline import Observation, SplitName
-from controller.plan import PipelinePlan, check_ladder, check_targets
+from controller.plan import PipelinePlan, check_ladder, check_modules, check_targets
 from controller.session import (
     LivePipeline,
     configurations,
@@ -35,7 +36,15 @@ from controller.session import (
 from stage_node.control import ControlClient
 from stage_node.data import load_dataset
 from stage_node.errors import StageNodeError
-from stage_node.events import EventLog, FrozenHash, Measurement, PartitionChosen, Progress
+from stage_node.events import (
+    EventLog,
+    FrozenHash,
+    ImagesUsed,
+    Measurement,
+    PartitionChosen,
+    Progress,
+    WorkCost,
+)
 from stage_node.models import ChainModel, load_model
 from stage_node.rung import UNCOMPRESSED
 
@@ -60,10 +69,12 @@ def serve(plan: PipelinePlan, emit: Emit, run_dir: Path) -> None:
     with connected(plan) as clients:
         model = load_model(plan.checkpoint)
         check_targets(model, plan.partition, plan.targets)
+        check_modules(model, plan.partition, plan.targets, plan.modules)
         ladder = _ladder(plan, model, emit)
         check_ladder(ladder.table, plan.targets)
         (run_dir / TABLE).write_text(ladder.table.to_json())
-        dataset = load_dataset(plan.dataset)
+        _cost("ladder", ladder.table.cost, emit)
+        dataset = load_dataset(plan.dataset).limited(plan.validation_images)
         emit(
             PartitionChosen,
             hosts=tuple(stage.name for stage in plan.stages),
@@ -79,6 +90,13 @@ def serve(plan: PipelinePlan, emit: Emit, run_dir: Path) -> None:
             "validation": len(dataset.validation),
             "test": whole_passes(plan.measured_images, len(dataset.test)),
         }
+        used = {
+            "calibration": ("train", ladder.table.calibration_images),
+            "decisions": ("validation", images["validation"]),
+            "figures": ("test", min(plan.measured_images, len(dataset.test))),
+        }
+        for purpose, (split, count) in used.items():
+            emit(ImagesUsed, purpose=purpose, split=split, images=count)
         live = LivePipeline(clients, images, plan.warmup_frames, emit)
         _compress(live, clients, ladder.table, plan, emit)
         clients[0].drain()
@@ -103,8 +121,14 @@ def _compress(
         choices = choices_of(table.ladders, plan.batch, floor)
         control(pipeline, clients, choices, plan.control, plan.window, emit)
         return
+    meter = Meter()
     outcome = optimize(pipeline, table.ladders, plan.targets, emit, plan.batch)
+    _cost("loop", meter.cost(), emit)
     _measured("after", pipeline.observe(outcome.best.rungs, "test"), emit)
+
+
+def _cost(work: str, cost: Cost, emit: Emit) -> None:
+    emit(WorkCost, work=work, **cost.model_dump())
 
 
 def whole_passes(wanted: int, available: int) -> int:

@@ -1,5 +1,6 @@
 """What a pipeline run is made of, and what can be known about it before anything starts."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Self
 
@@ -10,6 +11,7 @@ from controller.fringe import find_fringe
 from controller.ladder import LadderTable, ModuleFile
 from controller.ladder_request import LadderRequest
 from controller.mechanisms import CutFacts, MechanismName, combinations
+from controller.modules import load_modules
 from controller.partition import Partition
 from controller.targets import AutomaticControl, FringeTargets
 from stage_node.codecs import Codec, Coding
@@ -37,6 +39,8 @@ class StagePlan(BaseModel):
 class PipelinePlan(BaseModel):
     """A model split over stages, its workload, and what the loop is to reach.
 
+    The first ``calibration_images`` of the train split set ranges and bases; every decision is
+    taken on the first ``validation_images`` of the validation split (all, where it has fewer);
     ``measured_images`` of the test split are used for the figures before and after; more than the
     split has means whole passes over it. ``warmup_frames`` are served under each new generation
     before measuring begins. ``modules`` are distilled bottlenecks that the mechanism ``distill``
@@ -54,6 +58,7 @@ class PipelinePlan(BaseModel):
     batch: int = Field(ge=1)
     window: int = Field(ge=1)
     calibration_images: int = Field(ge=2)
+    validation_images: int = Field(default=1000, ge=1)
     measured_images: int = Field(ge=1)
     warmup_frames: int = Field(default=4, ge=0)
     targets: FringeTargets
@@ -66,12 +71,6 @@ class PipelinePlan(BaseModel):
         for stage in self.stages[1:]:
             if stage.listen_ip is None:
                 raise ValueError(f"stage {stage.name} has no listen_ip for the stage before it")
-        if self.modules and "distill" not in self.targets.mechanisms:
-            raise ValueError("modules are there, but distill is not among targets.mechanisms")
-        if "distill" in self.targets.mechanisms and not self.modules:
-            raise ValueError(
-                "the mechanism distill needs modules: bottlenecks trained for the cuts"
-            )
         return self
 
     @property
@@ -89,6 +88,7 @@ class PipelinePlan(BaseModel):
             mechanisms=self.targets.mechanisms,
             fringe_layers=self.targets.fringe_layers,
             calibration_images=self.calibration_images,
+            validation_images=self.validation_images,
             batch=self.batch,
             modules=self.modules,
         )
@@ -119,13 +119,31 @@ def check_targets(model: ChainModel, partition: Partition, targets: FringeTarget
     _check_bytes(targets, sum(map(min, sizes)), sum(size[0] for size in sizes))
 
 
+def check_modules(
+    model: ChainModel,
+    partition: Partition,
+    targets: FringeTargets,
+    modules: Sequence[ModuleFile],
+) -> None:
+    """``BadTargetsError`` where there are modules without the mechanism that uses them or the other
+    way round, or where one does not fit the partition; ``BadModelError`` for a file that is none.
+    """
+    if modules and "distill" not in targets.mechanisms:
+        raise BadTargetsError("modules are there, but distill is not among targets.mechanisms")
+    if "distill" in targets.mechanisms and not modules:
+        raise BadTargetsError(
+            "the mechanism distill needs modules: bottlenecks trained for the cuts "
+            "(`concertina distill`)"
+        )
+    load_modules(modules, model, partition, targets.fringe_layers)
+
+
 def check_ladder(table: LadderTable, targets: FringeTargets) -> None:
     """``BadTargetsError`` where the measured ladder shows that the targets cannot be reached: not
     even the strongest rung of every cut is small enough, or the model itself is below the floor.
     """
     _check_bytes(targets, table.strongest_bytes, table.uncompressed_bytes)
-    if table.whole_validation:
-        targets.accuracy_floor(table.uncompressed_accuracy)
+    targets.accuracy_floor(table.uncompressed_accuracy)
 
 
 def _packed_bytes(rung: Rung, shape: tuple[int, ...]) -> int:

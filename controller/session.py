@@ -96,6 +96,7 @@ def configurations(
             window=plan.window,
             batch=plan.batch,
             dataset=plan.dataset if position == 0 else None,
+            validation_images=plan.validation_images if position == 0 else None,
         )
         for position, (stage, upstream, downstream, following) in enumerate(neighbours)
     )

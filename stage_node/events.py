@@ -173,6 +173,32 @@ class PartitionChosen(Event):
 
 
 @dataclass(frozen=True, kw_only=True)
+class ImagesUsed(Event):
+    """Which images of the data set serve which purpose: ``calibration`` of the cuts, ``decisions``
+    of the loop, ``figures`` that are reported. The splits of a data set share no image."""
+
+    kind = "images_used"
+    purpose: str
+    split: str
+    images: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class WorkCost(Event):
+    """What a piece of the controller's own work took: building the ``ladder``, the ``loop``.
+
+    ``cpu_s`` is processor time of the process that did it, ``peak_memory_mib`` its largest
+    resident set so far, imports included.
+    """
+
+    kind = "work_cost"
+    work: str
+    duration_s: float
+    cpu_s: float
+    peak_memory_mib: float
+
+
+@dataclass(frozen=True, kw_only=True)
 class FrozenHash(Event):
     """SHA-256 over every tensor that is not of a fringe layer, before and after the run."""
 

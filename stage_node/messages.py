@@ -53,7 +53,7 @@ class Configure(Message):
     ``None`` at the ends of the chain. ``model_hash`` names the checkpoint: stages of different
     checkpoints refuse each other. ``fringe`` names the layers that ``FrozenHash`` leaves out.
     ``window`` frames of up to ``batch`` images are in flight at most. ``dataset`` is the workload
-    (stage 0; other stages ignore it).
+    (stage 0; other stages ignore it), with its first ``validation_images`` (``None``: all).
     """
 
     type: Literal["configure"] = "configure"
@@ -74,6 +74,7 @@ class Configure(Message):
     window: int = Field(ge=1)
     batch: int = Field(ge=1)
     dataset: str | None = None
+    validation_images: int | None = None
 
 
 class LoadLayers(Message):

@@ -129,6 +129,8 @@ class ServingStage:
         if configuration.dataset is None:
             raise RefusedError("stage 0 needs a data set")
         dataset = load_dataset(configuration.dataset)
+        if configuration.validation_images is not None:
+            dataset = dataset.limited(configuration.validation_images)
         rows = self._ledger.results
         self._source = Source(dataset, configuration.window, configuration.batch, rows)
         listener = listen(configuration.results_ip, configuration.results_port)

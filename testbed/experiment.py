@@ -172,6 +172,9 @@ class PipelineSection(Section):
     batch: int = Field(16, ge=1, le=1024, description="images per frame")
     window: int = Field(4, ge=1, le=1024, description="frames in flight")
     calibration_images: int = Field(512, ge=2, description="train images for the PCA of each cut")
+    validation_images: int = Field(
+        1000, ge=1, description="validation images that every decision is taken on, at most"
+    )
     measured_images: int = Field(
         300, ge=1, description="test images for the figures before and after"
     )

@@ -43,8 +43,8 @@ def _cut_table(table: LadderTable, ladder: Ladder) -> Table:
     shown = Table(
         title=f"Cut after {ladder.after} ({shape}); {ladder.considered} combinations considered",
         caption=f"accuracy of the whole model on {table.validation_images} validation images, "
-        f"this cut alone compressed; built in {table.cost.duration_s:.1f} s, "
-        f"{table.cost.peak_memory_mib:.0f} MiB",
+        f"this cut alone compressed; built in {table.cost.duration_s:.1f} s "
+        f"({table.cost.cpu_s:.1f} s of processor), {table.cost.peak_memory_mib:.0f} MiB",
     )
     shown.add_column("rung")
     for heading in ("B per inference", "factor", "accuracy %", "encode ms", "decode ms"):

@@ -60,6 +60,7 @@ def plan_pipeline(section: PipelineSection, spec: NetworkSpec) -> PipelinePlan:
         batch=section.batch,
         window=section.window,
         calibration_images=section.calibration_images,
+        validation_images=section.validation_images,
         measured_images=section.measured_images,
         targets=section.targets,
         modules=section.modules,

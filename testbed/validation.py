@@ -9,7 +9,7 @@ from pathlib import Path
 
 from controller.errors import ControllerError
 from controller.partition import Partition, split_after, split_balanced
-from controller.plan import check_targets
+from controller.plan import check_modules, check_targets
 from stage_node.data import SOURCES, load_dataset
 from stage_node.errors import StageNodeError
 from stage_node.models import ChainModel, akamaster, load_model
@@ -80,7 +80,14 @@ def _pipeline_mistakes(section: PipelineSection, hosts: tuple[str, ...]) -> Iter
             )
         check_targets(model, partition, section.targets)
 
-    yield from _attempt("pipeline.split", splits)
+    mistakes = list(_attempt("pipeline.split", splits))
+    yield from mistakes
+    if not mistakes:
+        partition = partition_of(section, model)
+        yield from _attempt(
+            "pipeline.modules",
+            lambda: check_modules(model, partition, section.targets, section.modules),
+        )
 
 
 def _accordion_mistakes(section: AccordionSection, hosts: tuple[str, ...]) -> Iterator[str]:

@@ -3,7 +3,7 @@
 import hashlib
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Literal
@@ -65,6 +65,18 @@ class Dataset:
     def test(self) -> Split:
         """What is reported; never used to choose anything."""
         return self.load_split("test")
+
+    def limited(self, validation_images: int) -> "Dataset":
+        """The same with no more than the first so many validation images, which come in no order
+        that means anything."""
+
+        def load_split(name: SplitName) -> Split:
+            split = self.split(name)
+            if name != "validation":
+                return split
+            return Split(split.images[:validation_images], split.labels[:validation_images])
+
+        return replace(self, load_split=load_split)
 
     def split(self, name: SplitName) -> Split:
         """One split by name."""

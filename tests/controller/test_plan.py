@@ -6,11 +6,13 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
+from controller.cost import Cost
 from controller.errors import BadTargetsError
-from controller.ladder import BuildCost, Ladder, LadderRung, LadderTable
+from controller.ladder import Ladder, LadderRung, LadderTable, ModuleFile
 from controller.partition import split_after
-from controller.plan import PipelinePlan, check_ladder, check_targets
+from controller.plan import PipelinePlan, check_ladder, check_modules, check_targets
 from controller.targets import FringeTargets
+from stage_node.errors import BadModelError
 from stage_node.models import ModelSpec, build_model
 from stage_node.rung import UNCOMPRESSED, Rung
 
@@ -113,10 +115,9 @@ def table(**changes: Any) -> LadderTable:
         "mechanisms": ("quantise",),
         "calibration_images": 10,
         "validation_images": 300,
-        "whole_validation": True,
         "batch": 8,
         "ladders": (ladder, ladder),
-        "cost": BuildCost(duration_s=1, peak_memory_mib=1),
+        "cost": Cost(duration_s=1, cpu_s=1, peak_memory_mib=1),
     }
     return LadderTable.model_validate(fields | changes)
 
@@ -127,21 +128,28 @@ def test_a_target_below_the_measured_strongest_rung_is_refused() -> None:
         check_ladder(table(), FringeTargets(min_accuracy=0.9, bandwidth_reduction=11))
 
 
-def test_a_floor_that_the_model_itself_misses_is_refused_once_that_is_certain() -> None:
+def test_a_floor_that_the_model_itself_misses_is_refused() -> None:
     targets = FringeTargets(min_accuracy=0.96, bandwidth_reduction=2)
     with pytest.raises(BadTargetsError, match=r"min_accuracy: .* only 0\.9500 of the 0\.9600"):
         check_ladder(table(), targets)
-    check_ladder(table(whole_validation=False), targets)
 
 
 def test_modules_and_the_mechanism_that_uses_them_come_together() -> None:
-    targets = {"min_accuracy": 0.9, "bandwidth_reduction": 2, "mechanisms": ["distill"]}
-    module = {"name": "b", "after": "stem", "file": "b.safetensors"}
-    with pytest.raises(ValidationError, match="needs modules"):
-        PipelinePlan.model_validate(a_plan(targets=targets))
-    with pytest.raises(ValidationError, match="distill is not among"):
-        PipelinePlan.model_validate(a_plan(modules=[module]))
-    PipelinePlan.model_validate(a_plan(targets=targets, modules=[module]))
+    module = ModuleFile(name="b", after="block1_0", file="/nowhere/b.safetensors")
+
+    def check(mechanism: str, *modules: ModuleFile) -> None:
+        targets = FringeTargets.model_validate(
+            {"min_accuracy": 0.9, "bandwidth_reduction": 2, "mechanisms": [mechanism]}
+        )
+        check_modules(MODEL, PARTITION, targets, modules)
+
+    check("width")
+    with pytest.raises(BadTargetsError, match="needs modules"):
+        check("distill")
+    with pytest.raises(BadTargetsError, match="distill is not among"):
+        check("width", module)
+    with pytest.raises(BadModelError, match="no such bottleneck"):
+        check("distill", module)
 
 
 @pytest.mark.parametrize(

@@ -9,8 +9,9 @@ import torch
 from torch import Tensor
 
 from controller import session
+from controller.cost import Cost
 from controller.errors import FrozenLayerChangedError
-from controller.ladder import BuildCost, Ladder, LadderRung, LadderTable
+from controller.ladder import Ladder, LadderRung, LadderTable
 from controller.main import run_pipeline, whole_passes
 from controller.partition import split_after
 from controller.plan import PipelinePlan
@@ -163,13 +164,12 @@ def table(plan: PipelinePlan, model: ChainModel) -> LadderTable:
         mechanisms=("quantise",),
         calibration_images=2,
         validation_images=1,
-        whole_validation=False,
         batch=plan.batch,
         ladders=tuple(
             Ladder(after=cut, shape=shapes[cut][1:], considered=2, rungs=rungs)
             for cut in plan.partition.cuts
         ),
-        cost=BuildCost(duration_s=0, peak_memory_mib=0),
+        cost=Cost(duration_s=0, cpu_s=0, peak_memory_mib=0),
     )
 
 
