@@ -10,19 +10,20 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import torch
+
 from controller.accordion.batchnorm import recalibrated
 from controller.accordion.lookup import LookupTable, build_table, table_path
 from controller.accordion.sampling import (
     SCHEMES,
-    Distribution,
     Scheme,
     ladder,
     scheme_distribution,
 )
-from controller.accordion.training import EpochDone, Recipe, train
+from controller.accordion.training import EpochDone, Hooks, Recipe, train
 from stage_node.data import SOURCES, Dataset, load_dataset
 from stage_node.errors import BadModelError
-from stage_node.models import ChainModel, Configuration, ModelSpec
+from stage_node.models import ModelSpec, build_model
 from stage_node.prefix_writer import write_prefix_checkpoint
 
 
@@ -82,21 +83,19 @@ def train_checkpoint(
     """
     dataset = load_dataset(training.data, data_folder)
 
-    def rungs(model: ChainModel) -> tuple[Configuration, ...]:
-        return ladder(training.scheme, model.full_configuration, model.smallest_configuration)
-
-    def distribution(model: ChainModel) -> Distribution:
-        return scheme_distribution(training.scheme, rungs(model), training.p_full)
-
-    model = train(training.spec(dataset), dataset, distribution, training.recipe, on_epoch)
+    torch.manual_seed(training.recipe.seed)
+    model = build_model(training.spec(dataset))
+    rungs = ladder(training.scheme, model.full_configuration, model.smallest_configuration)
+    distribution = scheme_distribution(training.scheme, rungs, training.p_full)
+    train(model, dataset, distribution, training.recipe, hooks=Hooks(on_epoch=on_epoch))
     statistics = (
-        {c: recalibrated(model, c, dataset.train.images) for c in rungs(model)}
+        {c: recalibrated(model, c, dataset.train.images) for c in rungs}
         if training.scheme == "block-coml"
         else None
     )
     metadata = {"command": training.command(checkpoint), "dataset": training.data}
     checkpoint.parent.mkdir(parents=True, exist_ok=True)
-    write_prefix_checkpoint(checkpoint, model, rungs(model), metadata, statistics)
+    write_prefix_checkpoint(checkpoint, model, rungs, metadata, statistics)
     table = build_table(checkpoint, dataset)
     table_path(checkpoint).write_text(table.model_dump_json(indent=1) + "\n")
     return table

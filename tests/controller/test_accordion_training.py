@@ -1,5 +1,6 @@
 """Training: what an iteration leaves out is not touched; the same seed gives the same weights."""
 
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -7,9 +8,18 @@ import torch
 
 from controller.accordion.batchnorm import recalibrated
 from controller.accordion.lookup import read_table, table_path
+from controller.accordion.objective import Distillation
 from controller.accordion.sampling import full_or_uniform, ladder
 from controller.accordion.train import main
-from controller.accordion.training import Recipe, augmented, evaluate, train, train_step
+from controller.accordion.training import (
+    Hooks,
+    Recipe,
+    augmented,
+    evaluate,
+    learning_rate,
+    train,
+    train_step,
+)
 from stage_node.data import Dataset, Split
 from stage_node.errors import BadModelError
 from stage_node.models import ModelSpec, build_model, load_checkpoint
@@ -33,8 +43,14 @@ STRIPES = Dataset("stripes", ("rows", "columns"), (1, 8, 8),
                   lambda name: stripes(64, len(name)))  # fmt: skip
 
 
-def distribution(model):
-    return full_or_uniform(ladder("coml", model.full_configuration), 0.5)
+FULL = (2, 2, 2)
+
+
+def trained(recipe, dataset=STRIPES, distribution=None, **more):
+    torch.manual_seed(recipe.seed)
+    model = build_model(SPEC)
+    half_full = full_or_uniform(ladder("coml", FULL), 0.5)
+    return train(model, dataset, distribution or half_full, recipe, **more)
 
 
 def test_blocks_left_out_get_no_gradient_and_do_not_move():
@@ -60,17 +76,63 @@ def test_blocks_left_out_get_no_gradient_and_do_not_move():
 def test_training_learns_is_repeatable_and_reports_every_epoch():
     seen = []
     recipe = Recipe(epochs=12, batch=16, learning_rate=0.05, seed=4)
-    model = train(SPEC, STRIPES, distribution, recipe, seen.append)
-    again = train(SPEC, STRIPES, distribution, recipe)
+    model = trained(recipe, hooks=Hooks(on_epoch=seen.append))
+    again = trained(recipe)
     assert [done.epoch for done in seen] == list(range(1, 13))
     assert seen[-1].validation_accuracy == evaluate(model, STRIPES.validation) > 0.8
     assert all(
         torch.equal(tensor, again.state_dict()[name]) for name, tensor in model.state_dict().items()
     )
-    other = train(SPEC, STRIPES, distribution, Recipe(epochs=1, batch=16, seed=5))
+    other = trained(Recipe(epochs=1, batch=16, seed=5))
     assert not torch.equal(
         other.state_dict()["layers.stem.conv.weight"], model.state_dict()["layers.stem.conv.weight"]
     )
+
+
+def test_an_interrupted_training_goes_on_as_if_nothing_had_happened(tmp_path):
+    class StruckError(Exception):
+        pass
+
+    def strike(done):
+        if done.epoch == 2:
+            raise StruckError
+
+    recipe = Recipe(epochs=4, batch=16, learning_rate=0.05, schedule="cosine", seed=1)
+    with pytest.raises(StruckError):
+        trained(recipe, state=tmp_path / "state", hooks=Hooks(on_epoch=strike))
+    seen = []
+    resumed = trained(recipe, state=tmp_path / "state", hooks=Hooks(on_epoch=seen.append))
+    assert [done.epoch for done in seen] == [3, 4]
+    through = trained(recipe)
+    for name, tensor in through.state_dict().items():
+        assert torch.equal(tensor, resumed.state_dict()[name]), name
+
+
+def test_the_learning_rate_falls_as_the_paper_says_or_along_a_cosine():
+    steps = Recipe(epochs=164, learning_rate=0.1)
+    assert [learning_rate(steps, e) for e in (0, 81.9, 82, 122, 123, 163)] == pytest.approx(
+        [0.1, 0.1, 0.01, 0.01, 0.001, 0.001]
+    )
+    cosine = Recipe(epochs=100, learning_rate=0.1, schedule="cosine")
+    rates = [learning_rate(cosine, e) for e in range(2, 101)]
+    assert rates[0] == pytest.approx(0.1)
+    assert rates[-1] == pytest.approx(0, abs=1e-9)
+    assert all(a > b for a, b in pairwise(rates))
+    assert learning_rate(cosine, 1) == pytest.approx(0.05)
+
+
+def test_a_distilled_network_follows_its_teacher_and_not_the_labels():
+    teacher = trained(Recipe(epochs=12, batch=16, learning_rate=0.05, seed=4))
+
+    def lying(name):
+        return Split(stripes(64, len(name)).images, torch.zeros(64).long())
+
+    student = trained(
+        Recipe(epochs=12, batch=16, learning_rate=0.05),
+        Dataset("lies", ("a", "b"), (1, 8, 8), lying),
+        objective=Distillation(teacher, label_weight=0),
+    )
+    assert evaluate(student, STRIPES.validation) > 0.8
 
 
 def test_test_data_is_never_read():
@@ -78,8 +140,7 @@ def test_test_data_is_never_read():
         assert name != "test"
         return stripes(32, 1)
 
-    train(SPEC, Dataset("s", ("a", "b"), (1, 8, 8), no_test), distribution,
-          Recipe(epochs=1, batch=16))  # fmt: skip
+    trained(Recipe(epochs=1, batch=16), Dataset("s", ("a", "b"), (1, 8, 8), no_test))
 
 
 def test_an_image_is_shifted_and_mirrored_but_never_torn():
@@ -96,7 +157,7 @@ def test_an_image_is_shifted_and_mirrored_but_never_torn():
 
 
 def test_recalibration_measures_the_configuration_and_leaves_the_model_alone():
-    model = train(SPEC, STRIPES, distribution, Recipe(epochs=1, batch=16))
+    model = trained(Recipe(epochs=1, batch=16))
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
     statistics = recalibrated(model, (1, 1, 1), STRIPES.train.images, batch=64)
     assert all(torch.equal(before[n], t) for n, t in model.state_dict().items())
@@ -113,7 +174,7 @@ def test_recalibration_measures_the_configuration_and_leaves_the_model_alone():
 
 def test_coml_needs_no_statistics_per_configuration():
     """Every block sees the same input in all the configurations that have it."""
-    model = train(SPEC, STRIPES, distribution, Recipe(epochs=1, batch=16))
+    model = trained(Recipe(epochs=1, batch=16))
     full = recalibrated(model, (2, 2, 2), STRIPES.train.images)
     for configuration in ladder("coml", (2, 2, 2)):
         for name, tensor in recalibrated(model, configuration, STRIPES.train.images).items():
