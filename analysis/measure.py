@@ -39,7 +39,7 @@ def measure(run: Run) -> Measured:
     summary = Summary(
         name=run.name,
         failure=run.failure,
-        fidelity=_fidelity(run),
+        fidelity=_fidelity(run, traffic),
         problems=(*run.problems, *unjoined, *unfound, *_disagreements(traffic)),
         captured_packets=sum(packets.height for packets in run.captures.values()),
         links=traffic,
@@ -52,13 +52,14 @@ def measure(run: Run) -> Measured:
 def _disagreements(traffic: tuple[LinkTraffic, ...]) -> list[str]:
     return [
         f"link {link.link} {link.direction}: the receiver's capture has "
-        f"{link.received_wire_bytes} bytes, the kernel sent {link.qdisc_sent_bytes}"
+        f"{link.received_wire_bytes} bytes, the kernel sent {link.qdisc_sent_bytes}: "
+        f"{link.qdisc_difference:+.1%}, and more than {RECONCILED:.0%} cannot be accounted for"
         for link in traffic
         if link.qdisc_difference is not None and abs(link.qdisc_difference) > RECONCILED
     ]
 
 
-def _fidelity(run: Run) -> Fidelity:
+def _fidelity(run: Run, traffic: tuple[LinkTraffic, ...]) -> Fidelity:
     record = run.fidelity
     goodput = [abs(p.goodput_error) for p in record.links if p.goodput_error is not None]
     rtt = [
@@ -76,6 +77,10 @@ def _fidelity(run: Run) -> Fidelity:
         goodput_error_max=max(goodput, default=None),
         rtt_error_ms_max=max(rtt, default=None),
         capture_dropped_packets=sum(lost) if lost else None,
+        qdisc_difference_max=max(
+            (abs(t.qdisc_difference) for t in traffic if t.qdisc_difference is not None),
+            default=None,
+        ),
         cpu_idle_min_share=record.cpu_idle.per_second_min_share,
         cpu_idle_seconds=record.cpu_idle.seconds,
     )

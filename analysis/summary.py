@@ -68,6 +68,10 @@ class Fidelity(Section):
         "that its configuration gives"
     )
     capture_dropped_packets: int | None = Field(description="packets that tcpdump lost, all links")
+    qdisc_difference_max: float | None = Field(
+        description="largest absolute `qdisc_difference` of any link and direction; above 0.01 the "
+        "captures do not account for the traffic: a problem, and exit status 1"
+    )
     cpu_idle_min_share: float | None = Field(
         description="smallest share of idle CPU in any of the sampled seconds"
     )
@@ -224,6 +228,62 @@ class Reductions(Section):
     total: Reduction = Field(description="the sum over all connections")
 
 
+class Against(Section):
+    """What one connection sends per inference, beside the raw input that could be sent instead.
+
+    Bytes are payloads: what the data set holds of an image against an encoded activation. On the
+    wire both get the same headers.
+    """
+
+    raw_input_bytes: float = Field(description="baseline: the raw input sent instead")
+    uncompressed_bytes: float = Field(description="baseline: the uncompressed split")
+    compressed_bytes: float | None = Field(
+        description="after compression; null: no window after compression"
+    )
+    uncompressed_is_loss: bool = Field(description="more than the raw input")
+    compressed_is_loss: bool | None = Field(description="more than the raw input")
+    raw_input_ms: float | None = Field(
+        description="estimate, not measured: a frame of raw inputs at the lowest probed goodput of "
+        "the path and half its probed round trip; null where the probe lacks the path"
+    )
+    uncompressed_ms: float | None = Field(
+        description="median time of a frame on the wire. T of Eq. 2"
+    )
+    compressed_ms: float | None = Field(description="the same after compression. L of Eq. 2")
+
+
+class Baselines(Section):
+    """The split model beside sending the raw input, which would cross every link of the way."""
+
+    connections: tuple[Against, ...] = Field(description="one per cut, in order")
+    total: Against = Field(description="the sum over all connections")
+
+
+class ImagesUse(Section):
+    """Images that served one purpose. The three splits of a data set share no image."""
+
+    purpose: str = Field(
+        description="`calibration`: bases and ranges of the cuts; `decisions`: every accuracy that "
+        "ladder and loop decide by; `figures`: accuracies of the windows"
+    )
+    split: str = Field(description="part of the data set: `train`, `validation` or `test`")
+    images: int = Field(description="how many different ones")
+
+
+class Work(Section):
+    """What a piece of the controller's own work took."""
+
+    work: str = Field(
+        description="`ladder`: building it, on whatever machine did, once; `loop`: the "
+        "optimisation loop of this run, waiting for its measurements included"
+    )
+    duration_s: float = Field(description="wall time")
+    cpu_s: float = Field(description="processor time of the process that did it, all threads")
+    peak_memory_mib: float = Field(
+        description="largest resident set of that process until then, its libraries included"
+    )
+
+
 class IterationFigures(Section):
     """One iteration of the optimisation loop, as the controller saw it on the live pipeline."""
 
@@ -235,6 +295,9 @@ class IterationFigures(Section):
     latency_ms_median: float = Field(description="end-to-end latency of a frame (ledger)")
     bytes_per_inference: tuple[float, ...] = Field(
         description="frame headers and payload per image and cut (ledger)"
+    )
+    is_loss: tuple[bool, ...] = Field(
+        description="by cut: whether that is more than the raw input would be"
     )
     outcome: str = Field(description="`baseline`, `kept`, `rolled back` or `target met`")
     reason: str = Field(description="why, in words")
@@ -282,6 +345,11 @@ class Pipeline(Section):
         description="Eq. 2: sum of T - sum of L, median milliseconds from first byte out to last "
         "byte delivered"
     )
+    baselines: Baselines | None = Field(
+        description="null: a cut is missing in the window before or after compression"
+    )
+    images: tuple[ImagesUse, ...] = Field(description="which images served which purpose")
+    work: tuple[Work, ...] = Field(description="what the controller's own work took")
     iterations: tuple[IterationFigures, ...] = Field(description="history of the loop")
     accuracy_floor: AccuracyFloor | None = Field(
         description="null: the experiment has no floor, or the loop did not end"

@@ -1,24 +1,33 @@
 """The result of a run in plain words, with its numbers."""
 
+from collections.abc import Callable
+
 from analysis.summary import (
     Accordion,
     Accuracy,
     AccuracyFloor,
+    Against,
+    Baselines,
     Download,
+    ImagesUse,
     Pipeline,
     Summary,
     Window,
+    Work,
 )
 
 
 def result_paragraphs(summary: Summary) -> list[list[str]]:
-    """Paragraphs of sentences: reservations, the split model, Accordion.
+    """Paragraphs of sentences: reservations, the split model, its baselines and what its figures
+    rest on, Accordion.
 
     They say no more than the summary holds.
     """
     paragraphs = [_reservations(summary)]
     if summary.pipeline:
         paragraphs.append(_pipeline(summary.pipeline))
+        paragraphs.append(_against_baselines(summary.pipeline))
+        paragraphs.append(_provenance(summary.pipeline))
     if summary.accordion:
         paragraphs.append(_accordion(summary.accordion))
     if not summary.pipeline and not summary.accordion:
@@ -88,7 +97,6 @@ def _comparison(pipeline: Pipeline, before: Window, after: Window) -> list[str]:
             f"{number(total.before)} to {number(total.after)} per inference, all cuts together "
             f"({_less(total.share)})."
         )
-        sentences.append(_against_raw_input(pipeline.raw_input_bytes, after))
     if pipeline.latency_reduction:
         total = pipeline.latency_reduction.total
         sentences.append(
@@ -144,14 +152,77 @@ def _lost(before: Accuracy, after: Accuracy) -> str:
     return f"{'lost' if points > 0 else 'gained'} {number(abs(points), 1)} percentage points"
 
 
-def _against_raw_input(raw_bytes: int, after: Window) -> str:
-    """The comparison that splits of small models lose."""
-    heaviest = max(after.cuts, key=lambda cut: cut.payload_bytes)
-    verdict = "less" if heaviest.payload_bytes < raw_bytes else "not less"
+def _against_baselines(pipeline: Pipeline) -> list[str]:
+    """The comparison that splits of small images lose."""
+    if pipeline.baselines is None:
+        return []
+    uncompressed = _judged(pipeline, lambda connection: connection.uncompressed_bytes)
+    sentences = [
+        "Sending the raw input, as the data set holds it, instead of a split would put "
+        f"{number(pipeline.raw_input_bytes)} payload bytes per inference on each connection.",
+        f"Against that the uncompressed split is {uncompressed}.",
+    ]
+    if pipeline.baselines.total.compressed_bytes is not None:
+        sentences.append(f"Compressed, it is {_judged(pipeline, lambda c: c.compressed_bytes)}.")
+        sentences += _whole_way(pipeline.baselines)
+    return sentences
+
+
+def _judged(pipeline: Pipeline, figure: Callable[[Against], float | None]) -> str:
+    """Loss or gain, connection by connection, in words."""
+    assert pipeline.baselines
+    said = []
+    for cut, connection in enumerate(pipeline.baselines.connections):
+        size, raw = figure(connection) or 0.0, connection.raw_input_bytes
+        where = f"{pipeline.hosts[cut]} \u2192 {pipeline.hosts[cut + 1]}"
+        if size > raw:
+            said.append(f"a LOSS on {where} ({number(size)} bytes, {number(size / raw, 1)} times "
+                        "as many)")  # fmt: skip
+        else:
+            said.append(f"a gain on {where} ({number(size)} bytes, {number(raw / size, 1)} times "
+                        "fewer)")  # fmt: skip
+    return listed(tuple(said))
+
+
+def _whole_way(baselines: Baselines) -> list[str]:
+    total = baselines.total
+    if total.raw_input_ms is None or total.compressed_ms is None:
+        return []
+    return [
+        f"By the probe, a frame of raw inputs would be on the wire for about "
+        f"{number(total.raw_input_ms, 1)} ms over all connections; the compressed split measured "
+        f"{number(total.compressed_ms, 1)} ms."
+    ]
+
+
+def _provenance(pipeline: Pipeline) -> list[str]:
+    """Which images the figures come from, and what the controller's own work took."""
+    sentences = []
+    if pipeline.images:
+        uses = listed(tuple(_use(use) for use in pipeline.images))
+        sentences.append(f"Of the data set, {uses}; these splits share no image.")
+    sentences += [_worked(work) for work in pipeline.work]
+    return sentences
+
+
+def _use(use: ImagesUse) -> str:
+    did = {
+        "calibration": "calibrated the cuts",
+        "decisions": "decided every step",
+        "figures": "gave the accuracies before and after",
+    }
+    return f"{number(use.images)} {use.split} images {did.get(use.purpose, use.purpose)}"
+
+
+def _worked(work: Work) -> str:
+    what = {
+        "ladder": "Building the ladder, which is done once,",
+        "loop": "The compression loop itself, its measurements on the live pipeline included,",
+    }
     return (
-        f"Sending the raw input, as the data set holds it, instead would put {number(raw_bytes)} "
-        f"payload bytes per inference on each link; the heaviest compressed cut sends "
-        f"{number(heaviest.payload_bytes)}, which is {verdict}."
+        f"{what.get(work.work, work.work)} took {number(work.duration_s, 1)} s, "
+        f"{number(work.cpu_s, 1)} s of them on the processor, and "
+        f"{number(work.peak_memory_mib)} MiB of memory at its peak."
     )
 
 

@@ -5,6 +5,7 @@ from collections.abc import Callable
 import numpy as np
 import polars as pl
 
+from analysis.metrics.baselines import baselines
 from analysis.metrics.links import Links
 from analysis.network import LinkDirection
 from analysis.rundir import Run, Targets
@@ -13,6 +14,7 @@ from analysis.summary import (
     AccuracyFloor,
     CutTraffic,
     Distribution,
+    ImagesUse,
     IterationFigures,
     LinkLoad,
     Pipeline,
@@ -20,8 +22,17 @@ from analysis.summary import (
     Reductions,
     StageCompute,
     Window,
+    Work,
 )
-from stage_node.events import FrozenHash, Iteration, LoopEnded, Measurement, PartitionChosen
+from stage_node.events import (
+    FrozenHash,
+    ImagesUsed,
+    Iteration,
+    LoopEnded,
+    Measurement,
+    PartitionChosen,
+    WorkCost,
+)
 
 _ROUNDING = 1e-9
 """0.98 - 0.01 is a little more than 0.97 in binary."""
@@ -51,7 +62,23 @@ def pipeline_figures(run: Run, frames: pl.DataFrame, links: Links) -> Pipeline |
         latency_reduction=_reductions(
             windows, cuts, lambda cut: cut.transfer.median_ms if cut.transfer else None
         ),
-        iterations=tuple(_iteration(step) for step in run.events_of(Iteration)),
+        baselines=baselines(run, links, windows, cuts, partition.raw_input_bytes),
+        images=tuple(
+            ImagesUse(purpose=used.purpose, split=used.split, images=used.images)
+            for used in run.events_of(ImagesUsed)
+        ),
+        work=tuple(
+            Work(
+                work=cost.work,
+                duration_s=cost.duration_s,
+                cpu_s=cost.cpu_s,
+                peak_memory_mib=cost.peak_memory_mib,
+            )
+            for cost in run.events_of(WorkCost)
+        ),
+        iterations=tuple(
+            _iteration(step, partition.raw_input_bytes) for step in run.events_of(Iteration)
+        ),
         accuracy_floor=_floor(run, windows),
         target_reached=ended.reached if ended else None,
         loop_reason=ended.reason if ended else None,
@@ -134,7 +161,7 @@ def _floor(run: Run, windows: tuple[Window, ...]) -> AccuracyFloor | None:
     left = [step for step in steps if ended and step.generation == ended.generation]
     if not left:
         return None
-    before, after = _iteration(steps[0]).accuracy, _iteration(left[-1]).accuracy
+    before, after = _decided(steps[0]), _decided(left[-1])
     by_label = {window.label: window.accuracy for window in reversed(windows)}
     uncompressed, compressed = by_label.get("before"), by_label.get("after")
     return AccuracyFloor(
@@ -238,16 +265,21 @@ def _reductions(
     )
 
 
-def _iteration(step: Iteration) -> IterationFigures:
+def _decided(step: Iteration) -> Accuracy:
+    """The loop judges by the validation split alone; see ``stage_node.events.Iteration``."""
+    return Accuracy(value=step.accuracy, images=step.samples, split="validation")
+
+
+def _iteration(step: Iteration, raw_input_bytes: int) -> IterationFigures:
     return IterationFigures(
         index=step.index,
         cut=step.cut,
         generation=step.generation,
         rungs=step.rungs,
-        # The loop judges by the validation split alone; see ``stage_node.events.Iteration``.
-        accuracy=Accuracy(value=step.accuracy, images=step.samples, split="validation"),
+        accuracy=_decided(step),
         latency_ms_median=step.latency_ms_median,
         bytes_per_inference=step.bytes_per_inference,
+        is_loss=tuple(size > raw_input_bytes for size in step.bytes_per_inference),
         outcome=step.outcome,
         reason=step.reason,
     )

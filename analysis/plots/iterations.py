@@ -1,6 +1,5 @@
 """History of the optimisation loop: accuracy, bytes per cut and latency, step by step."""
 
-import numpy as np
 import polars as pl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -32,13 +31,13 @@ def plot_iterations(iterations: pl.DataFrame, raw_input_bytes: int, split: str) 
     figure = style.new_figure(
         "The loop: what each step cost and saved",
         f"accuracy on the {split} split; bytes of frames per image, as the senders counted them; "
-        "faint bars: rolled back",
+        "faint crosses: rolled back",
         6.4,
     )
     top, middle, bottom = figure.subplots(3, 1, sharex=True, height_ratios=[1.1, 1.4, 0.9])
     steps = iterations.unique("index", keep="first").sort("index")
     _accuracy(top, steps)
-    _bytes(middle, iterations, steps, raw_input_bytes)
+    _bytes(middle, iterations, raw_input_bytes)
     bottom.plot(
         *(steps["index"], steps["latency_ms_median"]), color=style.BLUE, marker="o", markersize=4
     )
@@ -68,28 +67,29 @@ def _accuracy(axes: Axes, steps: pl.DataFrame) -> None:
     axes.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0))
 
 
-def _bytes(axes: Axes, iterations: pl.DataFrame, steps: pl.DataFrame, raw_input_bytes: int) -> None:
-    bottoms = np.zeros(steps.height)
-    alphas = np.where(steps["outcome"] == "rolled back", 0.35, 1.0)
+def _bytes(axes: Axes, iterations: pl.DataFrame, raw_input_bytes: int) -> None:
+    """Every cut's bytes on a logarithmic scale; what is above the raw input is a loss."""
     for nth, part in enumerate(iterations.sort("cut", "index").partition_by("cut")):
-        heights = part["bytes_per_inference"].to_numpy() / 1e3
-        bars = axes.bar(
-            part["index"].to_numpy(),
-            heights,
-            bottom=bottoms,
-            width=0.7,
-            color=style.COLOURS[nth % len(style.COLOURS)],
-            hatch=style.HATCHES[nth % len(style.HATCHES)],
-            edgecolor="white",
+        colour = style.COLOURS[nth % len(style.COLOURS)]
+        good = part.filter(pl.col("outcome") != "rolled back")
+        axes.plot(
+            *(good["index"], good["bytes_per_inference"]),
+            color=colour,
+            marker="o",
+            markersize=4,
             label=part["cut_name"][0],
         )
-        for bar, alpha in zip(bars, alphas, strict=True):
-            bar.set_alpha(alpha)
-        bottoms += heights
+        back = part.filter(pl.col("outcome") == "rolled back")
+        axes.scatter(
+            *(back["index"], back["bytes_per_inference"]), color=colour, marker="X", s=40, alpha=0.5
+        )
+    axes.set_yscale("log")
+    top = max(float(iterations["bytes_per_inference"].max() or 0), raw_input_bytes) * 1.6  # type: ignore[arg-type]
+    bottom = min(float(iterations["bytes_per_inference"].min() or 1), raw_input_bytes) / 1.6  # type: ignore[arg-type]
+    axes.set_ylim(bottom, top)
     axes.axhline(
-        raw_input_bytes / 1e3, color=style.BLACK, linestyle="--", linewidth=1.2, label="raw input"
+        raw_input_bytes, color=style.BLACK, linestyle="--", linewidth=1.2, label="raw input instead"
     )
-    axes.set_ylabel("kB per inference")
-    style.room_above(axes, 0.1)
-    axes.grid(visible=False, axis="x")
+    axes.axhspan(raw_input_bytes, top, color=style.VERMILLION, alpha=0.08, label="loss", zorder=0)
+    axes.set_ylabel("bytes per inference")
     axes.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0))

@@ -18,12 +18,14 @@ from stage_node.events import (
     DownloadEnded,
     Event,
     FrozenHash,
+    ImagesUsed,
     Iteration,
     LoopEnded,
     Measurement,
     ModelRequested,
     PartitionChosen,
     Phase,
+    WorkCost,
 )
 from tests.analysis.tcp_simulator import HEADERS, MSS, Connection, Endpoint, Tap, Wire, write_pcap
 
@@ -33,6 +35,8 @@ REALTIME_OFFSET_NS = 1_700_000_000_123_456_789
 DRIFT_NS = 40_000
 HEADER_BYTES = 64
 BATCH = 4
+RAW_INPUT_BYTES = 768
+IMAGES_USED = (("calibration", "train", 512), ("decisions", "validation", 300))
 SPLIT_BYTES = {"before": (16_000, 8_000), "after": (4_000, 2_000)}
 RATES_MBIT = (10.0, 20.0)
 DELAYS_MS = (5.0, 2.0)
@@ -93,7 +97,22 @@ class SyntheticRun:
                 hosts=("ue1", "edge", "cloud"),
                 stages=(("stem",), ("block1_0", "block2_0"), ("head",)),
                 fringe=("stem", "block1_0", "block2_0", "head"),
-                raw_input_bytes=256,
+                raw_input_bytes=RAW_INPUT_BYTES,
+            )
+        )
+        for purpose, split, images in IMAGES_USED:
+            used = ImagesUsed(
+                t_ns=start_ns, who="controller", purpose=purpose, split=split, images=images
+            )
+            self._event(used)
+        self._event(
+            WorkCost(
+                t_ns=start_ns,
+                who="controller",
+                work="loop",
+                duration_s=12.5,
+                cpu_s=1.25,
+                peak_memory_mib=512,
             )
         )
         plan = {"before": start_ns + 100 * MS, "after": start_ns + 3000 * MS}

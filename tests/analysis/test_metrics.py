@@ -78,6 +78,36 @@ def test_eq_1_and_eq_2_add_up(known: Known) -> None:
         assert sum(part.reduction for part in sums.connections) == pytest.approx(w - p)
 
 
+def test_the_split_stands_beside_the_raw_input_and_the_uncompressed_split(known: Known) -> None:
+    pipeline = known.summary.pipeline
+    assert pipeline and pipeline.baselines
+    first, second = pipeline.baselines.connections
+    assert (first.uncompressed_bytes, first.compressed_bytes) == (4000, 1000)
+    assert (first.uncompressed_is_loss, first.compressed_is_loss) == (True, True)
+    assert (second.uncompressed_bytes, second.compressed_bytes) == (2000, 500)
+    assert (second.uncompressed_is_loss, second.compressed_is_loss) == (True, False)
+    total = pipeline.baselines.total
+    assert total.raw_input_bytes == 2 * synthetic.RAW_INPUT_BYTES
+    assert (total.compressed_bytes, total.compressed_is_loss) == (1500, False)
+    # half the probed round trip, and a frame's images at the goodput of the link
+    goodput_mbit = synthetic.RATES_MBIT[0] * MSS / (MSS + HEADERS)
+    frame_bits = 8 * synthetic.RAW_INPUT_BYTES * synthetic.BATCH
+    expected_ms = synthetic.probed_rtt_ms(0) / 2 + frame_bits / goodput_mbit / 1e3
+    assert first.raw_input_ms == pytest.approx(expected_ms)
+    assert pipeline.latency_reduction
+    assert total.compressed_ms == pipeline.latency_reduction.total.after
+
+
+def test_a_step_that_sends_more_than_the_raw_input_is_a_loss(known: Known) -> None:
+    pipeline = known.summary.pipeline
+    assert pipeline
+    for step in pipeline.iterations:
+        assert step.is_loss == tuple(
+            size > synthetic.RAW_INPUT_BYTES for size in step.bytes_per_inference
+        )
+    assert len({step.is_loss for step in pipeline.iterations}) > 1
+
+
 def test_wait_and_transfer_make_the_hop(known: Known) -> None:
     for cut in window(known, "before").cuts:
         assert cut.wait

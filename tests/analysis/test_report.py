@@ -94,7 +94,12 @@ def test_verdict_first_then_the_result_in_words(known: Known) -> None:
     assert f"from {bandwidth.total.before:.0f} to {bandwidth.total.after:.0f} per inference" in text
     assert "Accuracy was 98.0 % (300 test images) before and 96.5 % (300 test images) after" in text
     assert "within its deadline of 150 ms" in text
-    assert "which is not less" in text  # a small raw image beats the split, and the page says so
+    # a small raw image beats the split, and the page says so
+    assert "is a LOSS on ue1 → edge (4000 bytes, 5.2 times as many)" in text
+    assert "a LOSS on ue1 → edge (1000 bytes, 1.3 times as many)" in text
+    assert "a gain on edge → cloud (500 bytes, 1.5 times fewer)" in text
+    assert "512 train images calibrated the cuts" in text
+    assert "took 12.5 s, 1.2 s of them on the processor, and 512 MiB" in text
     assert "seed: 1" in text
 
 
