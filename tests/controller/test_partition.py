@@ -8,7 +8,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from controller.errors import BadPartitionError
-from controller.partition import Partition, split_after, split_balanced, split_by_bottleneck
+from controller.partition import (
+    Partition,
+    split_after,
+    split_balanced,
+    split_by_bottleneck,
+    split_by_size,
+)
 
 RESNET = ("stem", "block1_0", "block1_1", "block2_0", "block2_1", "block3_0", "head")
 
@@ -83,20 +89,22 @@ def every_partition(layers: Sequence[str], stages: int) -> Iterator[Partition]:
 
 
 @given(st.data())
-def test_no_partition_has_a_smaller_bottleneck_than_the_one_found(data: st.DataObject) -> None:
+def test_no_partition_has_a_smaller_bottleneck_or_with_that_one_a_smaller_latency(
+    data: st.DataObject,
+) -> None:
     cost = st.integers(0, 20)
     layers = [f"layer{i}" for i in range(data.draw(st.integers(1, 7)))]
     stages = data.draw(st.integers(1, len(layers)))
     compute = {(stage, layer): data.draw(cost) for stage in range(stages) for layer in layers}
     transfer = {(cut, layer): data.draw(cost) for cut in range(stages) for layer in layers}
 
-    def bottleneck(partition: Partition) -> float:
+    def slowest_and_sum(partition: Partition) -> tuple[float, float]:
         computing = [
             sum(compute[stage, layer] for layer in names)
             for stage, names in enumerate(partition.stages)
         ]
         sending = [transfer[cut, layer] for cut, layer in enumerate(partition.cuts)]
-        return max(computing + sending)
+        return max(computing + sending), sum(computing + sending)
 
     found = split_by_bottleneck(
         layers,
@@ -106,7 +114,7 @@ def test_no_partition_has_a_smaller_bottleneck_than_the_one_found(data: st.DataO
     )
     assert found.layers == tuple(layers)
     assert len(found.stages) == stages
-    assert bottleneck(found) == min(map(bottleneck, every_partition(layers, stages)))
+    assert slowest_and_sum(found) == min(map(slowest_and_sum, every_partition(layers, stages)))
 
 
 @given(st.lists(st.text("abc", min_size=1), min_size=2, unique=True), st.data())
@@ -114,3 +122,64 @@ def test_a_partition_by_its_own_cuts_is_itself(layers: list[str], data: st.DataO
     stages = data.draw(st.integers(1, len(layers)))
     partition = split_balanced(layers, stages, dict.fromkeys(layers, 1.0))
     assert split_after(layers, partition.cuts) == partition
+
+
+def test_of_equal_bottlenecks_the_smallest_latency_is_chosen() -> None:
+    """Stage 1 is the slowest step wherever the model is cut; sending less shortens the way."""
+    layers = ("a", "b", "c", "d")
+    compute = {"a": 1.0, "b": 1.0, "c": 1.0, "d": 9.0}
+    sent = {"a": 5.0, "b": 2.0, "c": 7.0}
+    partition = split_by_bottleneck(
+        layers, 2, lambda _, layer: compute[layer] if layer == "d" else 0.0, lambda _, c: sent[c]
+    )
+    assert partition.cuts == ("b",)
+
+
+def test_machines_get_as_many_layers_as_they_are_given() -> None:
+    partition = split_by_size(RESNET, [3, 2, 2])
+    assert partition.cuts == ("block1_1", "block2_1")
+    assert partition.layers == RESNET
+
+
+@pytest.mark.parametrize("sizes", [[3, 3], [7, 1], [7, 0], [8, -1], [1] * 8])
+def test_numbers_of_layers_that_do_not_make_the_model_are_refused(sizes: list[int]) -> None:
+    with pytest.raises(BadPartitionError, match=r"layers: .*; the model has 7: stem, block1_0"):
+        split_by_size(RESNET, sizes)
+
+
+@pytest.mark.parametrize(
+    ("place", "residual", "complaint"),
+    [
+        (
+            "block2_0.conv1",
+            {"block2_0"},
+            "cuts: 'block2_0.conv1' lies inside block2_0: a cut there would sever the skip "
+            "connection of block2_0, which a cut cannot carry; the nearest places for a cut are "
+            "after 'block1_1' or after 'block2_0'",
+        ),
+        (
+            "block2_0.conv",
+            set(),
+            "cuts: 'block2_0.conv' lies inside block2_0, which runs as a whole; the nearest "
+            "places for a cut are after 'block1_1' or after 'block2_0'",
+        ),
+        (
+            "stem.bn",
+            {"block2_0"},
+            "cuts: 'stem.bn' lies inside stem, which runs as a whole; the nearest places for a "
+            "cut are after 'stem'",
+        ),
+        (
+            "head.linear",
+            {"block2_0"},
+            "cuts: 'head.linear' lies inside head, which runs as a whole; the nearest places for "
+            "a cut are after 'block3_0'",
+        ),
+    ],
+)
+def test_a_cut_within_a_layer_is_refused_with_the_reason_and_the_nearest_places(
+    place: str, residual: set[str], complaint: str
+) -> None:
+    with pytest.raises(BadPartitionError) as error:
+        split_after(RESNET, [place], residual)
+    assert str(error.value) == complaint
