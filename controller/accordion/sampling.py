@@ -9,6 +9,7 @@ et al., "Accordion", section "Performance evaluation"):
 ``block-coml``  drops the same number from each inner block.
 """
 
+from collections.abc import Iterable, Mapping
 from random import Random
 from typing import Literal
 
@@ -60,6 +61,66 @@ def scheme_distribution(
 ) -> Distribution:
     """What a scheme trains: ``coml`` with ``p_full`` 0.5 is the paper's CoML-05."""
     return full_or_uniform(rungs, 1.0 if scheme == "resnet" else p_full)
+
+
+def communication_criterion(
+    sizes: Mapping[Configuration, int], rates_mbit: Mapping[float, float], deadline_ms: float
+) -> Distribution:
+    """Each configuration as often as it is expected to be requested over the links there are.
+
+    ``sizes`` are bytes of the prefixes, ``rates_mbit`` maps link throughputs to how often they
+    occur (any positive weights). A link asks for the largest configuration that it carries within
+    the deadline (Ayed et al., criterion 1); links that carry none are not served and do not count.
+    ``ValueError`` where no link carries any.
+    """
+    return _shares(
+        sizes,
+        {rate: _largest_within(sizes, rate * 1e3 / 8 * deadline_ms) for rate in rates_mbit},
+        rates_mbit,
+        f"no throughput carries even {min(sizes.values())} bytes in {deadline_ms:g} ms",
+    )
+
+
+def performance_criterion(
+    accuracies: Mapping[Configuration, float], required: Mapping[float, float]
+) -> Distribution:
+    """Each configuration as often as users are expected to need its accuracy.
+
+    ``accuracies`` (shares) are in growing order of configurations, as a look-up table of an
+    earlier training has them; ``required`` maps accuracies to how often they are required. A user
+    asks for the smallest configuration that is accurate enough (Ayed et al., criterion 2);
+    requirements beyond the best configuration do not count. ``ValueError`` where all are.
+    """
+    chosen = {
+        wanted: next((c for c, accuracy in accuracies.items() if accuracy >= wanted), None)
+        for wanted in required
+    }
+    best = max(accuracies.values())
+    return _shares(accuracies, chosen, required, f"no configuration is better than {best:.4f}")
+
+
+def _largest_within(
+    sizes: Mapping[Configuration, int], budget_bytes: float
+) -> Configuration | None:
+    fitting = [configuration for configuration, size in sizes.items() if size <= budget_bytes]
+    return max(fitting, key=lambda configuration: sizes[configuration], default=None)
+
+
+def _shares(
+    configurations: Iterable[Configuration],
+    chosen: Mapping[float, Configuration | None],
+    weights: Mapping[float, float],
+    none_served: str,
+) -> Distribution:
+    """Normalised weights of the configurations chosen; those that nobody asks for get 0."""
+    distribution = dict.fromkeys(configurations, 0.0)
+    for case, configuration in chosen.items():
+        if configuration is not None:
+            distribution[configuration] += weights[case]
+    total = sum(distribution.values())
+    if total <= 0:
+        raise ValueError(none_served)
+    return {configuration: weight / total for configuration, weight in distribution.items()}
 
 
 def draw(distribution: Distribution, random: Random) -> Configuration:

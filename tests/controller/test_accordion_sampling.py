@@ -10,10 +10,12 @@ from hypothesis import strategies as st
 
 from controller.accordion.sampling import (
     SCHEMES,
+    communication_criterion,
     draw,
     full_or_uniform,
     ladder,
     mean_blocks,
+    performance_criterion,
     scheme_distribution,
 )
 
@@ -89,3 +91,44 @@ def test_draws_follow_the_distribution_and_their_seed():
 def test_a_probability_is_checked():
     with pytest.raises(ValueError, match=r"0\.\.1"):
         full_or_uniform(((1,), (2,)), 1.5)
+
+
+SIZES = {(1, 1, 1): 400_000, (2, 2, 2): 800_000, (9, 9, 9): 3_500_000}
+
+
+def test_a_link_asks_for_the_largest_prefix_that_it_carries_in_time():
+    # 0.3 s carry 37.5 kB per Mbit/s: 9 Mbit/s 337 kB, 20 Mbit/s 750 kB, 100 Mbit/s 3.75 MB.
+    rates = {9: 5.0, 20: 3.0, 25: 1.0, 100: 1.0}
+    assert communication_criterion(SIZES, rates, deadline_ms=300) == {
+        (1, 1, 1): 0.6, (2, 2, 2): 0.2, (9, 9, 9): 0.2,
+    }  # fmt: skip
+    with pytest.raises(ValueError, match="400000 bytes in 300 ms"):
+        communication_criterion(SIZES, {1: 1.0}, deadline_ms=300)
+
+
+def test_a_user_asks_for_the_smallest_configuration_that_is_good_enough():
+    accuracies = {(1, 1, 1): 0.7, (2, 2, 2): 0.8, (9, 9, 9): 0.93}
+    required = {0.5: 1.0, 0.7: 1.0, 0.9: 2.0, 0.99: 7.0}
+    assert performance_criterion(accuracies, required) == {
+        (1, 1, 1): 0.5, (2, 2, 2): 0.0, (9, 9, 9): 0.5,
+    }  # fmt: skip
+    with pytest.raises(ValueError, match=r"better than 0\.93"):
+        performance_criterion(accuracies, {0.95: 1.0})
+
+
+@given(
+    st.dictionaries(st.floats(0.1, 1e4), st.floats(0.1, 10), min_size=1),
+    st.floats(1, 1e5),
+    st.floats(1, 10),
+)
+def test_more_time_never_makes_smaller_configurations_likelier(rates, deadline_ms, longer):
+    rates = {**rates, 1e6: 1.0}
+    now, later = (
+        communication_criterion(SIZES, rates, deadline)
+        for deadline in (deadline_ms, deadline_ms * longer)
+    )
+    served = [rate for rate in rates if rate * 125 * deadline_ms >= 400_000]
+    assert sum(now.values()) == pytest.approx(1)
+    if len(served) == len(rates):
+        assert later[9, 9, 9] >= now[9, 9, 9] - 1e-9
+        assert later[1, 1, 1] <= now[1, 1, 1] + 1e-9
