@@ -158,9 +158,12 @@ class EmulatedNetwork(Mininet):  # type: ignore[misc]
 
     def apply(self, link: str, direction: Direction, profile: LinkProfile) -> None:
         """Change one direction of a living link in place; queued frames stay queued."""
-        wire = self._wire(link)
-        lines = change_lines(wire.tap(direction), shape_of(profile, direction), self.spec.shaper)
-        self._tc_batch(f"{link}-{direction}.tc", lines)
+        self._tc_batch(f"{link}-{direction}.tc", self.change_lines(link, direction, profile))
+
+    def change_lines(self, link: str, direction: Direction, profile: LinkProfile) -> list[str]:
+        """The ``tc -batch`` lines, for the namespace ``wires``, with which ``apply`` does it."""
+        tap = self._wire(link).tap(direction)
+        return change_lines(tap, shape_of(profile, direction), self.spec.shaper)
 
     def wait_idle(self) -> None:
         """Return once no shaped link holds a frame and none has passed for the largest delay.

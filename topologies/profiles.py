@@ -16,6 +16,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from topologies.errors import BadTopologyError
+from topologies.traces import LinkTrace, TraceStep
 
 
 class DirectionProfile(BaseModel):
@@ -25,7 +26,8 @@ class DirectionProfile(BaseModel):
     the one-way propagation delay, ``jitter_ms`` how far netem spreads it, uniformly, to either
     side (never reordering), ``loss_percent`` the share of frames lost at random, ``buffer_bdp``
     the droptail queue before the line in bandwidth-delay products (this rate times the round
-    trip of both directions).
+    trip of both directions). With a ``trace`` the values are those before it is played, and what
+    it does not set.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -35,14 +37,22 @@ class DirectionProfile(BaseModel):
     jitter_ms: float = Field(default=0, ge=0, allow_inf_nan=False)
     loss_percent: float = Field(default=0, ge=0, lt=100, allow_inf_nan=False)
     buffer_bdp: float = Field(default=1, gt=0, le=1000, allow_inf_nan=False)
+    trace: LinkTrace | None = None
 
     @model_validator(mode="after")
     def _jitter_within_delay(self) -> Self:
-        if self.jitter_ms > self.delay_ms:
+        steps = self.trace.steps if self.trace else ()
+        delays_ms = (step.delay_ms for step in steps if step.delay_ms is not None)
+        least_ms = min((self.delay_ms, *delays_ms))
+        if self.jitter_ms > least_ms:
             raise ValueError(
-                f"jitter_ms ({self.jitter_ms:g}) must not exceed delay_ms ({self.delay_ms:g})"
+                f"jitter_ms ({self.jitter_ms:g}) must not exceed delay_ms ({least_ms:g})"
             )
         return self
+
+    def after(self, step: TraceStep) -> "DirectionProfile":
+        """With the values that a step sets."""
+        return self.model_copy(update=step.values())
 
     @property
     def is_exact(self) -> bool:

@@ -27,21 +27,33 @@ class QdiscCounters:
 
 @dataclass(frozen=True)
 class NetemReading:
-    """What one netem qdisc shows: counts since it was made, and the frames it holds now."""
+    """What one netem qdisc shows: counts since it was made, and the frames it holds now, those in
+    the buffer of a direction that varies included. ``buffer_drops`` of that buffer, which netem
+    counts among its own, ``None`` where the direction has no such buffer."""
 
     packets: int
     size_bytes: int
     drops: int
     queued_packets: int
+    buffer_drops: int | None = None
 
 
 def parse_qdiscs(text: str) -> dict[str, NetemReading]:
     """``tc -s -j qdisc show`` -> netem's readings by interface."""
-    return {
-        qdisc["dev"]: NetemReading(qdisc["packets"], qdisc["bytes"], qdisc["drops"], qdisc["qlen"])
-        for qdisc in json.loads(text)
-        if qdisc["kind"] == "netem"
-    }
+    shown: list[dict[str, Any]] = json.loads(text)
+    buffers = {qdisc["dev"]: qdisc for qdisc in shown if qdisc["kind"] == "bfifo"}
+    readings = {}
+    for qdisc in shown:
+        if qdisc["kind"] == "netem":
+            buffer = buffers.get(qdisc["dev"])
+            readings[qdisc["dev"]] = NetemReading(
+                packets=qdisc["packets"],
+                size_bytes=qdisc["bytes"],
+                drops=qdisc["drops"],
+                queued_packets=qdisc["qlen"] + (buffer["qlen"] if buffer else 0),
+                buffer_drops=buffer["drops"] if buffer else None,
+            )
+    return readings
 
 
 def is_idle(before: Mapping[str, NetemReading], after: Mapping[str, NetemReading]) -> bool:
@@ -65,10 +77,13 @@ def counters_of(
     netem: NetemReading | None,
     meter_drops: int | None,
 ) -> QdiscCounters:
-    """Join both; without a meter (``tclink``) netem's drops cannot be told apart."""
+    """Join both; without meter and buffer (``tclink``) netem's drops cannot be told apart."""
     if netem is None:
         raise EmulationError(f"link {link} has no qdisc for {direction}")
-    dropped, lost = (netem.drops, 0) if meter_drops is None else (meter_drops, netem.drops)
+    if netem.buffer_drops is not None:
+        dropped, lost = netem.buffer_drops, netem.drops - netem.buffer_drops
+    else:
+        dropped, lost = (netem.drops, 0) if meter_drops is None else (meter_drops, netem.drops)
     return QdiscCounters(
         link=link,
         direction=direction,

@@ -12,6 +12,16 @@ netem's own ``limit`` cannot be the buffer: it counts packets and those still be
 so that a limit sized for full frames drops the acknowledgements of an asymmetric link. Here it
 is only a bound that a conforming sender cannot reach.
 
+A direction that *varies* (its profile has a trace) is made of other parts, for netem fixes the
+departure of a frame when it is queued, and a meter that is changed forgets what it has let in:
+
+1. one netem qdisc with the delay alone, its rate so high that it only keeps frames in order;
+2. as its child, an HTB class whose rate may be changed at any time and then holds for the frames
+   that wait already, over a droptail queue counted in bytes (``bfifo``) that is the buffer.
+
+A late timer loses no capacity as long as it is not later than the ``burst``, which is also how far
+a line that was idle runs ahead.
+
 The buffer is ``buffer_bdp`` times rate times round trip, but at least 50 ms of line rate up to 64
 full frames (a link's own round trip says little where it is one hop of a longer path, and even
 small routers hold as many), and never less than an initial TCP window (RFC 6928: ten segments).
@@ -32,6 +42,9 @@ SMALLEST_FRAME_BYTES = 54  # IPv4 and TCP headers alone
 INITIAL_WINDOW_FRAMES = 10
 SMALL_ROUTER_FRAMES = 64
 SMALL_ROUTER_MS = 50.0
+BURST_MS = 10.0
+VARYING_LIMIT_PACKETS = 20_000  # what is being delayed, whatever the rates were; never reached
+IN_ORDER_RATE = "100gbit"
 MININET_QUEUE_PACKETS = 1000  # netem's default, which Mininet leaves alone
 
 
@@ -45,6 +58,7 @@ class Shape:
     loss_percent: float
     buffer_bytes: int
     limit_packets: int
+    varies: bool = False
 
 
 @dataclass(frozen=True)
@@ -72,13 +86,15 @@ def shape_of(profile: LinkProfile, direction: Direction) -> Shape:
         )
     )
     flying_bytes = bytes_per_ms * (one_way.delay_ms + one_way.jitter_ms)
+    limit_packets = math.ceil((flying_bytes + buffer_bytes) / SMALLEST_FRAME_BYTES) + 100
     return Shape(
         rate_bit=round(one_way.rate_mbit * 1e6),
         delay_us=round(one_way.delay_ms * 1e3),
         jitter_us=round(one_way.jitter_ms * 1e3),
         loss_percent=one_way.loss_percent,
         buffer_bytes=buffer_bytes,
-        limit_packets=math.ceil((flying_bytes + buffer_bytes) / SMALLEST_FRAME_BYTES) + 100,
+        limit_packets=VARYING_LIMIT_PACKETS if one_way.trace else limit_packets,
+        varies=one_way.trace is not None,
     )
 
 
@@ -105,6 +121,13 @@ def wire_lines(tap: Tap, shape: Shape, shaper: Shaper) -> list[str]:
     match = f"filter add dev {tap.ingress} parent ffff: matchall"
     if shaper == "tclink":
         return [f"{match} {redirect}", *_tclink_lines("add", tap, shape)]
+    if shape.varies:
+        return [
+            f"{match} {redirect}",
+            f"qdisc add dev {tap.egress} root handle 1: {_netem(shape)}",
+            f"qdisc add dev {tap.egress} parent 1:1 handle 2: htb default 1",
+            *_line_lines("add", tap, shape),
+        ]
     return [
         f"actions add action {_meter(tap, shape)}",
         f"{match} action police index {tap.meter} {redirect}",
@@ -121,6 +144,11 @@ def change_lines(tap: Tap, shape: Shape, shaper: Shaper) -> list[str]:
     """``tc -batch`` lines that change a living direction in place: no queued frame is lost."""
     if shaper == "tclink":
         return _tclink_lines("change", tap, shape)
+    if shape.varies:
+        return [
+            f"qdisc change dev {tap.egress} root handle 1: {_netem(shape)}",
+            *_line_lines("change", tap, shape),
+        ]
     return [
         f"actions change action {_meter(tap, shape)}",
         f"qdisc change dev {tap.egress} root handle 1: {_netem(shape)}",
@@ -140,8 +168,20 @@ def _netem(shape: Shape) -> str:
     if shape.jitter_us:
         parts.append(f"{shape.jitter_us}us")
     # Always said: a change that does not name the loss would keep the old one.
-    parts.append(f"loss random {shape.loss_percent:.6f}% rate {shape.rate_bit}bit")
+    rate = IN_ORDER_RATE if shape.varies else f"{shape.rate_bit}bit"
+    parts.append(f"loss random {shape.loss_percent:.6f}% rate {rate}")
     return " ".join(parts)
+
+
+def _line_lines(verb: str, tap: Tap, shape: Shape) -> list[str]:
+    """The line of a direction that varies, and its buffer."""
+    dev = f"dev {tap.egress}"
+    burst_bytes = max(FRAME_BYTES, round(shape.rate_bit / 8e3 * BURST_MS))
+    return [
+        f"class {verb} {dev} parent 2: classid 2:1 htb rate {shape.rate_bit}bit "
+        f"burst {burst_bytes}b cburst {burst_bytes}b quantum {FRAME_BYTES}",
+        f"qdisc {verb} {dev} parent 2:1 handle 3: bfifo limit {shape.buffer_bytes}b",
+    ]
 
 
 def _tclink_lines(verb: str, tap: Tap, shape: Shape) -> list[str]:

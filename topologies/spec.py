@@ -90,6 +90,7 @@ class NetworkSpec(BaseModel):
         _check_links(self)
         _check_interfaces(self)
         _check_domains(self)
+        _check_traces(self)
         return self
 
     @cached_property
@@ -171,6 +172,12 @@ def _check_interfaces(spec: NetworkSpec) -> None:
                 f"hosts: {node!r} is too long, its interface {interface!r} would have more than "
                 f"{INTERFACE_NAME_MAX} characters"
             )
+
+
+def _check_traces(spec: NetworkSpec) -> None:
+    traced = (way for _, profile in spec.shaped_links for way in (profile.down, profile.up))
+    if spec.shaper == "tclink" and any(way.trace for way in traced):
+        raise BadTopologyError("shaper: tclink cannot play a trace, netem can")
 
 
 def _check_domains(spec: NetworkSpec) -> None:

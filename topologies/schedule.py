@@ -1,0 +1,61 @@
+"""When which direction of a network's links changes to what; pure."""
+
+import heapq
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from topologies.profiles import LinkProfile
+from topologies.spec import DIRECTIONS, Direction, NetworkSpec, direction_of
+
+
+@dataclass(frozen=True)
+class Change:
+    """From ``at_ms`` after the beginning on, this direction is as ``profile`` says."""
+
+    at_ms: float
+    link: str
+    direction: Direction
+    profile: LinkProfile
+
+
+def changes(spec: NetworkSpec) -> Iterator[Change]:
+    """All changes that the traces of a network ask for, in the order of time; endless where one
+    repeats. Steps that change nothing are left out."""
+    return heapq.merge(
+        *(
+            _changes_of(link.name, direction, profile)
+            for link, profile in spec.shaped_links
+            for direction in DIRECTIONS
+            if direction_of(profile, direction).trace
+        ),
+        key=lambda change: change.at_ms,
+    )
+
+
+def varies(spec: NetworkSpec) -> bool:
+    """Whether any direction of any link has a trace."""
+    return next(changes(spec), None) is not None
+
+
+def bases(spec: NetworkSpec) -> Iterator[Change]:
+    """Back to what every direction with a trace is before it is played."""
+    for link, profile in spec.shaped_links:
+        for direction in DIRECTIONS:
+            if direction_of(profile, direction).trace:
+                yield Change(0.0, link.name, direction, profile)
+
+
+def _changes_of(link: str, direction: Direction, base: LinkProfile) -> Iterator[Change]:
+    one_way = direction_of(base, direction)
+    assert one_way.trace is not None
+    before = one_way
+    for step in one_way.trace.playing():
+        now = one_way.after(step)
+        if now != before:
+            yield Change(step.at_ms, link, direction, _with(base, direction, now))
+        before = now
+
+
+def _with(base: LinkProfile, direction: Direction, one_way: object) -> LinkProfile:
+    side = "up" if direction == "a_to_b" else "down"
+    return base.model_copy(update={side: one_way})
