@@ -7,6 +7,7 @@ configuration is complete with the last byte of its last part. The header's ``__
 
 ``spec``           the model's specification, JSON
 ``prefix``         parts and configurations, JSON (:class:`Contents`)
+``weights``        how weights are stored, JSON (:mod:`stage_node.weight_format`); float32 without
 ``header_sha256``  digest of the header with this very value replaced by zeros
 
 The safetensors library reads the whole file unchanged, and refuses a short one; this reader
@@ -31,7 +32,8 @@ from stage_node.models import (
     layers_of,
     load_weights,
 )
-from stage_node.models.checkpoint import spec_of
+from stage_node.models.checkpoint import format_of, spec_of
+from stage_node.weight_format import SUFFIXES
 
 LENGTH_BYTES = 8
 MAX_HEADER_BYTES = 1 << 22
@@ -124,6 +126,7 @@ class PrefixHeader:
         except (KeyError, TypeError, AttributeError) as error:
             raise ValueError(f"no header of a prefix-runnable checkpoint: {error!r}") from None
         self.spec: ModelSpec = spec_of(self.metadata, "prefix header")
+        self.weights = format_of(self.metadata, "prefix header")
         self.data_begin = LENGTH_BYTES + len(raw)
         self._check_places()
 
@@ -140,11 +143,6 @@ class PrefixHeader:
             inside = any(low <= begin <= end <= high for low, high in pairwise(bounds))
             if not inside or end - begin != size:
                 raise ValueError(f"tensor {name} does not lie within one part of the file")
-
-    def names_of(self, layer: str) -> dict[str, str]:
-        """The tensors of a layer: name within the layer to name in the file."""
-        prefix = f"layers.{layer}."
-        return {key.removeprefix(prefix): key for key in self.tensors if key.startswith(prefix)}
 
     def part_of(self, place: TensorPlace) -> tuple[str, int]:
         """Name and first byte, counted from after the header, of the part that holds a tensor."""
@@ -282,15 +280,25 @@ class PrefixReader:
         """A layer with its weights, and with the configuration's own statistics if it has any."""
         header = self.require_header()
         own = f"statistics.{'-'.join(map(str, configuration))}."
-        keys = header.names_of(layer)
-        chosen = {n: own + key if own + key in header.tensors else key for n, key in keys.items()}
-        identity = (layer, own if chosen != keys else "")
+        prefix = f"layers.{layer}."
+        has_own = any(name.startswith(own + prefix) for name in header.tensors)
+        identity = (layer, own if has_own else "")
         if identity not in self._layers:
             module = Family.of(header.spec).layers(header.spec)[layer]()
-            tensors = {name: self._tensor(key) for name, key in chosen.items()}
-            load_weights(module, tensors, assign=True)
+            keys = {
+                name: key if (key := own + prefix + name) in header.tensors else prefix + name
+                for name in module.state_dict()
+            }
+            stored = {name: self._stored(key) for name, key in keys.items()}
+            load_weights(module, header.weights.decode_all(module, stored), assign=True)
             self._layers[identity] = module
         return self._layers[identity]
+
+    def _stored(self, key: str) -> dict[str, Tensor]:
+        """What the file has of one tensor, by suffix; ``PrefixError`` where it has nothing."""
+        names = {suffix: key + suffix for suffix in SUFFIXES}
+        there = {s: name for s, name in names.items() if name in self.require_header().tensors}
+        return {suffix: self._tensor(name) for suffix, name in (there or {"": key}).items()}
 
     def _tensor(self, name: str) -> Tensor:
         """A tensor that lies in a sound part; ``PrefixError`` where there is none."""

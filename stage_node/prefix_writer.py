@@ -6,7 +6,7 @@ The library's own writer sorts tensors by type and name; the format leaves the o
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -22,6 +22,7 @@ from stage_node.prefix import (
     Rung,
     header_digest,
 )
+from stage_node.weight_format import FULL, WeightFormat
 
 Statistics = Mapping[Configuration, Mapping[str, Tensor]]
 """BatchNorm's running means and variances of each configuration, by ``state_dict`` name."""
@@ -44,14 +45,21 @@ def write_prefix_checkpoint(
     ladder: Sequence[Configuration],
     metadata: Mapping[str, str] | None = None,
     statistics: Statistics | None = None,
+    weights: WeightFormat = FULL,
 ) -> None:
     """Write ``model`` so that each configuration of ``ladder`` (growing, full last) is a prefix.
 
     With ``statistics`` every configuration brings its own BatchNorm statistics along; without,
-    all use the model's.
+    all use the model's. ``weights`` says how weights are stored.
     """
-    parts = arrange(model, ladder, statistics or {})
-    path.write_bytes(encode(parts, {"spec": model.spec.model_dump_json(), **(metadata or {})}))
+    parts = [
+        replace(part, tensors=weights.encode_all(part.tensors))
+        for part in arrange(model, ladder, statistics or {})
+    ]
+    own = {"spec": model.spec.model_dump_json()}
+    if weights != FULL:
+        own["weights"] = weights.model_dump_json()
+    path.write_bytes(encode(parts, own | dict(metadata or {})))
 
 
 def arrange(

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from stage_node.errors import BadModelError
 from stage_node.models.chain import ChainModel, build_model
 from stage_node.models.family import ModelSpec
+from stage_node.weight_format import SUFFIXES, WeightFormat
 
 
 def save_checkpoint(
@@ -31,8 +32,13 @@ def load_checkpoint(path: Path) -> ChainModel:
     """The model of a checkpoint, in evaluation mode; ``BadModelError`` says what is wrong."""
     with _opened(path) as file:
         model = build_model(spec_of(file.metadata(), str(path)))
-        names = [name for name in file.keys() if name.startswith("layers.")]  # noqa: SIM118
-        load_weights(model, {name: file.get_tensor(name) for name in names})
+        weights = format_of(file.metadata(), str(path))
+        names = set(file.keys())
+        stored = {
+            key: {s: file.get_tensor(key + s) for s in SUFFIXES if key + s in names}
+            for key in (_base(name) for name in names if name.startswith("layers."))
+        }
+        load_weights(model, weights.decode_all(model, stored))
     return model.eval()
 
 
@@ -69,6 +75,14 @@ def spec_of(metadata: Mapping[str, str] | None, source: str) -> ModelSpec:
         raise BadModelError(f"{source}: the checkpoint's model spec is wrong: {error}") from None
 
 
+def format_of(metadata: Mapping[str, str] | None, source: str) -> WeightFormat:
+    """How a checkpoint's weights are stored; ``BadModelError`` where it is unknown."""
+    try:
+        return WeightFormat.model_validate_json((metadata or {}).get("weights", "{}"))
+    except ValidationError as error:
+        raise BadModelError(f"{source}: the checkpoint's weight format is wrong: {error}") from None
+
+
 def read_metadata(path: Path) -> dict[str, str]:
     """The metadata of a checkpoint."""
     with _opened(path) as file:
@@ -79,6 +93,12 @@ def _layer(key: str) -> str | None:
     """The layer that a tensor belongs to, or None for one that is beside the layers."""
     kind, name, *_ = key.split(".")
     return name if kind == "layers" else None
+
+
+def _base(name: str) -> str:
+    """The tensor that a stored one belongs to: its name without the suffix."""
+    suffix = next((suffix for suffix in SUFFIXES[1:] if name.endswith(suffix)), "")
+    return name.removesuffix(suffix)
 
 
 @contextmanager
