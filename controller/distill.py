@@ -1,16 +1,12 @@
-"""Distil a bottleneck at a cut of a trained model; only fringe layers are trained.
+"""Distils a bottleneck at a cut of a trained model; only fringe layers are trained (claim 7).
 
-python -m controller.distill MODEL.safetensors --data cifar10 --after block2_8 \
-    --budget-bytes 192 --minutes 30 --out bottleneck-192.safetensors
-
-An interrupted training goes on when the command is given again.
+An interrupted training goes on when it is asked for again.
 """
 
-import argparse
+import hashlib
 import json
 import resource
-import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -19,18 +15,12 @@ import torch
 from controller.distill_cache import ActivationCache
 from controller.distill_start import continue_from, warm_start
 from controller.distill_training import Progress, Recipe, Student, Teacher, accuracy, train
-from controller.errors import BadPartitionError, ControllerError
+from controller.errors import BadPartitionError, BadTargetsError
 from controller.partition import split_after
-from stage_node.bottleneck import (
-    BottleneckSpec,
-    TrainedBottleneck,
-    choose_bottleneck,
-    load_bottleneck,
-    save_bottleneck,
-)
-from stage_node.data import SOURCES, Dataset, load_dataset
-from stage_node.errors import StageNodeError
-from stage_node.models import ChainModel, load_model
+from stage_node.bottleneck import BottleneckSpec, TrainedBottleneck, save_bottleneck
+from stage_node.data import Dataset
+from stage_node.digest import frozen_sha256
+from stage_node.models import ChainModel
 
 CALIBRATION_IMAGES = 1500
 VERSIONS = 5
@@ -84,10 +74,12 @@ def distil(
         cache.split("train", version, lambda share, v=version: on_caching(f"train {v}", share))  # type: ignore[misc]
         for version in numbers
     ]
+    if recipe.batch > len(augmented[0]):
+        raise BadTargetsError(f"{len(augmented[0])} train images make no batch of {recipe.batch}")
     validation = cache.split("validation", 0, lambda share: on_caching("validation", share))
     teacher = Teacher.of(model, (*sending, *receiving))
     student = Student(model, spec, receiving, sending)
-    state = work / f"{out.stem}.state"
+    state = work / f"{_key(model, dataset, spec, sending, receiving)}-{out.stem}.state"
     if not state.exists():
         sample = torch.arange(min(CALIBRATION_IMAGES, len(augmented[0])))
         warm_start(student, augmented[0].chosen(sample).activations)
@@ -108,6 +100,19 @@ def distil(
     return result
 
 
+def _key(
+    model: ChainModel,
+    dataset: Dataset,
+    spec: BottleneckSpec,
+    sending: tuple[str, ...],
+    receiving: tuple[str, ...],
+) -> str:
+    """What an interrupted training must have in common with the one that goes on."""
+    weights = frozen_sha256(model.state_dict())
+    content = f"{weights} {dataset.name} {spec.model_dump_json()} {sending} {receiving}"
+    return hashlib.sha256(content.encode()).hexdigest()[:16]
+
+
 def receiving_fringe(model: ChainModel, after: str, layers: int = 1) -> tuple[str, ...]:
     """The layers that receive what is sent after a layer; ``BadPartitionError`` without them."""
     receiving = split_after(model.layer_names, [after]).stages[1]
@@ -126,101 +131,3 @@ def sending_fringe(model: ChainModel, after: str, layers: int = 1) -> tuple[str,
             f"up to '{after}' there is no frozen layer before {layers} of the fringe"
         )
     return sending[-layers:]
-
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    """The command; exit status 2 for arguments that make no sense."""
-    options = _parser().parse_args(arguments)
-    try:
-        model = load_model(options.model)
-        dataset = load_dataset(options.data, options.data_folder)
-        receiving_fringe(model, options.after, options.fringe_layers)
-        _, channels, height, width = model.shapes()[options.after]
-        spec = _spec(options, (channels, height, width))
-        recipe = Recipe(
-            options.epochs,
-            options.minutes,
-            options.batch,
-            learning_rate=options.learning_rate,
-            features_only=options.features_only,
-            seed=options.seed,
-        )
-        print(f"{spec.size_bytes} bytes per image: {spec.model_dump_json()}")
-        result = distil(
-            model,
-            dataset,
-            options.after,
-            spec,
-            recipe,
-            options.work,
-            options.out,
-            options.versions,
-            load_bottleneck(options.start) if options.start else None,
-            options.fringe_layers,
-            options.tune_sender,
-            _print_progress,
-            _print_caching,
-        )
-    except (StageNodeError, ControllerError) as error:
-        print(f"distill: {error}", file=sys.stderr)
-        return error.exit_status
-    print(json.dumps(asdict(result), indent=1))
-    return 0
-
-
-def _spec(options: argparse.Namespace, shape: tuple[int, int, int]) -> BottleneckSpec:
-    if options.budget_bytes is not None:
-        return choose_bottleneck(options.budget_bytes, shape)
-    return BottleneckSpec(
-        in_shape=shape,
-        stride=options.stride,
-        channels=options.channels,
-        bits=options.bits,
-        hidden=options.hidden,
-    )
-
-
-def _print_progress(progress: Progress) -> None:
-    print(
-        f"step {progress.step}  {progress.done:6.1%}  {progress.minutes:.1f} min  "
-        f"loss {progress.loss:.4f}",
-        flush=True,
-    )
-
-
-def _print_caching(what: str, share: float) -> None:
-    if round(share * 100) % 20 == 0:
-        print(f"activations of {what}: {share:.0%}", flush=True)
-
-
-def _parser() -> argparse.ArgumentParser:
-    defaults = Recipe()
-    parser = argparse.ArgumentParser("controller.distill", description=__doc__)
-    add = parser.add_argument
-    add("model", type=Path, help="a checkpoint, or a .th file of akamaster's CIFAR ResNets")
-    add("--out", type=Path, required=True, help="the .safetensors file to write")
-    add("--after", required=True, help="the last layer before the cut")
-    add("--data", choices=sorted(SOURCES), default="cifar10")
-    add("--data-folder", type=Path, help="where archives lie")
-    add("--budget-bytes", type=float, help="choose the architecture by its bytes per image")
-    add("--stride", type=int, choices=(1, 2), default=2)
-    add("--channels", type=int, default=12)
-    add("--bits", type=int, choices=(8, 6, 4, 2), default=2)
-    add("--hidden", type=int, default=64, help="width of inner layers; 0: linear, from a PCA")
-    add("--epochs", type=int, default=defaults.epochs)
-    add("--minutes", type=float, default=defaults.minutes, help="end and anneal by then")
-    add("--batch", type=int, default=defaults.batch)
-    add("--learning-rate", type=float, default=defaults.learning_rate)
-    add("--features-only", type=float, default=defaults.features_only,
-        help="share of the training in which the layers behind the fringe are not run")  # fmt: skip
-    add("--start", type=Path, help="a bottleneck of the same form to begin at")
-    add("--fringe-layers", type=int, default=1, help="layers behind the cut that are tuned")
-    add("--tune-sender", action="store_true", help="tune as many layers before the cut too")
-    add("--versions", type=int, default=VERSIONS, help="augmented versions of the train split")
-    add("--seed", type=int, default=defaults.seed)
-    add("--work", type=Path, default=Path(".cache/distill"), help="activations and state")
-    return parser
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from testbed.distill_command import distill
 from testbed.errors import OUR_ERRORS
 
 app = typer.Typer(
@@ -158,6 +159,9 @@ def ladder(
         console.print(table)
 
 
+app.command()(distill)
+
+
 @app.command()
 def test(
     arguments: Annotated[
@@ -213,10 +217,14 @@ def main() -> None:
         if debug:
             raise
         for line in str(error).splitlines():
-            errors.print(f"concertina: {line}", style="red", highlight=False, markup=False)
+            errors.print(
+                f"concertina: {line}", style="red", highlight=False, markup=False, soft_wrap=True
+            )
         sys.exit(error.exit_status)
     except OSError as error:
         if debug:
             raise
-        errors.print(f"concertina: {error}", style="red", highlight=False, markup=False)
+        errors.print(
+            f"concertina: {error}", style="red", highlight=False, markup=False, soft_wrap=True
+        )
         sys.exit(1)

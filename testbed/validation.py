@@ -10,7 +10,7 @@ from pathlib import Path
 from controller.errors import ControllerError
 from controller.partition import Partition, split_after, split_balanced
 from controller.plan import check_modules, check_targets
-from stage_node.data import SOURCES, load_dataset
+from stage_node.data import SOURCES, Dataset, load_dataset
 from stage_node.errors import StageNodeError
 from stage_node.models import ChainModel, akamaster, load_model
 from stage_node.models.files import find_weights, weights_folder
@@ -35,6 +35,23 @@ def checkpoint_path(model: str) -> Path:
         return shipped
     path = find_file(model)
     return path if path.is_file() else find_weights(model) or path
+
+
+def existing_checkpoint(model: str) -> Path:
+    """The same; ``BadExperimentError`` says where to get it where it is not there."""
+    path = checkpoint_path(model)
+    if not path.is_file():
+        raise BadExperimentError(_no_model(model))
+    return path
+
+
+def check_data(model: ChainModel, data: Dataset) -> None:
+    """``BadExperimentError`` where a model is for other images than those of the data set."""
+    if data.image_shape != model.input_shape or len(data.classes) != model.spec.classes:
+        raise BadExperimentError(
+            f"{data.name} has images of {data.image_shape} in {len(data.classes)} classes, the "
+            f"model is for {model.input_shape} in {model.spec.classes}"
+        )
 
 
 def shipped_checkpoints() -> list[str]:
@@ -111,26 +128,15 @@ def _model_mistakes(
     if dataset not in SOURCES:
         yield f"{section}.dataset: unknown data set {dataset!r} (there are: {', '.join(SOURCES)})"
         return None
-    path = checkpoint_path(name)
-    if not path.is_file():
-        yield f"{section}.model: {_no_model(name)}"
-        return None
     try:
-        model = load_model(path)
-    except StageNodeError as error:
+        model = load_model(existing_checkpoint(name))
+    except (StageNodeError, BadExperimentError) as error:
         yield f"{section}.model: {error}"
         return None
     try:
-        data = load_dataset(dataset)
-    except StageNodeError as error:
+        check_data(model, load_dataset(dataset))
+    except (StageNodeError, BadExperimentError) as error:
         yield f"{section}.dataset: {error}"
-        return None
-    if data.image_shape != model.input_shape or len(data.classes) != model.spec.classes:
-        yield (
-            f"{section}.dataset: {dataset} has images of {data.image_shape} in "
-            f"{len(data.classes)} classes, the model is for {model.input_shape} in "
-            f"{model.spec.classes}"
-        )
         return None
     return model
 
