@@ -81,6 +81,7 @@ def serve(plan: PipelinePlan, emit: Emit, run_dir: Path) -> None:
             stages=plan.partition.stages,
             fringe=find_fringe(plan.partition, plan.targets.fringe_layers).layers,
             raw_input_bytes=dataset.raw_bytes_per_image,
+            reason=plan.placement.reason if plan.placement else None,
         )
         configured = configurations(plan, model, ladder.table)
         before = distribute(clients, configured, model.state_dict())

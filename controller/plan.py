@@ -13,6 +13,7 @@ from controller.ladder_request import LadderRequest
 from controller.mechanisms import CutFacts, MechanismName, combinations
 from controller.modules import load_modules
 from controller.partition import Partition
+from controller.placement import Placement
 from controller.targets import AutomaticControl, FringeTargets
 from stage_node.codecs import Codec, Coding
 from stage_node.models import ChainModel
@@ -39,6 +40,7 @@ class StagePlan(BaseModel):
 class PipelinePlan(BaseModel):
     """A model split over stages, its workload, and what the loop is to reach.
 
+    ``placement`` tells how the stages were found, where measurements decided.
     The first ``calibration_images`` of the train split set ranges and bases; every decision is
     taken on the first ``validation_images`` of the validation split (all, where it has fewer);
     ``measured_images`` of the test split are used for the figures before and after; more than the
@@ -54,6 +56,7 @@ class PipelinePlan(BaseModel):
     checkpoint: Path
     dataset: str
     stages: tuple[StagePlan, ...] = Field(min_length=2)
+    placement: Placement | None = None
     results_port: int = 5001
     batch: int = Field(ge=1)
     window: int = Field(ge=1)

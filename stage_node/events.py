@@ -163,13 +163,17 @@ class RungChosen(Event):
 
 @dataclass(frozen=True, kw_only=True)
 class PartitionChosen(Event):
-    """How the model lies over the hosts and which of its layers are fringe layers."""
+    """How the model lies over the hosts and which of its layers are fringe layers.
+
+    ``reason`` tells why it lies so, where measurements decided and not the experiment.
+    """
 
     kind = "partition"
     hosts: tuple[str, ...]
     stages: tuple[tuple[str, ...], ...]
     fringe: tuple[str, ...]
     raw_input_bytes: int
+    reason: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -149,16 +149,31 @@ class EdgeCloudNetwork(NetworkSection):
 Network = Annotated[ChainNetwork | StarNetwork | EdgeCloudNetwork, Field(discriminator="shape")]
 
 
-class SplitSection(Section):
-    """How the model is split: a number of stages, or the layers after which to cut."""
+SPLITS = "give auto, or one of stages (a number), after (layer names), layers (a number for each)"
 
-    stages: int | None = Field(None, ge=2)
-    after: list[str] | None = Field(None, min_length=1)
+
+class SplitSection(Section):
+    """How the model is split; in a file, bare ``auto`` stands for ``{auto: true}``."""
+
+    stages: int | None = Field(None, ge=2, description="balanced over so many by compute")
+    after: list[str] | None = Field(None, min_length=1, description="layers to cut after")
+    layers: list[int] | None = Field(None, min_length=2, description="how many for each host")
+    auto: Literal[True] | None = Field(
+        None, description="measured compute and the links decide; see pipeline.speeds"
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _auto_alone(cls, value: object) -> object:
+        if isinstance(value, str) and value != "auto":
+            raise ValueError(SPLITS)
+        return {"auto": True} if value == "auto" else value
 
     @model_validator(mode="after")
     def _exactly_one(self) -> "SplitSection":
-        if (self.stages is None) == (self.after is None):
-            raise ValueError("give either stages (a number) or after (layer names)")
+        given = [getattr(self, name) is not None for name in SplitSection.model_fields]
+        if sum(given) != 1:
+            raise ValueError(SPLITS)
         return self
 
 
@@ -169,6 +184,11 @@ class PipelineSection(Section):
     dataset: str = "digits"
     hosts: list[str] = Field(min_length=2, description="one per stage, in order")
     split: SplitSection
+    speeds: dict[str, Annotated[float, Field(gt=0)]] = Field(
+        {},
+        description="of hosts, relative to this machine (1): a model that `split: auto` reckons "
+        "with; it makes no host slower",
+    )
     batch: int = Field(16, ge=1, le=1024, description="images per frame")
     window: int = Field(4, ge=1, le=1024, description="frames in flight")
     calibration_images: int = Field(512, ge=2, description="train images for the PCA of each cut")
@@ -185,6 +205,12 @@ class PipelineSection(Section):
     modules: tuple[ModuleFile, ...] = Field(
         (), description="distilled bottlenecks for the mechanism `distill`"
     )
+
+    @model_validator(mode="after")
+    def _speeds_are_asked_for(self) -> "PipelineSection":
+        if self.speeds and not self.split.auto:
+            raise ValueError("speeds: only `split: auto` reckons with them")
+        return self
 
 
 class Download(Section):

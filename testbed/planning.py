@@ -13,7 +13,8 @@ from testbed.ladders import fetch_ladder
 from testbed.networks import build_network
 from testbed.plan import Job, Phase, RunPlan
 from testbed.rundir import RunDirectory
-from testbed.validation import checkpoint_path, partition_of
+from testbed.splitting import split_of
+from testbed.validation import checkpoint_path
 from topologies.addressing import CONTROLLER_NAME, Plan, management_ips, plan_of
 from topologies.paths import bottleneck_mbit, delay_ms, path_between
 from topologies.spec import NetworkSpec
@@ -41,7 +42,7 @@ def plan_pipeline(section: PipelineSection, spec: NetworkSpec) -> PipelinePlan:
     """What the controller is told, but for the ladder."""
     checkpoint = checkpoint_path(section.model)
     addresses = plan_of(spec)
-    partition = partition_of(section, load_model(checkpoint))
+    split = split_of(section, load_model(checkpoint), checkpoint, spec)
     management = management_ips(spec)
     stages = tuple(
         StagePlan(
@@ -51,12 +52,15 @@ def plan_pipeline(section: PipelineSection, spec: NetworkSpec) -> PipelinePlan:
             control_port=CONTROL_PORT,
             listen_ip=str(addresses.data_ip(host, section.hosts[index - 1])) if index else None,
         )
-        for index, (host, layers) in enumerate(zip(section.hosts, partition.stages, strict=True))
+        for index, (host, layers) in enumerate(
+            zip(section.hosts, split.partition.stages, strict=True)
+        )
     )
     return PipelinePlan(
         checkpoint=checkpoint,
         dataset=section.dataset,
         stages=stages,
+        placement=split.placement,
         batch=section.batch,
         window=section.window,
         calibration_images=section.calibration_images,

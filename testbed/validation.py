@@ -8,7 +8,7 @@ from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 
 from controller.errors import ControllerError
-from controller.partition import Partition, split_after, split_balanced
+from controller.partition import Partition
 from controller.plan import check_modules, check_targets
 from stage_node.data import SOURCES, Dataset, load_dataset
 from stage_node.errors import StageNodeError
@@ -18,7 +18,9 @@ from testbed.errors import BadExperimentError
 from testbed.experiment import CHECKPOINTS, AccordionSection, Experiment, PipelineSection
 from testbed.files import find_file
 from testbed.networks import build_network
+from testbed.splitting import split_of
 from topologies.errors import TopologyError
+from topologies.spec import NetworkSpec
 
 
 def check_experiment(experiment: Experiment, origin: str) -> None:
@@ -59,52 +61,57 @@ def shipped_checkpoints() -> list[str]:
     return sorted(path.stem for path in CHECKPOINTS.glob("*.safetensors"))
 
 
-def partition_of(section: PipelineSection, model: ChainModel) -> Partition:
-    """The partition that a pipeline section asks for; balanced by multiply-accumulates."""
-    if section.split.after is not None:
-        return split_after(model.layer_names, section.split.after)
-    assert section.split.stages is not None
-    return split_balanced(model.layer_names, section.split.stages, model.macs())
-
-
 def _mistakes(experiment: Experiment) -> Iterator[str]:
-    hosts: tuple[str, ...] = ()
+    network: NetworkSpec | None = None
     try:
-        hosts = build_network(experiment.network).hosts
+        network = build_network(experiment.network)
     except TopologyError as error:
         yield from (f"network.{line}" for line in str(error).splitlines())
+    hosts = network.hosts if network else ()
     if experiment.pipeline is not None:
-        yield from _pipeline_mistakes(experiment.pipeline, hosts)
+        yield from _pipeline_mistakes(experiment.pipeline, network)
     if experiment.accordion is not None:
         yield from _accordion_mistakes(experiment.accordion, hosts)
 
 
-def _pipeline_mistakes(section: PipelineSection, hosts: tuple[str, ...]) -> Iterator[str]:
+def _pipeline_mistakes(section: PipelineSection, network: NetworkSpec | None) -> Iterator[str]:
+    mistakes = list(_host_mistakes(section, network.hosts if network else ()))
+    yield from mistakes
+    model = yield from _model_mistakes("pipeline", section.model, section.dataset)
+    if model is None or (section.split.auto and (network is None or mistakes)):
+        return
+    try:
+        partition = _checked_partition(section, model, network)
+    except (ControllerError, BadExperimentError) as error:
+        yield f"pipeline.split: {error}"
+        return
+    yield from _attempt(
+        "pipeline.modules",
+        lambda: check_modules(model, partition, section.targets, section.modules),
+    )
+
+
+def _host_mistakes(section: PipelineSection, hosts: tuple[str, ...]) -> Iterator[str]:
     for index, host in enumerate(section.hosts):
         yield from _unknown_host(f"pipeline.hosts.{index}", host, hosts)
     if len(set(section.hosts)) < len(section.hosts):
         yield "pipeline.hosts: each stage needs a host of its own"
-    model = yield from _model_mistakes("pipeline", section.model, section.dataset)
-    if model is None:
-        return
+    for host in section.speeds.keys() - set(section.hosts):
+        yield f"pipeline.speeds: no stage runs on {host!r} (there are: {', '.join(section.hosts)})"
 
-    def splits() -> None:
-        partition = partition_of(section, model)
-        if len(partition.stages) != len(section.hosts):
-            raise BadExperimentError(
-                f"{len(partition.stages)} stages for {len(section.hosts)} hosts "
-                f"({', '.join(section.hosts)})"
-            )
-        check_targets(model, partition, section.targets)
 
-    mistakes = list(_attempt("pipeline.split", splits))
-    yield from mistakes
-    if not mistakes:
-        partition = partition_of(section, model)
-        yield from _attempt(
-            "pipeline.modules",
-            lambda: check_modules(model, partition, section.targets, section.modules),
+def _checked_partition(
+    section: PipelineSection, model: ChainModel, network: NetworkSpec | None
+) -> Partition:
+    """The partition asked for; an error says why it does not fit hosts and targets."""
+    partition = split_of(section, model, checkpoint_path(section.model), network).partition
+    if len(partition.stages) != len(section.hosts):
+        raise BadExperimentError(
+            f"{len(partition.stages)} stages for {len(section.hosts)} hosts "
+            f"({', '.join(section.hosts)})"
         )
+    check_targets(model, partition, section.targets)
+    return partition
 
 
 def _accordion_mistakes(section: AccordionSection, hosts: tuple[str, ...]) -> Iterator[str]:

@@ -1,0 +1,69 @@
+"""Where the model of an experiment is cut: as the file says, or as measurements decide."""
+
+import functools
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+
+from controller.partition import Partition, split_after, split_balanced, split_by_size
+from controller.placement import Connection, Costs, Device, Placement, choose_placement
+from controller.profiling import LayerCost, profile_layers
+from stage_node.models import ChainModel, Family, load_model
+from testbed.experiment import PipelineSection
+from topologies.paths import bottleneck_mbit, delay_ms, path_between
+from topologies.spec import NetworkSpec
+
+
+@dataclass(frozen=True)
+class Split:
+    """A partition, and the decision that it comes from where there was one to take."""
+
+    partition: Partition
+    placement: Placement | None = None
+
+
+def split_of(
+    section: PipelineSection, model: ChainModel, checkpoint: Path, network: NetworkSpec | None
+) -> Split:
+    """How a pipeline section, whose model lies in ``checkpoint``, is to be split.
+
+    Only an automatic split asks for the network. ``BadPartitionError`` where the model cannot be
+    split so.
+    """
+    split, layers = section.split, model.layer_names
+    if split.after is not None:
+        residual = Family.of(model.spec).residual(model.spec)
+        return Split(split_after(layers, split.after, residual))
+    if split.layers is not None:
+        return Split(split_by_size(layers, split.layers))
+    if split.stages is not None:
+        return Split(split_balanced(layers, split.stages, model.macs()))
+    assert network is not None, "an automatic split is decided for a network"
+    costs = Costs(
+        batch=section.batch,
+        layers=_measured(checkpoint, section.batch),
+        devices=tuple(
+            Device(host=host, speed=section.speeds.get(host, 1.0)) for host in section.hosts
+        ),
+        connections=connections_of(network, section.hosts),
+    )
+    placement = choose_placement(model, costs)
+    return Split(placement.partition, placement)
+
+
+def connections_of(network: NetworkSpec, hosts: Sequence[str]) -> tuple[Connection, ...]:
+    """What the links between consecutive hosts promise."""
+    paths = [path_between(network, sender, receiver) for sender, receiver in pairwise(hosts)]
+    rates = map(bottleneck_mbit, paths)
+    return tuple(
+        Connection(rate_mbit=None if math.isinf(rate) else rate, delay_ms=delay_ms(path))
+        for rate, path in zip(rates, paths, strict=True)
+    )
+
+
+@functools.cache
+def _measured(checkpoint: Path, batch: int) -> tuple[LayerCost, ...]:
+    """Once in a process, so that the check of a file and the plan of its run decide alike."""
+    return profile_layers(load_model(checkpoint), batch)
