@@ -142,6 +142,36 @@ class Measurement(Event):
 
 
 @dataclass(frozen=True, kw_only=True)
+class LinkChanged(Event):
+    """One direction of a link is so from now on; ``late_ms`` after its time in the trace."""
+
+    kind = "link_changed"
+    link: str
+    direction: str  # "a_to_b" or "b_to_a"
+    rate_mbit: float
+    delay_ms: float
+    loss_percent: float
+    late_ms: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class ControlBegins(Event):
+    """The pipeline is to be served under ``mode`` from ``begin_ns`` to ``end_ns``.
+
+    ``mode`` is ``automatic``, ``oracle`` or the name of the rungs that are kept. The links' traces
+    begin at ``begin_ns`` too, so that every mode has the same network. A frame is to take at most
+    ``bound_ms``. ``frame_ms`` is the time from one frame to the next (0: as fast as they go).
+    """
+
+    kind = "control_begins"
+    mode: str
+    begin_ns: int
+    end_ns: int
+    bound_ms: float
+    frame_ms: float
+
+
+@dataclass(frozen=True, kw_only=True)
 class RungChosen(Event):
     """Automatic control decided under which rungs to serve from now on.
 

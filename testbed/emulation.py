@@ -6,6 +6,7 @@ the plan and leaves raw records; every figure is made from them afterwards.
 
 import signal
 import sys
+import time
 import traceback
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -13,12 +14,23 @@ from dataclasses import asdict
 from pathlib import Path
 from types import FrameType
 
-from stage_node.events import DownloadEnded, Event, EventLog, Measurement, Phase, read_events
+from stage_node.events import (
+    ControlBegins,
+    DownloadEnded,
+    Event,
+    EventLog,
+    LinkChanged,
+    Measurement,
+    Phase,
+    read_events,
+)
 from stage_node.zygote import Zygote
 from testbed.errors import OUR_ERRORS
 from testbed.jobs import run_phase
 from testbed.manifest import clock_pair, describe_machine
+from testbed.plan import Phase as PlannedPhase
 from testbed.plan import RunPlan
+from testbed.progress import EventFollower
 from testbed.rundir import RunDirectory, write_json
 from topologies.capture import Captures
 from topologies.cpu import CpuSampler, idle_during
@@ -26,6 +38,8 @@ from topologies.fidelity import Probe, judge
 from topologies.network import EmulatedNetwork
 from topologies.probe import probe_network
 from topologies.qdiscs import since
+from topologies.replay import Replay
+from topologies.schedule import varies
 
 
 class Emulation:
@@ -59,7 +73,7 @@ class Emulation:
         before = net.qdisc_counters()
         with CpuSampler() as cpu, Captures(net, self._run.captures, self._run.logs) as captures:
             for phase in self._plan.phases:
-                with self._phase(phase.name):
+                with self._phase(phase.name), self._replaying(net, phase):
                     run_phase(zygote, net, phase, self._run)
             with self._phase("captures"):
                 net.wait_idle()  # the last frames of closing connections are still the run's
@@ -74,18 +88,52 @@ class Emulation:
         write_json(self._run.capture_counters, [asdict(each) for each in counters])
 
     @contextmanager
+    def _replaying(self, net: EmulatedNetwork, phase: PlannedPhase) -> Iterator[None]:
+        """The links' traces are played, from the phase's beginning or as its controller asks."""
+        if not varies(self._plan.network):
+            yield
+            return
+        origin = ControlOrigin(self._run.events) if phase.controlled else PhaseOrigin()
+        with Replay(net, origin, lambda applied: self._events.emit(LinkChanged, **asdict(applied))):
+            yield
+
+    @contextmanager
     def _phase(self, name: str) -> Iterator[None]:
         self._events.emit(Phase, phase=name, state="begin")
         yield
         self._events.emit(Phase, phase=name, state="end")
 
 
+class PhaseOrigin:
+    """Traces begin now, and once."""
+
+    def __init__(self) -> None:
+        self._begin_ns = time.monotonic_ns()
+
+    def __call__(self) -> int:
+        return self._begin_ns
+
+
+class ControlOrigin:
+    """Traces begin whenever the controller announces that it serves under another mode."""
+
+    def __init__(self, events: Path) -> None:
+        self._news = EventFollower(events)
+        self._begin_ns: int | None = None
+
+    def __call__(self) -> int | None:
+        for event in self._news.fresh():
+            if isinstance(event, ControlBegins):
+                self._begin_ns = event.begin_ns
+        return self._begin_ns
+
+
 def network_bound(events: Iterable[Event]) -> list[tuple[int, int]]:
-    """The windows in which the network is to set the pace: measurements and downloads."""
+    """The windows in which the network is to set the pace: measurements, control, downloads."""
     return [
-        (event.begin_ns, event.end_ns if isinstance(event, Measurement) else event.t_ns)
+        (event.begin_ns, event.t_ns if isinstance(event, DownloadEnded) else event.end_ns)
         for event in events
-        if isinstance(event, Measurement | DownloadEnded)
+        if isinstance(event, Measurement | ControlBegins | DownloadEnded)
     ]
 
 

@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import (
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Discriminator,
     Field,
@@ -26,6 +27,8 @@ from controller.targets import AutomaticControl, FringeTargets
 from stage_node.steps import Step
 from testbed.errors import BadExperimentError
 from testbed.files import find_file
+from topologies.generators import Pattern
+from topologies.traces import BIN_MS
 
 SHIPPED = Path(__file__).parent / "experiments"
 CHECKPOINTS = Path(__file__).parent / "checkpoints"
@@ -37,8 +40,40 @@ class Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
+class GeneratedTrace(Section):
+    """A trace made by topologies.generators; it repeats after ``duration_s``."""
+
+    generate: Pattern
+    seed: int = 1
+    duration_s: float = Field(60.0, gt=0, le=86_400)
+    peak_mbit: float | None = Field(None, gt=0, description="best rate; default: the link's own")
+
+
+class TraceFile(Section):
+    """A trace read from a file: CSV, or mahimahi's packet deliveries counted in bins."""
+
+    file: Path
+    bin_ms: int = Field(BIN_MS, ge=10, le=60_000)
+
+
+def _file_alone(value: object) -> object:
+    return {"file": value} if isinstance(value, str) else value
+
+
+def _read_or_made(value: object) -> str:
+    given = value if isinstance(value, dict) else vars(value) if value is not None else {}
+    return "<made>" if "generate" in given else "<read>"
+
+
+TraceChoice = Annotated[
+    Annotated[GeneratedTrace, Tag("<made>")] | Annotated[TraceFile, Tag("<read>")],
+    Discriminator(_read_or_made),
+    BeforeValidator(_file_alone),
+]
+
+
 class LinkOverrides(Section):
-    """Values that replace those of a profile, in one direction or in both."""
+    """Values that replace those of a profile, in one direction or in both; and what varies them."""
 
     rate_mbit: float | None = Field(None, gt=0, description="bottleneck rate")
     delay_ms: float | None = Field(None, ge=0, description="one-way delay")
@@ -46,6 +81,9 @@ class LinkOverrides(Section):
     loss_percent: float | None = Field(None, ge=0, lt=100, description="random packet loss")
     buffer_bdp: float | None = Field(
         None, gt=0, description="droptail buffer in bandwidth-delay products"
+    )
+    trace: TraceChoice | None = Field(
+        None, description="a file, or {generate: lte | starlink | outages, seed, duration_s}"
     )
 
     def given(self) -> dict[str, float]:
@@ -98,11 +136,36 @@ StarLinks = Annotated[
 ]
 
 
+class LinkChange(Section):
+    """A change of one link while the run goes on; what it does not name stays as it is."""
+
+    at_s: float = Field(ge=0, description="since the traces of the phase begin")
+    link: str = Field(description="`<a>-<b>`, or `access` or `backhaul`")
+    direction: Literal["up", "down"] | None = Field(None, description="default: both")
+    rate_mbit: float | None = Field(None, gt=0)
+    delay_ms: float | None = Field(None, ge=0)
+    loss_percent: float | None = Field(None, ge=0, lt=100)
+
+    def given(self) -> dict[str, float]:
+        """The values that are set."""
+        names = ("rate_mbit", "delay_ms", "loss_percent")
+        return {name: getattr(self, name) for name in names if getattr(self, name) is not None}
+
+    @model_validator(mode="after")
+    def _changes_something(self) -> "LinkChange":
+        if not self.given():
+            raise ValueError("nothing to change: give rate_mbit, delay_ms or loss_percent")
+        return self
+
+
 class NetworkSection(Section):
     """Fields that every shape has."""
 
     shaper: Literal["netem", "tclink"] = Field(
         "netem", description="netem rate+delay, or Mininet's own HTB-then-netem for comparison"
+    )
+    changes: tuple[LinkChange, ...] = Field(
+        (), description="scripted changes: `{at_s: 10, link: access, rate_mbit: 1}`"
     )
 
 
@@ -360,12 +423,15 @@ def _explain(error: ValidationError) -> list[str]:
     return list(dict.fromkeys(lines))
 
 
+_TAGS = ("<one>", "<each>", "<made>", "<read>")
+
+
 def _field_path(location: tuple[int | str, ...]) -> list[str]:
     """The field as it stands in the file: without pydantic's own steps into its unions."""
     steps = [str(step) for step in location]
     if steps[:1] == ["network"]:
         del steps[1:2]  # the shape
-    return [step for step in steps if step not in ("<one>", "<each>")]
+    return [step for step in steps if step not in _TAGS]
 
 
 def _reason(mistake: Any, path: list[str]) -> str:

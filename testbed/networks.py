@@ -3,22 +3,53 @@
 from testbed.experiment import (
     ChainNetwork,
     EdgeCloudNetwork,
+    GeneratedTrace,
+    LinkChange,
     LinkChoice,
     Network,
     StarNetwork,
+    TraceChoice,
+    TraceFile,
 )
 from topologies.errors import BadTopologyError, TopologyError
-from topologies.profiles import LinkProfile, load_profile, parse_profile
+from topologies.generators import generate
+from topologies.profiles import DirectionProfile, LinkProfile, load_profile, parse_profile
+from topologies.scripted import Edit, scripted
 from topologies.shapes import chain, edge_cloud, star
-from topologies.spec import NetworkSpec
+from topologies.spec import DIRECTIONS, Direction, NetworkSpec
+from topologies.traces import LinkTrace, read_trace
 
 
 def build_network(section: Network) -> NetworkSpec:
     """The network that a section describes.
 
     Raises BadTopologyError, naming field and reason, for an unknown profile, a value out of
-    range, or names that cannot work.
+    range, names that cannot work, or a trace that cannot be read.
     """
+    spec = _shaped(section)
+    try:
+        return scripted(
+            spec, [edit for change in section.changes for edit in _edits(section, spec, change)]
+        )
+    except TopologyError as error:
+        raise BadTopologyError(f"changes: {error}") from error
+
+
+SIDES: dict[str, tuple[Direction, ...]] = {"up": ("a_to_b",), "down": ("b_to_a",)}
+
+
+def _edits(section: Network, spec: NetworkSpec, change: LinkChange) -> list[Edit]:
+    """A change of both directions is two."""
+    names = {}
+    if isinstance(section, EdgeCloudNetwork):
+        *_, access, backhaul = spec.links
+        names = {"access": access.name, "backhaul": backhaul.name}
+    link = names.get(change.link, change.link)
+    directions = SIDES[change.direction] if change.direction else DIRECTIONS
+    return [Edit(change.at_s * 1e3, link, way, change.given()) for way in directions]
+
+
+def _shaped(section: Network) -> NetworkSpec:
     match section:
         case ChainNetwork(links=list() as links):
             profiles = [_profile(f"links.{hop}", link) for hop, link in enumerate(links)]
@@ -49,7 +80,29 @@ def _profile(field: str, choice: LinkChoice) -> LinkProfile:
 
 
 def link_profile(choice: LinkChoice) -> LinkProfile:
-    """The profile that a link of an experiment has, with its overrides applied."""
+    """The profile that a link of an experiment has: its overrides applied, its traces read."""
+    base = _untraced_profile(choice)
+    traces = {"up": choice.up.trace or choice.trace, "down": choice.down.trace or choice.trace}
+    if not any(traces.values()):
+        return base
+    sides = {
+        side: getattr(base, side).model_dump() | {"trace": _trace(chosen, getattr(base, side))}
+        for side, chosen in traces.items()
+    }
+    return parse_profile(f"{base.name}, varying", base.model_dump() | sides)
+
+
+def _trace(choice: TraceChoice | None, base: DirectionProfile) -> LinkTrace | None:
+    match choice:
+        case GeneratedTrace():
+            peak_mbit = choice.peak_mbit or base.rate_mbit
+            return generate(choice.generate, choice.seed, choice.duration_s, peak_mbit)
+        case TraceFile():
+            return read_trace(choice.file, choice.bin_ms)
+    return None
+
+
+def _untraced_profile(choice: LinkChoice) -> LinkProfile:
     changed = choice.given() or choice.up.given() or choice.down.given()
     if choice.profile is None:
         source, latency, base = "the experiment file", "one-way, as given", None

@@ -24,12 +24,14 @@ class Job(BaseModel):
 
 
 class Phase(BaseModel):
-    """Jobs that run together."""
+    """Jobs that run together. ``controlled``: links' traces begin when the controller says so
+    (``ControlBegins``), else with the phase."""
 
     model_config = ConfigDict(frozen=True)
 
     name: str
     jobs: tuple[Job, ...]
+    controlled: bool = False
 
 
 class RunPlan(BaseModel):

@@ -1,0 +1,75 @@
+"""Scripted changes of a network's links, as traces that are played once; pure."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from pydantic import ValidationError
+
+from topologies.errors import BadTopologyError
+from topologies.profiles import LinkProfile, first_reason
+from topologies.spec import DIRECTIONS, Direction, LinkSpec, NetworkSpec, direction_of
+from topologies.traces import LinkTrace, TraceStep
+
+
+@dataclass(frozen=True)
+class Edit:
+    """At ``at_ms`` one direction of a link takes these values; what it does not name stays."""
+
+    at_ms: float
+    link: str
+    direction: Direction
+    values: dict[str, float]
+
+
+def scripted(spec: NetworkSpec, edits: Sequence[Edit]) -> NetworkSpec:
+    """The network with the changes in its profiles' traces.
+
+    Raises ``BadTopologyError`` for a link that has no shape, one that plays a trace already, a
+    value out of range, and two changes of the same direction at the same time.
+    """
+    for name in {edit.link for edit in edits}:
+        spec.link(name)
+    links = tuple(
+        _changed(link, [edit for edit in edits if edit.link == link.name]) for link in spec.links
+    )
+    return spec.model_copy(update={"links": links})
+
+
+def _changed(link: LinkSpec, edits: Sequence[Edit]) -> LinkSpec:
+    if not edits:
+        return link
+    if link.profile is None:
+        raise BadTopologyError(f"link {link.name} is a plain cable, it has no shape to change")
+    profile = link.profile
+    for direction in DIRECTIONS:
+        profile = _direction_changed(
+            link.name, profile, direction, [edit for edit in edits if edit.direction == direction]
+        )
+    return link.model_copy(update={"profile": profile})
+
+
+def _direction_changed(
+    link: str, profile: LinkProfile, direction: Direction, edits: Sequence[Edit]
+) -> LinkProfile:
+    if not edits:
+        return profile
+    side = "up" if direction == "a_to_b" else "down"
+    one_way = direction_of(profile, direction)
+    if one_way.trace is not None:
+        raise BadTopologyError(f"link {link} plays a trace {side}, it cannot be changed as well")
+    values: dict[str, float] = {}
+    steps = [{"at_ms": 0.0}]
+    for edit in sorted(edits, key=lambda edit: edit.at_ms):
+        values |= edit.values
+        if edit.at_ms == 0:
+            steps.clear()
+        steps.append({"at_ms": edit.at_ms} | values)
+    try:
+        trace = LinkTrace(
+            source="scripted in the experiment file",
+            steps=tuple(TraceStep(**step) for step in steps),
+        )
+        changed = type(one_way).model_validate(one_way.model_dump() | {"trace": trace})
+    except ValidationError as error:
+        raise BadTopologyError(f"link {link} {side}: {first_reason(error)}") from error
+    return profile.model_copy(update={side: changed})
