@@ -327,6 +327,10 @@ class Pipeline(Section):
 
     hosts: tuple[str, ...] = Field(description="host of each stage, in order")
     stages: tuple[tuple[str, ...], ...] = Field(description="layers of each stage")
+    split_reason: str | None = Field(
+        description="why it is split so, where measured compute and the links decided before the "
+        "run (`plan.json`, placement: all figures); null: the experiment says where"
+    )
     fringe: tuple[str, ...] = Field(description="fringe layers; all others are frozen")
     frozen_unchanged: bool | None = Field(
         description="whether the frozen tensors' hash was the same before and after"

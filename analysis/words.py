@@ -65,6 +65,8 @@ def listed(words: tuple[str, ...]) -> str:
 
 def _pipeline(pipeline: Pipeline) -> list[str]:
     sentences = [f"The model was split over {listed(pipeline.hosts)}."]
+    if pipeline.split_reason:
+        sentences.append(f"The split was chosen automatically: {pipeline.split_reason}.")
     windows = {window.label: window for window in pipeline.windows}
     before, after = windows.get("before"), windows.get("after")
     if before is None or after is None:

@@ -53,6 +53,7 @@ def pipeline_figures(run: Run, frames: pl.DataFrame, links: Links) -> Pipeline |
     return Pipeline(
         hosts=partition.hosts,
         stages=tuple(tuple(layers) for layers in partition.stages),
+        split_reason=partition.reason,
         fringe=partition.fringe,
         frozen_unchanged=hashes.before == hashes.after if hashes else None,
         frozen_sha256=hashes.before if hashes else None,

@@ -133,6 +133,23 @@ def test_the_floor_is_held_against_the_images_of_the_loop_and_against_the_others
     assert said in " ".join(paragraphs[0]).replace("\u00a0", " ")
 
 
+def test_an_automatic_split_is_told_with_its_reason(
+    copied: Callable[[], Path], known: Known
+) -> None:
+    assert "The split was chosen automatically" not in text_of(known.path / "report.html")
+    path = copied()
+    lines = (path / "events.jsonl").read_text().splitlines()
+    steps = [json.loads(line) for line in lines]
+    for step in steps:
+        if step["kind"] == "partition":
+            step["reason"] = "cut after stem, of all places"
+    (path / "events.jsonl").write_text("\n".join(json.dumps(step) for step in steps) + "\n")
+    summary = measure(read_run(path)).summary
+    assert summary.pipeline and summary.pipeline.split_reason == "cut after stem, of all places"
+    (said,) = (line for line in result_paragraphs(summary)[0] if "automatically" in line)
+    assert said == "The split was chosen automatically: cut after stem, of all places."
+
+
 def test_words_and_numbers_do_not_run_into_each_other(known: Known) -> None:
     text = text_of(known.path / "report.html")
     assert "392 inferences in 98 frames within 1.5 s" in text
