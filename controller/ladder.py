@@ -12,6 +12,7 @@ from typing import Literal, Self
 from pydantic import BaseModel, ConfigDict, Field
 
 from controller.cost import Cost
+from controller.ladder_cost import FringeCost
 from controller.mechanisms import MechanismName
 from stage_node.rung import Rung
 
@@ -22,6 +23,9 @@ class LadderRung(BaseModel):
     ``payload_bytes`` is what an image takes on average, in frames of the pipeline's batch and
     without their headers. ``accuracy`` is a share of the validation images. ``encode_ms`` and
     ``decode_ms`` are per image, on the machine that built the ladder, cut module included.
+    ``fringe`` is what the fringe layers cost under the rung. ``transfer_bytes`` have to be sent to
+    the stages before the first switch to it, besides the layers and the cut that all rungs share:
+    none where it is a prefix, a slice or a coding of what is resident.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -31,6 +35,8 @@ class LadderRung(BaseModel):
     accuracy: float
     encode_ms: float = 0.0
     decode_ms: float = 0.0
+    fringe: FringeCost = FringeCost()
+    transfer_bytes: int = 0
 
     @property
     def name(self) -> str:
@@ -166,6 +172,14 @@ def pareto(rungs: Sequence[LadderRung], noise: float = 0.0) -> tuple[LadderRung,
             best = max(best, rung.accuracy)
             kept.append(rung)
     return (uncompressed, *reversed(kept))
+
+
+def weakest_first(rungs: Sequence[LadderRung]) -> tuple[LadderRung, ...]:
+    """The first, which is the uncompressed cut, and the others from the most bytes to the fewest;
+    of the same bytes, those with more weights first."""
+    uncompressed, *others = rungs
+    others.sort(key=lambda r: (-r.payload_bytes, -r.fringe.weight_bytes))
+    return (uncompressed, *others)
 
 
 def standard_error(accuracy: float, images: int) -> float:

@@ -28,8 +28,19 @@ from stage_node.cut import Cut
 from stage_node.models import ChainModel
 
 MEASURING_CODE = {
-    controller: ("basis", "ladder", "ladder_builder", "mechanisms", "modules", "ranges"),
-    stage_node: ("bottleneck", "codecs", "cut", "packing", "residents", "rung"),
+    controller: (
+        "basis",
+        "importance",
+        "ladder",
+        "ladder_bench",
+        "ladder_builder",
+        "ladder_cost",
+        "mechanisms",
+        "modules",
+        "ranges",
+    ),
+    stage_node: ("bottleneck", "codecs", "cut", "packing", "pruning", "residents", "rung"),
+    stage_node.models: ("slicing",),
 }
 TABLE, CUTS = "ladder.json", "cuts.safetensors"
 

@@ -75,17 +75,18 @@ def serve(plan: PipelinePlan, emit: Emit, run_dir: Path) -> None:
         (run_dir / TABLE).write_text(ladder.table.to_json())
         _cost("ladder", ladder.table.cost, emit)
         dataset = load_dataset(plan.dataset).limited(plan.validation_images)
+        fringe = find_fringe(plan.partition, plan.targets.fringe_layers)
         emit(
             PartitionChosen,
             hosts=tuple(stage.name for stage in plan.stages),
             stages=plan.partition.stages,
-            fringe=find_fringe(plan.partition, plan.targets.fringe_layers).layers,
+            fringe=fringe.layers,
             raw_input_bytes=dataset.raw_bytes_per_image,
             reason=plan.placement.reason if plan.placement else None,
         )
         configured = configurations(plan, model, ladder.table)
         before = distribute(clients, configured, model.state_dict())
-        load_cuts(clients, ladder.cuts, ladder.modules)
+        load_cuts(clients, ladder.cuts, fringe, ladder.modules)
         start(clients)
         images: dict[SplitName, int] = {
             "validation": len(dataset.validation),

@@ -2,6 +2,10 @@
 
 Each offers variants of a rung: the same rung with its own setting on top. Applied one after the
 other they give every combination, of which the ladder keeps what is worth keeping.
+
+Two of them prune structures. ``channels`` takes channels out of the fringe layers themselves, which
+get smaller; it has settings where those layers are a plain chain. ``width`` leaves the layers alone
+and narrows an encoder|decoder pair between them; it works at every cut, over skip connections too.
 """
 
 from abc import ABC, abstractmethod
@@ -9,19 +13,37 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
+from stage_node.models import ChainModel
+from stage_node.pruning import sliced_layer
 from stage_node.rung import QUANTISED, UNCOMPRESSED, Bits, Rung
 
-MechanismName = Literal["width", "distill", "sparse", "quantise", "zstd"]
+MechanismName = Literal["channels", "weights", "width", "distill", "sparse", "quantise", "zstd"]
 
 
 @dataclass(frozen=True)
 class CutFacts:
     """What mechanisms know about a cut: the channels of its activation, the modules trained for
-    it with the bits of their codes, and whether every single width is worth a rung."""
+    it with the bits of their codes, whether every single width is worth a rung, and whether the
+    layers on both sides of it are of a plain chain (``stage_node.models.slicing``)."""
 
     channels: int
     modules: tuple[tuple[str, Bits], ...] = ()
     every_width: bool = False
+    is_chain: bool = False
+
+    def below(self, channels: int) -> tuple[int, ...]:
+        """Every smaller number of channels, or those a factor of the square root of two apart."""
+        if self.every_width:
+            return tuple(range(channels - 1, 0, -1))
+        halvings = {round(self.channels / 2 ** (step / 2)) for step in range(1, 40)}
+        return tuple(sorted((width for width in halvings if 1 <= width < channels), reverse=True))
+
+
+def is_chain(model: ChainModel, fringe: tuple[Sequence[str], Sequence[str]]) -> bool:
+    """Whether both sides of a cut have a layer to take channels out of: ``fringe`` names the
+    fringe layers of the sender and of the receiver."""
+    sending, receiving = ({name: model.layers[name] for name in side} for side in fringe)
+    return bool(sliced_layer(sending, "encoder") and sliced_layer(receiving, "decoder"))
 
 
 class Mechanism(ABC):
@@ -46,18 +68,42 @@ class Mechanism(ABC):
         return (rung, *stronger)
 
 
+class Channels(Mechanism):
+    """Structured pruning of the fringe layers: the sending one computes fewer channels, the
+    receiving one expects fewer, and both have fewer parameters and less to compute."""
+
+    name = "channels"
+
+    def settings(self, rung: Rung, facts: CutFacts) -> Iterable[dict[str, Any]]:
+        """Fewer channels, no fewer than the coordinates that cross; none at a skip connection.
+        The layers that a module brings were trained for all channels."""
+        if rung.module is None and facts.is_chain:
+            least = rung.width or 1
+            return ({"channels": k} for k in facts.below(facts.channels) if k >= least)
+        return ()
+
+
+class Weights(Mechanism):
+    """Unstructured pruning: of the weights of the fringe layers only the largest stay. What is
+    sent keeps its shape, so that bytes fall only where coding profits from what is computed."""
+
+    name = "weights"
+
+    def settings(self, rung: Rung, facts: CutFacts) -> Iterable[dict[str, Any]]:
+        """Shares that stay, in steps over which accuracy falls from hardly to wholly."""
+        return ({"weights": share} for share in KEPT_WEIGHTS)
+
+
 class Width(Mechanism):
-    """Structured pruning: fewer channels cross, those of the largest variance."""
+    """Structured pruning of the cut: fewer coordinates cross, those of the largest variance."""
 
     name = "width"
 
     def settings(self, rung: Rung, facts: CutFacts) -> Iterable[dict[str, Any]]:
-        """Every narrower width, or those a factor of the square root of two apart."""
-        widths: Iterable[int] = range(facts.channels - 1, 0, -1)
-        if not facts.every_width:
-            halvings = (round(facts.channels / 2 ** (step / 2)) for step in range(1, 40))
-            widths = sorted({width for width in halvings if width >= 1}, reverse=True)
-        return ({"width": width} for width in widths if rung.module is None)
+        """Fewer coordinates than there are channels."""
+        if rung.module is None:
+            return ({"width": width} for width in facts.below(rung.channels or facts.channels))
+        return ()
 
 
 class Distill(Mechanism):
@@ -68,7 +114,9 @@ class Distill(Mechanism):
     def settings(self, rung: Rung, facts: CutFacts) -> Iterable[dict[str, Any]]:
         """Every module that was trained for the cut, at its own number of bits."""
         return (
-            {"module": module, "bits": bits} for module, bits in facts.modules if rung.width is None
+            {"module": module, "bits": bits}
+            for module, bits in facts.modules
+            if rung.width is None and rung.channels is None
         )
 
 
@@ -103,13 +151,29 @@ class Zstd(Mechanism):
         return ({"zstd": True},)
 
 
-ORDER: tuple[MechanismName, ...] = ("width", "distill", "sparse", "quantise", "zstd")
+KEPT_WEIGHTS = (0.75, 0.5, 0.375, 0.25, 0.125)
+
+ORDER: tuple[MechanismName, ...] = (
+    "channels",
+    "weights",
+    "width",
+    "distill",
+    "sparse",
+    "quantise",
+    "zstd",
+)
 """In which mechanisms are applied to an activation, whatever the order they were named in."""
 
+CODING: tuple[MechanismName, ...] = ("width", "distill", "sparse", "quantise", "zstd")
+"""Those that leave the model's own layers alone."""
 
-def combinations(mechanisms: Sequence[MechanismName], facts: CutFacts) -> tuple[Rung, ...]:
-    """Every rung that the mechanisms make together, the uncompressed cut first."""
-    rungs: tuple[Rung, ...] = (UNCOMPRESSED,)
+
+def combinations(
+    mechanisms: Sequence[MechanismName],
+    facts: CutFacts,
+    rungs: tuple[Rung, ...] = (UNCOMPRESSED,),
+) -> tuple[Rung, ...]:
+    """Every rung that the mechanisms make together on top of ``rungs``, those themselves first."""
     for name in ORDER:
         if name in mechanisms:
             mechanism = Mechanism.registry[name]

@@ -10,7 +10,7 @@ from controller.errors import BadTargetsError
 from controller.fringe import find_fringe
 from controller.ladder import LadderTable, ModuleFile
 from controller.ladder_request import LadderRequest
-from controller.mechanisms import CutFacts, MechanismName, combinations
+from controller.mechanisms import CutFacts, MechanismName, combinations, is_chain
 from controller.modules import load_modules
 from controller.partition import Partition
 from controller.placement import Placement
@@ -97,23 +97,37 @@ class PipelinePlan(BaseModel):
         )
 
 
-SIZE_KNOWN: frozenset[MechanismName] = frozenset({"width", "sparse", "quantise"})
+SIZE_KNOWN: frozenset[MechanismName] = frozenset(
+    {"channels", "weights", "width", "sparse", "quantise"}
+)
 """Mechanisms whose bytes follow from the shape alone."""
 
 
 def check_targets(model: ChainModel, partition: Partition, targets: FringeTargets) -> None:
-    """``BadTargetsError`` for what no ladder could change: fringe layers that are not there, a
-    byte target below the fewest bytes that the mechanisms can make of the cuts' shapes.
+    """``BadTargetsError`` for what no ladder could change: fringe layers that are not there or have
+    nothing that the only mechanism could prune, a byte target below the fewest bytes that the
+    mechanisms can make of the cuts' shapes.
 
     Frame headers come on top, so what this refuses is impossible; what it allows may still prove
     to be out of reach.
     """
-    find_fringe(partition, targets.fringe_layers)
+    pairs = find_fringe(partition, targets.fringe_layers).pairs
+    chains = [is_chain(model, pair) for pair in pairs]
+    if targets.mechanisms == ("channels",) and not all(chains):
+        cut = chains.index(False)
+        sending, receiving = (", ".join(side) for side in pairs[cut])
+        raise BadTargetsError(
+            f"mechanisms: channels has nothing to prune at the cut after '{partition.cuts[cut]}', "
+            f"whose fringe layers ({sending} | {receiving}) are no plain chain: use width"
+        )
     if not SIZE_KNOWN.issuperset(targets.mechanisms):
         return
     shapes = [model.shapes()[cut][1:] for cut in partition.cuts]
     every = [
-        combinations(targets.mechanisms, CutFacts(shape[0], every_width=True)) for shape in shapes
+        combinations(
+            _sizing(targets.mechanisms), CutFacts(shape[0], every_width=True, is_chain=chain)
+        )
+        for shape, chain in zip(shapes, chains, strict=True)
     ]
     sizes = [
         [_packed_bytes(rung, shape) for rung in rungs]
@@ -149,8 +163,14 @@ def check_ladder(table: LadderTable, targets: FringeTargets) -> None:
     targets.accuracy_floor(table.uncompressed_accuracy)
 
 
+def _sizing(mechanisms: Sequence[MechanismName]) -> tuple[MechanismName, ...]:
+    """Those that the fewest bytes depend on: width alone can do whatever channels can."""
+    beside = {"weights", "channels"} if "width" in mechanisms else {"weights"}
+    return tuple(name for name in mechanisms if name not in beside)
+
+
 def _packed_bytes(rung: Rung, shape: tuple[int, ...]) -> int:
-    sent = (rung.width or shape[0], *shape[1:])
+    sent = (rung.width or rung.channels or shape[0], *shape[1:])
     return Coding(Codec.of(rung), sent, rung.keep).packed_bytes(samples=1)
 
 

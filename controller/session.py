@@ -128,15 +128,17 @@ def distribute(
 
 
 def load_cuts(
-    clients: Sequence[ControlClient], cuts: Sequence[Cut], modules: Sequence[DistilledModule] = ()
+    clients: Sequence[ControlClient],
+    cuts: Sequence[Cut],
+    fringe: Fringe,
+    modules: Sequence[DistilledModule] = (),
 ) -> None:
-    """Make every rung resident: both sides of a cut get the same basis, which serves every width,
-    and their halves of its distilled modules."""
-    for number, (cut, (sender, receiver)) in enumerate(
-        zip(cuts, itertools.pairwise(clients), strict=True)
-    ):
-        sender.load_cut(number, "encoder", cut.tensors())
-        receiver.load_cut(number, "decoder", cut.tensors())
+    """Make every rung resident: both sides of a cut get the same basis and the same order of
+    channels, which serve every width, and their halves of its distilled modules."""
+    ends = zip(cuts, itertools.pairwise(clients), fringe.pairs, strict=True)
+    for number, (cut, (sender, receiver), (sending, receiving)) in enumerate(ends):
+        sender.load_cut(number, "encoder", cut.tensors(), sending)
+        receiver.load_cut(number, "decoder", cut.tensors(), receiving)
     for module in modules:
         sender, receiver = clients[module.cut], clients[module.cut + 1]
         sender.load_module(module.request("encoder"), module.tensors("encoder"))

@@ -78,9 +78,11 @@ class ControlClient:
         """Send the weights of the stage's layers; returns the SHA-256 of its frozen tensors."""
         return self.request(LoadLayers(), FrozenHashReply, tensors).frozen_sha256
 
-    def load_cut(self, cut: int, side: Side, tensors: Mapping[str, Tensor]) -> None:
-        """Send the basis of a cut and its ranges to the stage on one side of it."""
-        self.request(LoadCut(cut=cut, side=side), Ack, tensors)
+    def load_cut(
+        self, cut: int, side: Side, tensors: Mapping[str, Tensor], layers: tuple[str, ...] = ()
+    ) -> None:
+        """Send a cut to the stage on one side of it, whose fringe layers there are ``layers``."""
+        self.request(LoadCut(cut=cut, side=side, layers=layers), Ack, tensors)
 
     def load_module(self, request: LoadModule, tensors: Mapping[str, Tensor]) -> None:
         """Send one half of a distilled module to the stage on its side of the cut."""

@@ -36,6 +36,8 @@ class Pointwise(nn.Module):
 RANGES = ("plain_ranges", "ranges")
 """Optional tensors of a cut, (4, 2, C): for each of ``QUANTISED`` bits low and high per channel, of
 the activation as it is and of its coordinates in the basis."""
+ORDER = "order"
+"""Optional tensor of a cut, (C,) int64: its channels, the most important first."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,13 +46,16 @@ class Cut:
 
     ``basis`` (C, C) has orthonormal columns, the most important first; ``mean`` (C,) is the
     activation's mean per channel. Without ``plain_ranges`` and ``ranges`` (see ``RANGES``)
-    nothing can be quantised.
+    nothing can be quantised, without ``order`` no channels can be left out. Where the sending layer
+    computes some channels alone, ``kept`` (K,) has their ascending indices; the others count as
+    being at their means.
     """
 
     basis: Tensor
     mean: Tensor
     plain_ranges: Tensor | None = None
     ranges: Tensor | None = None
+    order: Tensor | None = None
 
     @classmethod
     def from_tensors(cls, tensors: Mapping[str, Tensor], channels: int) -> Self:
@@ -59,12 +64,16 @@ class Cut:
         expected: dict[str, tuple[int, ...]] = {"basis": (channels, channels), "mean": (channels,)}
         if any(name in tensors for name in RANGES):
             expected |= dict.fromkeys(RANGES, (len(QUANTISED), 2, channels))
+        if ORDER in tensors:
+            expected[ORDER] = (channels,)
         if shapes != expected:
             raise BadModelError(
                 f"a cut of {channels} channels has tensors {expected}, not {shapes}"
             )
         for name, tensor in tensors.items():
-            if tensor.dtype != torch.float32 or not tensor.isfinite().all():
+            if name == ORDER:
+                _check_order(tensor)
+            elif tensor.dtype != torch.float32 or not tensor.isfinite().all():
                 raise BadModelError(f"the cut's {name} is not finite float32")
         return cls(**tensors)
 
@@ -75,19 +84,29 @@ class Cut:
             "mean": self.mean,
             "plain_ranges": self.plain_ranges,
             "ranges": self.ranges,
+            ORDER: self.order,
         }
         return {name: tensor for name, tensor in own.items() if tensor is not None}
 
-    def encoder(self, width: int) -> Pointwise:
+    def kept(self, channels: int) -> Tensor:
+        """Ascending indices of the most important channels; ``BadModelError`` without an order."""
+        if self.order is None or not 1 <= channels <= len(self.order):
+            raise BadModelError(
+                f"the cut has {0 if self.order is None else len(self.order)} channels in an order "
+                f"of importance: not {channels} to keep"
+            )
+        return self.order[:channels].sort().values
+
+    def encoder(self, width: int, kept: Tensor | None = None) -> Pointwise:
         """z = (x - mean) V for the first ``width`` columns V of the basis."""
-        columns = self.basis[:, :width]
-        return Pointwise(columns.T, -(self.mean @ columns))
+        columns, mean = self._rows(width, kept)
+        return Pointwise(columns.T, -(mean @ columns))
 
-    def decoder(self, width: int) -> Pointwise:
+    def decoder(self, width: int, kept: Tensor | None = None) -> Pointwise:
         """x' = z V^T + mean."""
-        return Pointwise(self.basis[:, :width], self.mean)
+        return Pointwise(*self._rows(width, kept))
 
-    def ranges_of(self, width: int | None, bits: int) -> Ranges | None:
+    def ranges_of(self, width: int | None, bits: int, kept: Tensor | None = None) -> Ranges | None:
         """Where the levels of each channel that is sent lie; ``None`` where nothing is quantised.
 
         ``BadModelError`` when no ranges were calibrated.
@@ -97,5 +116,16 @@ class Cut:
         table = self.plain_ranges if width is None else self.ranges
         if table is None:
             raise BadModelError("the cut has no calibrated ranges: nothing can be quantised")
-        low, high = table[QUANTISED.index(bits), :, :width]
+        ends = table[QUANTISED.index(bits)]
+        low, high = ends[:, :width] if kept is None or width is not None else ends[:, kept]
         return Ranges(low.contiguous(), high.contiguous())
+
+    def _rows(self, width: int, kept: Tensor | None) -> tuple[Tensor, Tensor]:
+        """Of the first columns of the basis those rows, and the means, of the channels kept."""
+        columns = self.basis[:, :width]
+        return (columns, self.mean) if kept is None else (columns[kept], self.mean[kept])
+
+
+def _check_order(order: Tensor) -> None:
+    if order.dtype != torch.int64 or order.sort().values.tolist() != list(range(len(order))):
+        raise BadModelError("the cut's order is no permutation of its channels")

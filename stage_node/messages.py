@@ -85,13 +85,15 @@ class LoadLayers(Message):
 
 
 class LoadCut(Message):
-    """The importance-ordered basis of a cut and its calibrated ranges, in the WEIGHTS frame that
-    follows: the tensors of ``cut.Cut``. Answered by ``Ack``. Generations prepared before keep the
-    basis they were prepared with."""
+    """The importance-ordered basis of a cut, its calibrated ranges and the order of its channels,
+    in the WEIGHTS frame that follows: the tensors of ``cut.Cut``. ``layers`` are the fringe layers
+    on this side of the cut, which rungs may prune; others are refused. Answered by ``Ack``.
+    Generations prepared before keep the cut they were prepared with."""
 
     type: Literal["load_cut"] = "load_cut"
     cut: int
     side: Side
+    layers: tuple[str, ...] = ()
 
 
 class LoadModule(Message):

@@ -112,8 +112,8 @@ class Stage:
             case LoadLayers():
                 self._stage.model.load_layers(tensors)
                 return FrozenHashReply(frozen_sha256=self._stage.model.frozen_sha256())
-            case LoadCut(cut=cut, side=side):
-                self._stage.model.load_cut(cut, side, tensors)
+            case LoadCut(cut=cut, side=side, layers=layers):
+                self._stage.model.load_cut(cut, side, tensors, layers)
             case LoadModule():
                 self._stage.model.load_module(request, tensors)
             case Prepare(generation=generation, rungs=rungs):

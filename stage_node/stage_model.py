@@ -24,8 +24,8 @@ class UnpreparedGenerationError(StageNodeError):
 class Generation:
     """How to serve the frames of one generation.
 
-    ``rungs`` are those of all cuts of the pipeline. ``layers`` are the stage's own, tuned copies
-    in the place of fringe layers where a module brings them.
+    ``rungs`` are those of all cuts of the pipeline. ``layers`` are the stage's own, tuned or pruned
+    copies in the place of fringe layers where a rung says so.
     """
 
     rungs: tuple[Rung, ...]
@@ -78,9 +78,11 @@ class StageModel:
         load_weights(self._segment, tensors)
         self.loaded = True
 
-    def load_cut(self, cut: int, side: Side, tensors: Mapping[str, Tensor]) -> None:
-        """Use this basis in the generations prepared from now on."""
-        self._residents_of(cut, side).load_cut(tensors)
+    def load_cut(
+        self, cut: int, side: Side, tensors: Mapping[str, Tensor], layers: tuple[str, ...] = ()
+    ) -> None:
+        """Use this cut in the generations prepared from now on; ``layers`` are its fringe here."""
+        self._residents_of(cut, side).load_cut(tensors, layers)
 
     def load_module(self, request: LoadModule, tensors: Mapping[str, Tensor]) -> None:
         """Make a distilled module resident; the layers of the model stay as they are."""
@@ -99,7 +101,7 @@ class StageModel:
             return
         receiving = self._half("decoder", rungs[stage - 1] if stage else UNCOMPRESSED)
         sending = self._half("encoder", rungs[stage] if stage < stages - 1 else UNCOMPRESSED)
-        layers = self._layers_with(receiving.layers, sending.layers)
+        layers = self._layers_under(receiving, sending)
         prepared = Generation(rungs, receiving, layers, sending)
         self._rehearse(prepared)
         self._generations[generation] = prepared
@@ -172,14 +174,16 @@ class StageModel:
         shape = self._output_shape if side == "encoder" else self._input_shape
         return Half(nn.Identity(), plain(shape))
 
-    def _layers_with(self, *tuned: Mapping[str, nn.Module]) -> nn.Module:
-        """The own layers, shared, with the copies that the modules of either side bring."""
-        receiving, sending = tuned
-        if both := sorted(receiving.keys() & sending.keys()):
+    def _layers_under(self, receiving: Half, sending: Half) -> nn.Module:
+        """The own layers, shared, but for the copies that the rungs of either side make."""
+        if both := sorted(receiving.layers.keys() & sending.layers.keys()):
             raise BadModelError(f"the modules of both cuts bring their own {', '.join(both)}")
-        if not receiving and not sending:
+        if not receiving.changes_layers and not sending.changes_layers:
             return self._segment
-        return Segment({**self._segment.layers, **receiving, **sending})
+        layers = {**self._segment.layers, **receiving.layers, **sending.layers}
+        for pruning in (receiving.pruning, sending.pruning):
+            layers = layers if pruning is None else pruning.applied(layers)
+        return Segment(layers)
 
     @torch.inference_mode()
     def _rehearse(self, generation: Generation) -> None:

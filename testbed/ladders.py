@@ -3,6 +3,7 @@
 import shutil
 from pathlib import Path
 
+from rich import box
 from rich.table import Table
 
 from controller.ladder import Ladder, LadderTable
@@ -34,21 +35,42 @@ def read_table(folder: Path) -> LadderTable:
 
 
 def ladder_tables(table: LadderTable) -> list[Table]:
-    """One table per cut: bytes, accuracy and compute of every rung."""
+    """One table per cut: bytes, accuracy, compute and what a switch transfers, of every rung."""
     return [_cut_table(table, ladder) for ladder in table.ladders]
+
+
+HEADINGS = (
+    "B per\nimage",
+    "times\nfewer",
+    "right\n%",
+    "encode\nms",
+    "decode\nms",
+    "fringe\nkMACs",
+    "fringe\nweights",
+    "coded\nB",
+    "switch\nB",
+)
+"""Short enough for a table that is readable at 100 columns."""
 
 
 def _cut_table(table: LadderTable, ladder: Ladder) -> Table:
     shape = "x".join(map(str, ladder.shape))
     shown = Table(
         title=f"Cut after {ladder.after} ({shape}); {ladder.considered} combinations considered",
-        caption=f"accuracy of the whole model on {table.validation_images} validation images, "
-        f"this cut alone compressed; built in {table.cost.duration_s:.1f} s "
-        f"({table.cost.cpu_s:.1f} s of processor), {table.cost.peak_memory_mib:.0f} MiB",
+        caption=f"right: of {table.validation_images} validation images by the whole model, this "
+        "cut alone compressed; fringe: its layers on both sides with encoder and decoder, weights "
+        "that are not zero, coded for delivery; switch: what the stages have to be sent before the "
+        f"first one; built in {table.cost.duration_s:.1f} s ({table.cost.cpu_s:.1f} s of "
+        f"processor), {table.cost.peak_memory_mib:.0f} MiB",
+        caption_justify="left",
+        box=box.SIMPLE_HEAD,
+        padding=(0, 0, 0, 1),
+        pad_edge=False,
+        collapse_padding=True,
     )
     shown.add_column("rung")
-    for heading in ("B per inference", "factor", "accuracy %", "encode ms", "decode ms"):
-        shown.add_column(heading, justify="right")
+    for heading in HEADINGS:
+        shown.add_column(heading, justify="right", no_wrap=True)
     most = ladder.rungs[0].payload_bytes
     for rung in ladder.rungs:
         shown.add_row(
@@ -58,5 +80,9 @@ def _cut_table(table: LadderTable, ladder: Ladder) -> Table:
             f"{100 * rung.accuracy:.2f}",
             f"{rung.encode_ms:.3f}",
             f"{rung.decode_ms:.3f}",
+            f"{(rung.fringe.sender_macs + rung.fringe.receiver_macs) / 1e3:,.0f}",
+            f"{rung.fringe.parameters:,}",
+            f"{rung.fringe.weight_bytes:,}",
+            f"{rung.transfer_bytes:,}",
         )
     return shown

@@ -98,21 +98,10 @@ class ChainModel(Segment):
         as in He et al. (2016) and the Accordion paper. Modules that multiply activations with
         one another count as well, by their own method ``macs`` (:class:`Multiplies`).
         """
-        counts = dict.fromkeys(self.layer_names, 0)
-        with torch.inference_mode(), contextlib.ExitStack() as hooks:
-            for name, layer in self.layers.items():
-                for module in layer.modules():
-
-                    def count(
-                        module: nn.Module, _: object, output: Tensor, name: str = name
-                    ) -> None:
-                        counts[name] += _macs(module, output)
-
-                    if isinstance(module, nn.Conv2d | nn.Linear | Multiplies):
-                        hooks.callback(module.register_forward_hook(count).remove)
-            x = torch.zeros(1, *self.input_shape)
-            for _, layer in _evaluating(self):
-                x = layer(x)
+        counts = {}
+        x = torch.zeros(1, *self.input_shape)
+        for name, layer in _evaluating(self):
+            counts[name], x = counted_macs(layer, x)
         return counts
 
 
@@ -123,6 +112,23 @@ class Multiplies(Protocol):
     def macs(self, output: Tensor) -> int:
         """Multiply-accumulate operations for one image, from an output (N, ...)."""
         ...
+
+
+def counted_macs(module: nn.Module, x: Tensor) -> tuple[int, Tensor]:
+    """Multiply-accumulate operations of a module on ``x`` (1, ...), as :meth:`ChainModel.macs`
+    counts them, and its output."""
+    total = 0
+
+    def count(part: nn.Module, _: object, output: Tensor) -> None:
+        nonlocal total
+        total += _macs(part, output)
+
+    with torch.inference_mode(), contextlib.ExitStack() as hooks:
+        for part in module.modules():
+            if isinstance(part, nn.Conv2d | nn.Linear | Multiplies):
+                hooks.callback(part.register_forward_hook(count).remove)
+        output = module(x)
+    return total, output
 
 
 def _macs(module: nn.Module, output: Tensor) -> int:

@@ -117,7 +117,7 @@ def test_a_rung_that_only_had_bad_luck_stays(others: list[LadderRung], noise: fl
         assert (rung in kept) == (is_best_of_size and not clearly_beaten)
 
 
-FACTS = CutFacts(channels=16, modules=(("bottleneck", 2),))
+FACTS = CutFacts(channels=16, modules=(("bottleneck", 2),), is_chain=True)
 
 
 @given(mechanisms=st.sets(st.sampled_from(ORDER), min_size=1))
@@ -126,6 +126,8 @@ def test_mechanisms_work_alone_and_together(mechanisms: set[str]) -> None:
     assert rungs[0] == UNCOMPRESSED
     assert len(rungs) == len(set(rungs)) == len({rung.name for rung in rungs})
     used = {
+        "channels": any(rung.channels is not None for rung in rungs),
+        "weights": any(rung.weights < 1 for rung in rungs),
         "width": any(rung.width is not None for rung in rungs),
         "distill": any(rung.module is not None for rung in rungs),
         "sparse": any(rung.keep < 1 for rung in rungs),
@@ -135,6 +137,21 @@ def test_mechanisms_work_alone_and_together(mechanisms: set[str]) -> None:
     assert {name for name, is_used in used.items() if is_used} == mechanisms
     if mechanisms >= {"width", "sparse", "quantise", "zstd"}:
         assert any(r.width and r.keep < 1 and r.bits < 32 and r.zstd for r in rungs)
+    if mechanisms >= {"channels", "weights", "width"}:
+        assert any(r.channels and r.weights < 1 and r.width for r in rungs)
+    if mechanisms >= {"weights", "distill"}:
+        assert any(r.module and r.weights < 1 for r in rungs)
+
+
+def test_channels_have_no_setting_where_a_skip_connection_carries_them() -> None:
+    assert combinations(("channels",), CutFacts(channels=16)) == (UNCOMPRESSED,)
+
+
+def test_no_more_coordinates_cross_than_the_sending_layer_has_channels() -> None:
+    both = combinations(("channels", "width"), FACTS)
+    assert all(rung.width <= rung.channels for rung in both if rung.width and rung.channels)
+    on_narrow = combinations(("channels",), FACTS, (UNCOMPRESSED, Rung(width=6)))
+    assert {rung.channels for rung in on_narrow if rung.width} == {None, 6, 8, 11}
 
 
 def test_every_mechanism_is_in_the_order_of_application() -> None:

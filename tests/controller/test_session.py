@@ -11,6 +11,7 @@ from torch import Tensor
 from controller import session
 from controller.cost import Cost
 from controller.errors import FrozenLayerChangedError
+from controller.fringe import find_fringe
 from controller.ladder import Ladder, LadderRung, LadderTable
 from controller.main import run_pipeline, whole_passes
 from controller.partition import split_after
@@ -62,8 +63,11 @@ class RecordingStage:
             next(iter(self.tensors.values())).view(-1)[0] += 1
         return frozen_sha256(self.tensors, self.configuration.fringe)
 
-    def load_cut(self, cut: int, side: str, tensors: Mapping[str, Tensor]) -> None:
-        self._record(f"{side} of cut {cut}, {len(tensors['mean'])} channels")
+    def load_cut(
+        self, cut: int, side: str, tensors: Mapping[str, Tensor], layers: tuple[str, ...]
+    ) -> None:
+        channels = len(tensors["mean"])
+        self._record(f"{side} of cut {cut}, {channels} channels, of {', '.join(layers)}")
 
     def start(self) -> None:
         self._record("start")
@@ -221,15 +225,16 @@ def test_weights_that_arrive_changed_are_noticed(
 
 
 def test_both_sides_of_a_cut_get_the_same_basis_and_receivers_start_first(
-    stages: list[Any], log: list[tuple[str, str]]
+    plan: PipelinePlan, stages: list[Any], log: list[tuple[str, str]]
 ) -> None:
-    load_cuts(stages, [Cut(torch.eye(channels), torch.zeros(channels)) for channels in (4, 8)])
+    cuts = [Cut(torch.eye(channels), torch.zeros(channels)) for channels in (4, 8)]
+    load_cuts(stages, cuts, find_fringe(plan.partition))
     start(stages)
     assert log == [
-        ("ue", "encoder of cut 0, 4 channels"),
-        ("edge", "decoder of cut 0, 4 channels"),
-        ("edge", "encoder of cut 1, 8 channels"),
-        ("cloud", "decoder of cut 1, 8 channels"),
+        ("ue", "encoder of cut 0, 4 channels, of block1_0"),
+        ("edge", "decoder of cut 0, 4 channels, of block2_0"),
+        ("edge", "encoder of cut 1, 8 channels, of block2_0"),
+        ("cloud", "decoder of cut 1, 8 channels, of block3_0"),
         ("cloud", "start"),
         ("edge", "start"),
         ("ue", "start"),

@@ -1,0 +1,56 @@
+"""What a rung costs besides the bytes of its payloads: computing, parameters, their delivery."""
+
+from collections.abc import Iterator
+
+from pydantic import BaseModel, ConfigDict
+from torch import Tensor, nn
+
+from stage_node.codecs import Codec, Coding
+from stage_node.models.chain import counted_macs
+
+
+class FringeCost(BaseModel):
+    """The fringe layers on both sides of a cut as they serve under a rung, with the encoder and
+    decoder between them.
+
+    MACs are multiply-accumulates for one image, as dense kernels carry them out: a zero among the
+    weights saves none. ``parameters`` counts those that are not zero. ``weight_bytes`` is what they
+    take to deliver to stages that hold none of them, coded as activations are on the wire: the
+    entries that are not zero with their places, in float32, and zstd.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    sender_macs: int = 0
+    receiver_macs: int = 0
+    parameters: int = 0
+    weight_bytes: int = 0
+
+
+def fringe_cost(sending: nn.Module, receiving: nn.Module, inputs: Tensor) -> FringeCost:
+    """Cost of what runs before and behind the wire on ``inputs`` (1, C, H, W) of the first."""
+    sender_macs, codes = counted_macs(sending, inputs)
+    receiver_macs, _ = counted_macs(receiving, codes)
+    own = [tensor for side in (sending, receiving) for tensor in _parameters(side)]
+    return FringeCost(
+        sender_macs=sender_macs,
+        receiver_macs=receiver_macs,
+        parameters=sum(int(tensor.count_nonzero()) for tensor in own),
+        weight_bytes=sum(len(coded_weights(tensor)) for tensor in own),
+    )
+
+
+def coded_weights(tensor: Tensor) -> memoryview:
+    """A tensor of parameters as a payload of the wire's codecs; nothing is lost."""
+    return weights_coding(tensor).encode(tensor.reshape(1, -1))
+
+
+def weights_coding(tensor: Tensor) -> Coding:
+    """How ``coded_weights`` codes it."""
+    kept = int(tensor.count_nonzero()) / tensor.numel()
+    codec = Codec(sparse=0 < kept < 1, zstd=True)
+    return Coding(codec, (tensor.numel(),), keep=kept)
+
+
+def _parameters(module: nn.Module) -> Iterator[Tensor]:
+    return (parameter.detach() for parameter in module.parameters())
