@@ -19,6 +19,7 @@ from stage_node.prefix import (
     NO_DIGEST,
     Contents,
     Part,
+    PrefixHeader,
     Rung,
     header_digest,
 )
@@ -60,6 +61,17 @@ def write_prefix_checkpoint(
     if weights != FULL:
         own["weights"] = weights.model_dump_json()
     path.write_bytes(encode(parts, own | dict(metadata or {})))
+
+
+def prefix_bytes(
+    model: ChainModel, ladder: Sequence[Configuration], statistics: Statistics | None = None
+) -> dict[Configuration, int]:
+    """The bytes that each configuration of such a file takes, about: metadata has its own."""
+    content = encode(
+        arrange(model, ladder, statistics or {}), {"spec": model.spec.model_dump_json()}
+    )
+    length = int.from_bytes(content[:LENGTH_BYTES], "little")
+    return PrefixHeader(content[LENGTH_BYTES : LENGTH_BYTES + length]).configurations
 
 
 def arrange(

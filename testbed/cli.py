@@ -10,6 +10,7 @@ from rich.console import Console
 
 from testbed.distill_command import distill
 from testbed.errors import OUR_ERRORS
+from testbed.train_command import lut, train, variant
 
 app = typer.Typer(
     name="concertina",
@@ -159,7 +160,8 @@ def ladder(
         console.print(table)
 
 
-app.command()(distill)
+for _command in (distill, train, lut, variant):
+    app.command()(_command)
 
 
 @app.command()

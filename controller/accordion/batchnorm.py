@@ -7,11 +7,26 @@ and a network that runs with another configuration's statistics loses most of it
 """
 
 import copy
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
 
 from stage_node.models import ChainModel, Configuration
+
+
+def needs_own_statistics(model: ChainModel, rungs: Sequence[Configuration]) -> bool:
+    """Whether some layer with BatchNorm runs behind other layers in one configuration than in
+    another."""
+    before: dict[str, tuple[str, ...]] = {}
+    for configuration in rungs:
+        names = model.subset(configuration)
+        for position, name in enumerate(names):
+            if any(isinstance(m, nn.BatchNorm2d) for m in model.layers[name].modules()):
+                known = before.setdefault(name, names[:position])
+                if known != names[:position]:
+                    return True
+    return False
 
 
 def recalibrated(

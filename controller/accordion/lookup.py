@@ -67,6 +67,13 @@ def build_table(checkpoint: Path, dataset: Dataset) -> LookupTable:
     )
 
 
+def write_table(checkpoint: Path, dataset: Dataset) -> LookupTable:
+    """Evaluate a checkpoint and keep its table beside it."""
+    table = build_table(checkpoint, dataset)
+    table_path(checkpoint).write_text(table.model_dump_json(indent=1) + "\n")
+    return table
+
+
 def table_path(checkpoint: Path) -> Path:
     """Where the table of a checkpoint lies: beside it."""
     return checkpoint.with_suffix(".lookup.json")

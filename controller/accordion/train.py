@@ -1,52 +1,87 @@
-"""Train a network and write its prefix-runnable checkpoint with the look-up table beside it.
+"""Trains a network and writes its prefix-runnable checkpoint with the look-up table beside it."""
 
-python -m controller.accordion.train --data digits --scheme coml --width 8 out.safetensors
-"""
-
-import argparse
 import shlex
-import sys
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import torch
 
-from controller.accordion.batchnorm import recalibrated
-from controller.accordion.lookup import LookupTable, build_table, table_path
+from controller.accordion.batchnorm import needs_own_statistics, recalibrated
+from controller.accordion.compute import ALONE, Compute
+from controller.accordion.lookup import LookupTable, write_table
+from controller.accordion.objective import Distillation, Objective, label_loss
 from controller.accordion.sampling import (
-    SCHEMES,
+    Distribution,
     Scheme,
+    communication_criterion,
     ladder,
+    performance_criterion,
     scheme_distribution,
 )
-from controller.accordion.training import EpochDone, Hooks, Recipe, train
-from stage_node.data import SOURCES, Dataset, load_dataset
-from stage_node.errors import BadModelError
-from stage_node.models import ModelSpec, build_model
-from stage_node.prefix_writer import write_prefix_checkpoint
+from controller.accordion.start import adopt
+from controller.accordion.training import SILENT, Hooks, Recipe, train
+from controller.errors import ControllerError
+from stage_node.data import Dataset, load_dataset
+from stage_node.models import ChainModel, Configuration, ModelSpec, build_model, load_model
+from stage_node.prefix_writer import Statistics, prefix_bytes, write_prefix_checkpoint
+
+
+class BadTrainingError(ControllerError):
+    """A training that makes no sense as it was asked for."""
+
+    exit_status = 2
 
 
 @dataclass(frozen=True)
 class Training:
-    """Everything a checkpoint depends on; its command line can be had back from it."""
+    """Everything a checkpoint depends on; its command line can be had back from it.
+
+    ``rungs`` replaces the scheme's own configurations. ``links`` (Mbit/s to weight, with
+    ``deadline_ms``) or ``required`` (accuracy to weight, judged by ``accuracies`` of an earlier
+    training) replaces the scheme's probabilities by one of the paper's two criteria. ``start``
+    is a model of the same shape to begin at, ``teacher`` one to distil from.
+    """
 
     data: str = "digits"
-    scheme: Scheme = "coml"
-    p_full: float = 0.5
+    family: str = "resnet"
     depth: int = 20
     width: int = 16
     downsample: str = "pool"
+    option: Mapping[str, str] = field(default_factory=dict)
+    scheme: Scheme = "coml"
+    p_full: float = 0.5
+    rungs: tuple[Configuration, ...] = ()
+    links: Mapping[float, float] = field(default_factory=dict)
+    deadline_ms: float | None = None
+    required: Mapping[float, float] = field(default_factory=dict)
+    lookup: Path | None = None
+    start: Path | None = None
+    teacher: Path | None = None
     recipe: Recipe = field(default_factory=Recipe)
+
+    def __post_init__(self) -> None:
+        if bool(self.links) != (self.deadline_ms is not None):
+            raise BadTrainingError("links and a deadline make a criterion only together")
+        if bool(self.required) != (self.lookup is not None):
+            raise BadTrainingError(
+                "required accuracies need the look-up table of an earlier training, and it them"
+            )
+        if self.links and self.required:
+            raise BadTrainingError("give one criterion: links with a deadline, or accuracies")
 
     def spec(self, dataset: Dataset) -> ModelSpec:
         """The model that fits the data set."""
         channels, size, _ = dataset.image_shape
         return ModelSpec.model_validate(
             {
+                "family": self.family,
                 "depth": self.depth,
                 "width": self.width,
                 "downsample": self.downsample,
+                "options": dict(self.option),
                 "classes": len(dataset.classes),
                 "in_channels": channels,
                 "image_size": size,
@@ -54,104 +89,115 @@ class Training:
         )
 
     def command(self, checkpoint: Path) -> str:
-        """The command that repeats this training."""
-        options = {
-            "data": self.data,
-            "scheme": self.scheme,
-            **({"p-full": self.p_full} if self.scheme != "resnet" else {}),
-            "depth": self.depth,
-            "width": self.width,
-            "downsample": self.downsample,
-            "epochs": self.recipe.epochs,
-            "batch": self.recipe.batch,
-            "learning-rate": self.recipe.learning_rate,
-            "seed": self.recipe.seed,
-        }
-        words = [word for name, value in options.items() for word in (f"--{name}", str(value))]
-        return shlex.join(["python", "-m", "controller.accordion.train", *words, checkpoint.name])
+        """The command that repeats this training: what differs from the defaults, and the file."""
+        words = [word for part in (self, self.recipe) for word in _options(part)]
+        return shlex.join(["concertina", "train", *words, checkpoint.name])
 
 
 def train_checkpoint(
     training: Training,
     checkpoint: Path,
     data_folder: Path | None = None,
-    on_epoch: Callable[[EpochDone], None] = lambda _: None,
-) -> LookupTable:
+    compute: Compute = ALONE,
+    hooks: Hooks = SILENT,
+) -> LookupTable | None:
     """Train, write ``checkpoint`` and the table beside it; returns the table.
 
-    BlockCoML's configurations each get their own BatchNorm statistics, counted in their bytes.
+    Configurations in which a block sees another input each get their own BatchNorm statistics,
+    counted in their bytes. An interrupted training goes on from ``<checkpoint>.state``. Of several
+    processes only the first writes, the others return None.
     """
     dataset = load_dataset(training.data, data_folder)
-
     torch.manual_seed(training.recipe.seed)
     model = build_model(training.spec(dataset))
-    rungs = ladder(training.scheme, model.full_configuration, model.smallest_configuration)
-    distribution = scheme_distribution(training.scheme, rungs, training.p_full)
-    train(model, dataset, distribution, training.recipe, hooks=Hooks(on_epoch=on_epoch))
-    statistics = (
-        {c: recalibrated(model, c, dataset.train.images) for c in rungs}
-        if training.scheme == "block-coml"
-        else None
-    )
-    metadata = {"command": training.command(checkpoint), "dataset": training.data}
+    if training.start is not None:
+        adopt(model, load_model(training.start))
+    rungs = _rungs(training, model)
+    distribution = _distribution(training, model, rungs)
+    state = checkpoint.with_suffix(".state")
     checkpoint.parent.mkdir(parents=True, exist_ok=True)
+    objective = _objective(training, compute)
+    train(model, dataset, distribution, training.recipe, objective, compute, state, hooks)
+    if not compute.leads:
+        return None
+    statistics = _statistics(model, rungs, dataset)
+    metadata = {"command": training.command(checkpoint), "dataset": training.data}
     write_prefix_checkpoint(checkpoint, model, rungs, metadata, statistics)
-    table = build_table(checkpoint, dataset)
-    table_path(checkpoint).write_text(table.model_dump_json(indent=1) + "\n")
-    return table
+    state.unlink(missing_ok=True)
+    return write_table(checkpoint, dataset)
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """The command; exit status 2 for arguments that make no sense."""
-    options = _parser().parse_args(arguments)
-    recipe = Recipe(options.epochs, options.batch, options.learning_rate, seed=options.seed)
-    training = Training(
-        data=options.data,
-        scheme=options.scheme,
-        p_full=options.p_full,
-        depth=options.depth,
-        width=options.width,
-        downsample=options.downsample,
-        recipe=recipe,
+def _rungs(training: Training, model: ChainModel) -> tuple[Configuration, ...]:
+    """Those asked for, or the scheme's."""
+    full, smallest = model.full_configuration, model.smallest_configuration
+    rungs = training.rungs or ladder(training.scheme, full, smallest)
+    for rung in rungs:
+        model.subset(rung)
+    grows = all(
+        small != large and all(a <= b for a, b in zip(small, large, strict=True))
+        for small, large in pairwise(rungs)
     )
+    if not grows or rungs[-1] != full:
+        raise BadTrainingError(
+            f"each configuration holds the one before it, up to the full one, {full}"
+        )
+    return rungs
+
+
+def _distribution(
+    training: Training, model: ChainModel, rungs: tuple[Configuration, ...]
+) -> Distribution:
     try:
-        table = train_checkpoint(training, options.checkpoint, options.data_folder, _print_epoch)
-    except BadModelError as error:
-        print(f"train: {error}", file=sys.stderr)
-        return error.exit_status
-    print("configuration      bytes  validation accuracy         MACs")
-    for entry in table.entries:
-        name = "-".join(map(str, entry.configuration))
-        print(f"{name:13} {entry.end_byte:10}  {entry.accuracy:19.4f} {entry.macs:12}")
-    return 0
+        if training.links and training.deadline_ms is not None:
+            statistics = (
+                {c: dict(model.configured(c).named_buffers()) for c in rungs}
+                if needs_own_statistics(model, rungs)
+                else None
+            )
+            sizes = prefix_bytes(model, rungs, statistics)
+            return communication_criterion(sizes, training.links, training.deadline_ms)
+        if training.required and training.lookup is not None:
+            table = LookupTable.model_validate_json(training.lookup.read_bytes())
+            accuracies = {entry.configuration: entry.accuracy for entry in table.entries}
+            if tuple(accuracies) != rungs:
+                raise BadTrainingError(f"{training.lookup} has other configurations")
+            return performance_criterion(accuracies, training.required)
+        return scheme_distribution(training.scheme, rungs, training.p_full)
+    except ValueError as error:
+        raise BadTrainingError(str(error)) from None
 
 
-def _print_epoch(done: EpochDone) -> None:
-    print(
-        f"epoch {done.epoch}/{done.epochs}  loss {done.loss:.4f}  "
-        f"validation accuracy {done.validation_accuracy:.4f}",
-        flush=True,
-    )
+def _objective(training: Training, compute: Compute) -> Objective:
+    if training.teacher is None:
+        return label_loss
+    return Distillation(compute.placed(load_model(training.teacher).eval()))
 
 
-def _parser() -> argparse.ArgumentParser:
-    defaults = Training()
-    parser = argparse.ArgumentParser("controller.accordion.train", description=__doc__)
-    add = parser.add_argument
-    add("checkpoint", type=Path, help="the .safetensors file to write")
-    add("--data", choices=sorted(SOURCES), default=defaults.data)
-    add("--data-folder", type=Path, help="where archives lie")
-    add("--scheme", choices=SCHEMES, default=defaults.scheme)
-    add("--p-full", type=float, default=defaults.p_full, help="probability of the full model")
-    add("--depth", type=int, default=defaults.depth, help="6n + 2")
-    add("--width", type=int, default=defaults.width, help="channels of the first inner block")
-    add("--downsample", choices=("option-a", "pool"), default=defaults.downsample)
-    add("--epochs", type=int, default=defaults.recipe.epochs)
-    add("--batch", type=int, default=defaults.recipe.batch)
-    add("--learning-rate", type=float, default=defaults.recipe.learning_rate)
-    add("--seed", type=int, default=defaults.recipe.seed)
-    return parser
+def _statistics(
+    model: ChainModel, rungs: tuple[Configuration, ...], dataset: Dataset
+) -> Statistics | None:
+    if not needs_own_statistics(model, rungs):
+        return None
+    return {c: recalibrated(model, c, dataset.train.images) for c in rungs}
 
 
-if __name__ == "__main__":
-    sys.exit(main())
+def _options(part: Training | Recipe) -> list[str]:
+    """The options of a command for every field that is not at its default."""
+    words: list[str] = []
+    for each in fields(part):
+        value = getattr(part, each.name)
+        default = each.default_factory() if callable(each.default_factory) else each.default
+        if each.name != "recipe" and value != default:
+            name = "--" + each.name.replace("_", "-")
+            words += [word for text in _texts(value) for word in (name, text)]
+    return words
+
+
+def _texts(value: Any) -> list[str]:
+    """A value as the command line has it: mappings entry by entry, configurations as 9-9-9."""
+    if isinstance(value, Mapping):
+        separator = "=" if all(isinstance(key, str) for key in value) else ":"
+        return [f"{key}{separator}{weight}" for key, weight in value.items()]
+    if isinstance(value, tuple):
+        return ["-".join(map(str, configuration)) for configuration in value]
+    return [str(value)]

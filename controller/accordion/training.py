@@ -27,6 +27,7 @@ from stage_node.data import Dataset, Split
 from stage_node.models import ChainModel
 
 Schedule = Literal["steps", "cosine"]
+SCHEDULES: tuple[Schedule, ...] = ("steps", "cosine")
 WARM_UP = 0.02
 
 

@@ -13,8 +13,7 @@ there is no list to add it to. The family says
   written as ``options: {...}`` in a specification and ``--option name=value`` when training.
 
 Everything else follows from the chain: where it can be cut, shapes, compute, checkpoints, bases,
-bottlenecks, training (``python -m controller.accordion.train --family NAME``). ``vgg`` is a short
-one to begin with.
+bottlenecks, training (``concertina train --family NAME``). ``vgg`` is a short one to begin with.
 """
 
 import importlib

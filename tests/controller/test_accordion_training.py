@@ -1,16 +1,13 @@
 """Training: what an iteration leaves out is not touched; the same seed gives the same weights."""
 
 from itertools import pairwise
-from pathlib import Path
 
 import pytest
 import torch
 
 from controller.accordion.batchnorm import recalibrated
-from controller.accordion.lookup import read_table, table_path
 from controller.accordion.objective import Distillation
 from controller.accordion.sampling import full_or_uniform, ladder
-from controller.accordion.train import main
 from controller.accordion.training import (
     Hooks,
     Recipe,
@@ -21,10 +18,7 @@ from controller.accordion.training import (
     train_step,
 )
 from stage_node.data import Dataset, Split
-from stage_node.errors import BadModelError
-from stage_node.models import ModelSpec, build_model, load_checkpoint
-from stage_node.models.checkpoint import read_metadata
-from stage_node.prefix import PrefixReader
+from stage_node.models import ModelSpec, build_model
 
 SPEC = ModelSpec(depth=14, width=2, classes=2, in_channels=1, image_size=8, downsample="pool")
 
@@ -179,41 +173,3 @@ def test_coml_needs_no_statistics_per_configuration():
     for configuration in ladder("coml", (2, 2, 2)):
         for name, tensor in recalibrated(model, configuration, STRIPES.train.images).items():
             assert torch.equal(tensor, full[name])
-
-
-@pytest.mark.parametrize("scheme", ["coml", "block-coml", "resnet"])
-def test_the_command_writes_a_checkpoint_that_runs_by_prefix_and_its_table(
-    tmp_path, capsys, scheme
-):
-    path = tmp_path / "tiny.safetensors"
-    words = f"--data digits --scheme {scheme} --depth 8 --width 2 --epochs 1 --batch 128"
-    assert main([*words.split(), str(path)]) == 0
-    table = read_table(path)
-    assert "validation accuracy" in capsys.readouterr().out
-    reader = PrefixReader()
-    assert reader.feed(path.read_bytes()) == tuple(e.configuration for e in table.entries)
-    model = load_checkpoint(path)
-    assert table.entries[-1].macs == sum(model.macs().values())
-    assert table.entries[-1].end_byte == path.stat().st_size
-    command = read_metadata(path)["command"].split()
-    assert command[:3] == ["python", "-m", "controller.accordion.train"]
-    copy = tmp_path / "again" / "tiny.safetensors"
-    copy.parent.mkdir()
-    assert main([*command[3:-1], str(copy)]) == 0
-    assert copy.read_bytes() == path.read_bytes()
-
-
-def test_nonsense_on_the_command_line_is_exit_status_2(tmp_path, capsys):
-    assert main(["--depth", "21", str(tmp_path / "x.safetensors")]) == 2
-    assert "6n + 2" in capsys.readouterr().err
-
-
-def test_a_table_of_another_checkpoint_is_refused(tmp_path):
-    path = tmp_path / "x.safetensors"
-    assert main(["--depth", "8", "--width", "1", "--epochs", "1", str(path)]) == 0
-    path.write_bytes(path.read_bytes()[:-4] + bytes(4))
-    with pytest.raises(BadModelError, match="another version"):
-        read_table(path)
-    table_path(path).unlink()
-    with pytest.raises(BadModelError, match="no look-up table"):
-        read_table(Path(path))
