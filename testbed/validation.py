@@ -86,6 +86,9 @@ def _pipeline_mistakes(section: PipelineSection, network: NetworkSpec | None) ->
         yield f"pipeline.split: {error}"
         return
     yield from _attempt(
+        "pipeline.targets", lambda: check_targets(model, partition, section.targets)
+    )
+    yield from _attempt(
         "pipeline.modules",
         lambda: check_modules(model, partition, section.targets, section.modules),
     )
@@ -103,14 +106,13 @@ def _host_mistakes(section: PipelineSection, hosts: tuple[str, ...]) -> Iterator
 def _checked_partition(
     section: PipelineSection, model: ChainModel, network: NetworkSpec | None
 ) -> Partition:
-    """The partition asked for; an error says why it does not fit hosts and targets."""
+    """The partition asked for; an error says why it does not fit the hosts."""
     partition = split_of(section, model, checkpoint_path(section.model), network).partition
     if len(partition.stages) != len(section.hosts):
         raise BadExperimentError(
             f"{len(partition.stages)} stages for {len(section.hosts)} hosts "
             f"({', '.join(section.hosts)})"
         )
-    check_targets(model, partition, section.targets)
     return partition
 
 

@@ -24,16 +24,16 @@ from torch import Tensor, nn
 from controller.basis import Moments, principal_basis
 from controller.distill import receiving_fringe
 from controller.distill_frozen import channels_last, folded
-from controller.errors import ControllerError
 from controller.ranges import calibrated_ranges
 from stage_node.bottleneck import TrainedBottleneck, load_bottleneck
 from stage_node.codecs import Codec, Coding, Ranges
 from stage_node.cut import Cut
 from stage_node.data import SOURCES, Split, load_dataset
-from stage_node.errors import StageNodeError
 from stage_node.models import ChainModel, Segment, load_model
 from stage_node.models.checkpoint import read_metadata
 from stage_node.rung import QUANTISED, Rung
+from testbed.errors import OUR_ERRORS
+from testbed.validation import existing_checkpoint
 
 CALIBRATION_IMAGES = 1000
 CALIBRATION_VECTORS = 50_000
@@ -286,7 +286,7 @@ def main(arguments: list[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     files = dict(pair.split("=", 1) for pair in options.module)
     try:
-        model = load_model(options.model)
+        model = load_model(existing_checkpoint(str(options.model)))
         model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         dataset = load_dataset(options.data, options.data_folder)
         modules = {name: load_bottleneck(Path(file)) for name, file in files.items()}
@@ -319,7 +319,7 @@ def main(arguments: list[str] | None = None) -> int:
             print(
                 f"{row.bytes_per_image:9.1f} bytes  {row.test_accuracy:.4f}  {row.name}", flush=True
             )
-    except (StageNodeError, ControllerError) as error:
+    except OUR_ERRORS as error:
         print(f"measure: {error}", file=sys.stderr)
         return error.exit_status
     return 0

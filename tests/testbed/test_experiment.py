@@ -85,7 +85,7 @@ def test_the_good_file_is_good() -> None:
         (
             "pipeline.targets",
             {"max_accuracy_loss_points": 1, "bandwidth_reduction": 1000},
-            ["pipeline.split", "bandwidth_reduction", "asks for at most"],
+            ["pipeline.targets", "bandwidth_reduction", "asks for at most"],
         ),
         ("pipeline", None, ["pipeline", "accordion"]),
         ("name", None, ["name", "missing"]),
