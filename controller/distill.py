@@ -115,7 +115,7 @@ def _key(
 
 def receiving_fringe(model: ChainModel, after: str, layers: int = 1) -> tuple[str, ...]:
     """The layers that receive what is sent after a layer; ``BadPartitionError`` without them."""
-    receiving = split_after(model.layer_names, [after]).stages[1]
+    receiving = split_after(model.layer_names, [after], model.residual).stages[1]
     if len(receiving) <= layers:
         raise BadPartitionError(
             f"after '{after}' there is no layer between {layers} of the fringe and the output"
@@ -125,7 +125,7 @@ def receiving_fringe(model: ChainModel, after: str, layers: int = 1) -> tuple[st
 
 def sending_fringe(model: ChainModel, after: str, layers: int = 1) -> tuple[str, ...]:
     """The layers that send; ``BadPartitionError`` where nothing is frozen before them."""
-    sending = split_after(model.layer_names, [after]).stages[0]
+    sending = split_after(model.layer_names, [after], model.residual).stages[0]
     if len(sending) <= layers:
         raise BadPartitionError(
             f"up to '{after}' there is no frozen layer before {layers} of the fringe"

@@ -10,7 +10,7 @@ from pathlib import Path
 from controller.partition import Partition, split_after, split_balanced, split_by_size
 from controller.placement import Connection, Costs, Device, Placement, choose_placement
 from controller.profiling import LayerCost, profile_layers
-from stage_node.models import ChainModel, Family, load_model
+from stage_node.models import ChainModel, load_model
 from testbed.experiment import PipelineSection
 from topologies.paths import bottleneck_mbit, delay_ms, path_between
 from topologies.spec import NetworkSpec
@@ -34,8 +34,7 @@ def split_of(
     """
     split, layers = section.split, model.layer_names
     if split.after is not None:
-        residual = Family.of(model.spec).residual(model.spec)
-        return Split(split_after(layers, split.after, residual))
+        return Split(split_after(layers, split.after, model.residual))
     if split.layers is not None:
         return Split(split_by_size(layers, split.layers))
     if split.stages is not None:

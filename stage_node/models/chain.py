@@ -76,6 +76,11 @@ class ChainModel(Segment):
         """The configuration of the blocks that cannot be left out."""
         return smallest_configuration(self.spec)
 
+    @property
+    def residual(self) -> frozenset[str]:
+        """The layers that have a skip connection inside."""
+        return Family.of(self.spec).residual(self.spec)
+
     def shapes(self, batch: int = 1) -> dict[str, tuple[int, ...]]:
         """Shape of the activation after each layer for ``batch`` images."""
         shapes = {}

@@ -23,7 +23,8 @@ from stage_node.models.family import Family, ModelSpec, Options
 from stage_node.models.parts import Head
 
 MLP_RATIO = 4
-POSITION_DEVIATION = 0.02
+# As large as what a patch shows: small ones are learned slowly, and where a patch lies says as much.
+POSITION_DEVIATION = 1.0
 
 
 class ViTOptions(Options):
