@@ -13,6 +13,7 @@ from analysis.build import build_report
 from analysis.summary import Summary
 from controller.ladder_builder import build_ladder
 from controller.ladder_request import ensure_ladder
+from stage_node.data import data_folder
 from stage_node.ledger import to_parquet
 from testbed.errors import BadExperimentError, RunFailedError, RunInterruptedError
 from testbed.experiment import Experiment, find_experiment, load_experiment
@@ -24,7 +25,7 @@ from testbed.networks import build_network
 from testbed.planning import plan_pipeline, plan_run
 from testbed.progress import RunDisplay
 from testbed.rundir import MANIFEST_SCHEMA, RunDirectory
-from testbed.validation import check_experiment
+from testbed.validation import check_experiment, model_folders
 
 
 def run_experiment(
@@ -48,7 +49,10 @@ def run_experiment(
     try:
         with stopped_by_signals(), RunDisplay(run.events, console):
             status = choice.host.run(
-                [sys.executable, "-m", "testbed.emulation", str(run.path)], writable=run.path
+                [sys.executable, "-m", "testbed.emulation", str(run.path)],
+                writable=run.path,
+                readable=[data_folder(), *model_folders(experiment)],
+                env={"CONCERTINA_DATA": str(data_folder())},
             )
     except Stopped as error:
         raise RunInterruptedError(

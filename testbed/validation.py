@@ -56,6 +56,12 @@ def check_data(model: ChainModel, data: Dataset) -> None:
         )
 
 
+def model_folders(experiment: Experiment) -> list[Path]:
+    """Where the models of an experiment lie, whose files the processes of its run read."""
+    sections = (experiment.pipeline, experiment.accordion)
+    return [checkpoint_path(section.model).parent for section in sections if section]
+
+
 def shipped_checkpoints() -> list[str]:
     """Names of the checkpoints that come with Concertina."""
     return sorted(path.stem for path in CHECKPOINTS.glob("*.safetensors"))

@@ -3,6 +3,7 @@
 import polars as pl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from analysis.plots import style
 
@@ -84,6 +85,9 @@ def _bytes(axes: Axes, iterations: pl.DataFrame, raw_input_bytes: int) -> None:
             *(back["index"], back["bytes_per_inference"]), color=colour, marker="X", s=40, alpha=0.5
         )
     axes.set_yscale("log")
+    axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
+    axes.yaxis.set_minor_formatter(NullFormatter())
     top = max(float(iterations["bytes_per_inference"].max() or 0), raw_input_bytes) * 1.6  # type: ignore[arg-type]
     bottom = min(float(iterations["bytes_per_inference"].min() or 1), raw_input_bytes) / 1.6  # type: ignore[arg-type]
     axes.set_ylim(bottom, top)

@@ -132,7 +132,7 @@ def data_folder() -> Path:
     """Where archives and third-party weights lie unless told otherwise: ``$CONCERTINA_DATA``, or
     the sibling folder ``shared/data`` of the repository."""
     if "CONCERTINA_DATA" in os.environ:
-        return Path(os.environ["CONCERTINA_DATA"])
+        return Path(os.environ["CONCERTINA_DATA"]).resolve()
     return Path(__file__).resolve().parents[3] / "shared" / "data"
 
 

@@ -139,3 +139,12 @@ def test_the_lossless_archive_is_cifar10():
         pytest.skip(str(absent))
     assert [len(data.validation), len(data.test)] == [5_000, 10_000]
     assert torch.bincount(data.test.labels).tolist() == [1_000] * 10
+
+
+def test_a_limited_data_set_has_fewer_validation_images_and_no_fewer_others() -> None:
+    whole, limited = load_dataset("digits"), load_dataset("digits").limited(50)
+    assert torch.equal(limited.validation.images, whole.validation.images[:50])
+    assert torch.equal(limited.validation.labels, whole.validation.labels[:50])
+    assert torch.equal(limited.test.images, whole.test.images)
+    assert torch.equal(limited.train.labels, whole.train.labels)
+    assert len(whole.limited(10_000).validation) == len(whole.validation)

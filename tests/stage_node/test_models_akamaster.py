@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from stage_node.errors import BadModelError
-from stage_node.models import ModelSpec, akamaster, build_model
+from stage_node.models import ModelSpec, akamaster, build_model, load_model
+from stage_node.models.files import find_weights
 
 THEIRS = [
     ("layers.stem.conv", "conv1"),
@@ -39,6 +40,22 @@ def test_another_file_is_refused(tmp_path, content):
     torch.save(content, tmp_path / "other.th")
     with pytest.raises(BadModelError):
         akamaster.read(tmp_path / "other.th")
+
+
+def test_a_file_that_is_not_what_its_name_says_is_refused(tmp_path):
+    torch.save({"state_dict": {}}, tmp_path / "resnet20-12fca82f.th")
+    with pytest.raises(BadModelError, match="not the file that was published"):
+        load_model(tmp_path / "resnet20-12fca82f.th")
+
+
+def test_weights_are_found_beside_the_data_by_their_published_name(tmp_path, monkeypatch):
+    monkeypatch.setenv("CONCERTINA_DATA", str(tmp_path))
+    assert find_weights("a.th") is None
+    (tmp_path / "weights").mkdir()
+    (tmp_path / "weights" / "akamaster_a.th").touch()
+    assert find_weights("a.th") == tmp_path / "weights" / "akamaster_a.th"
+    (tmp_path / "weights" / "a.th").touch()
+    assert find_weights("a.th") == tmp_path / "weights" / "a.th"
 
 
 def test_code_in_a_file_is_not_run(tmp_path):
