@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from stage_node.contract import ActivationContract
 from stage_node.control import ControlClient
+from stage_node.data import load_dataset
 from stage_node.messages import Configure
 from stage_node.models import ChainModel, ModelSpec, build_model
 from stage_node.rung import Rung
@@ -24,15 +25,22 @@ STAGES = (("stem", "block1_0"), ("block2_0",), ("block3_0", "head"))
 NAMES = ("ue", "edge", "cloud")
 
 
-def random_model(seed: int = 1) -> ChainModel:
-    """A model whose predictions depend on everything: normalisation statistics are random too."""
+def random_model(seed: int = 1, spec: ModelSpec = SPEC) -> ChainModel:
+    """A model whose predictions depend on everything: normalisation statistics are those of images,
+    offsets are random, and no class is likelier than another before the image was looked at."""
     torch.manual_seed(seed)
-    model = build_model(SPEC).eval()
+    model = build_model(spec).train()
     for module in model.modules():
         if isinstance(module, nn.BatchNorm2d):
-            nn.init.uniform_(module.running_mean, -0.5, 0.5)
-            nn.init.uniform_(module.running_var, 0.5, 2.0)
             nn.init.uniform_(module.bias, -0.5, 0.5)
+            module.momentum = 1.0
+    images = load_dataset("digits").train.images[:200]
+    linear = model.layers["head"].linear
+    with torch.no_grad():
+        model(images)
+        logits = model.eval()(images)
+        linear.weight /= logits.std(0)[:, None]
+        linear.bias.copy_((linear.bias - logits.mean(0)) / logits.std(0))
     return model
 
 
@@ -139,13 +147,14 @@ def pipeline(
     batch: int = 8,
     codecs: Sequence[str] = ("fp32",),
     fringe: Sequence[str] = (),
+    spec: ModelSpec = SPEC,
     changes: dict[int, dict[str, object]] | None = None,
 ) -> Iterator[Rig]:
     """Stage processes that are configured and loaded, not started.
 
     ``changes`` overrides fields of a stage's configuration, by position.
     """
-    model = random_model()
+    model = random_model(spec=spec)
     shapes = model.shapes()
     contracts = [
         ActivationContract(
@@ -181,7 +190,7 @@ def pipeline(
             configuration = Configure(
                 stage=index,
                 stages=len(stages),
-                model=SPEC,
+                model=spec,
                 model_hash="cafe",
                 layers=layers,
                 fringe=tuple(name for name in fringe if name in layers),

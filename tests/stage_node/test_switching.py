@@ -1,5 +1,6 @@
 """Serving-time switching: two hundred switches under load, and not one inference out of place."""
 
+import copy
 import random
 import time
 from dataclasses import dataclass
@@ -9,7 +10,7 @@ import numpy as np
 import polars
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from stage_node.bottleneck import Bottleneck, BottleneckSpec
 from stage_node.codecs import ALL_CODECS, Codec, Coding, Ranges
@@ -19,7 +20,7 @@ from stage_node.data import load_dataset
 from stage_node.errors import BadModelError, RefusedError
 from stage_node.ledger import to_parquet
 from stage_node.messages import LoadModule, Side
-from stage_node.models import ChainModel, Segment, build_model
+from stage_node.models import ChainModel, ModelSpec, Segment, build_model
 from stage_node.residents import Residents
 from stage_node.rung import QUANTISED, UNCOMPRESSED, Rung
 from stage_node.wire import Kind
@@ -30,25 +31,45 @@ from tests.stage_node.rig import STAGES, Rig, pipeline, random_cut
 SWITCHES = 200
 BATCH = 8
 MODULE_CUT = 0
-FRINGE = ("block1_0", "block2_0", "block3_0")
 SPEC = BottleneckSpec(in_shape=(8, 8, 8), stride=2, channels=12, bits=4, hidden=8)
+
+
+@dataclass(frozen=True)
+class Case:
+    """A model in three stages, the fringe layers of its two cuts, and what to switch between.
+
+    The layer that a module brings tuned is the first of the receiving ones."""
+
+    model: ModelSpec
+    stages: tuple[tuple[str, ...], ...]
+    fringe: tuple[tuple[tuple[str, ...], tuple[str, ...]], ...]
+    generations: tuple[tuple[Rung, Rung], ...]
+
+    @property
+    def tuned(self) -> tuple[str, ...]:
+        return self.fringe[MODULE_CUT][1][:1]
+
+    @property
+    def fringe_layers(self) -> tuple[str, ...]:
+        return tuple(dict.fromkeys(n for pair in self.fringe for side in pair for n in side))
 
 
 @dataclass(frozen=True)
 class Resident:
     """What the stages hold beside the model, as the single process holds it too."""
 
+    case: Case
     cuts: list[Cut]
     bottleneck: Bottleneck
     tuned: Segment
 
     def loaded_into(self, rig: Rig) -> None:
-        for number, cut in enumerate(self.cuts):
-            rig.clients[number].load_cut(number, "encoder", cut.tensors())
-            rig.clients[number + 1].load_cut(number, "decoder", cut.tensors())
+        for number, (cut, pair) in enumerate(zip(self.cuts, self.case.fringe, strict=True)):
+            rig.clients[number].load_cut(number, "encoder", cut.tensors(), pair[0])
+            rig.clients[number + 1].load_cut(number, "decoder", cut.tensors(), pair[1])
         sides: tuple[tuple[Side, tuple[str, ...]], ...] = (
             ("encoder", ()),
-            ("decoder", FRINGE[1:2]),
+            ("decoder", self.case.tuned),
         )
         for client, (side, layers) in zip(rig.clients, sides, strict=False):
             half = getattr(self.bottleneck, side).state_dict()
@@ -60,12 +81,12 @@ class Resident:
             client.load_module(request, {**tensors, **tuned})
 
 
-def resident(model: ChainModel) -> Resident:
-    """Bases, ranges and a bottleneck of random numbers: every mix-up would be seen."""
+def resident(model: ChainModel, case: Case) -> Resident:
+    """Bases, ranges, orders and a bottleneck of random numbers: every mix-up would be seen."""
     x = load_dataset("digits").train.images[:64]
     cuts = []
     with torch.inference_mode():
-        for number, layers in enumerate(STAGES[:-1]):
+        for number, layers in enumerate(case.stages[:-1]):
             x = model.segment(layers)(x)
             basis, mean = random_cut(x.shape[1], seed=number)
             vectors = x.movedim(1, -1).reshape(-1, x.shape[1]).clone()
@@ -73,59 +94,118 @@ def resident(model: ChainModel) -> Resident:
                 torch.stack([v.amin(0), v.amax(0)]) for v in (vectors, (vectors - mean) @ basis)
             ]
             plain, coordinates = (torch.stack([end] * len(QUANTISED)) for end in ends)
-            cuts.append(Cut(basis, mean, plain, coordinates))
+            order = torch.randperm(x.shape[1], generator=torch.Generator().manual_seed(number))
+            cuts.append(Cut(basis, mean, plain, coordinates, order))
     torch.manual_seed(5)
-    tuned = build_model(model.spec).eval().segment(FRINGE[1:2])
-    return Resident(cuts, Bottleneck(SPEC).eval(), tuned)
+    tuned = build_model(model.spec).eval().segment(case.tuned)
+    return Resident(case, cuts, Bottleneck(SPEC).eval(), tuned)
 
 
 @torch.inference_mode()
 def single_process(model: ChainModel, x: Tensor, rungs: tuple[Rung, ...], held: Resident) -> Tensor:
-    """Logits (N, classes) of the same generation, written without stages."""
-    for number, layers in enumerate(STAGES):
-        segment = model.segment(layers)
-        if number == MODULE_CUT + 1 and rungs[MODULE_CUT].module:
-            segment = held.tuned
-        x = segment(x)
+    """Logits (N, classes) of the same generation, written without stages: nothing is sliced,
+    channels that are pruned are zero instead."""
+    twin = copy.deepcopy(model)
+    if rungs[MODULE_CUT].module:
+        twin.layers.update(held.tuned.layers.items())
+    for rung, cut, pair in zip(rungs, held.cuts, held.case.fringe, strict=True):
+        others = cut.order[rung.channels or len(cut.order) :]
+        for dimension, side in enumerate(pair):  # rows of the sender's, columns of the receiver's
+            for name in side:
+                keep_largest(twin.layers[name], rung.weights, others, dimension)
+    for number, layers in enumerate(held.case.stages):
+        x = twin.segment(layers)(x)
         if number < len(rungs):
             x = across(x, rungs[number], held, number)
     return x
 
 
+def keep_largest(layer: nn.Module, share: float, others: Tensor, dimension: int) -> None:
+    """Zero the weights of the other channels, then those below a threshold: there are no ties among
+    random numbers."""
+    for module in layer.modules():
+        if isinstance(module, nn.Conv2d | nn.Linear):
+            weight = module.weight.index_fill(dimension, others, 0)
+            sizes = weight[weight != 0].abs().sort().values
+            threshold = sizes[len(sizes) - round(share * len(sizes))]
+            module.weight = nn.Parameter(weight * (weight.abs() >= threshold))
+
+
 def across(x: Tensor, rung: Rung, held: Resident, number: int) -> Tensor:
-    cut, z = held.cuts[number], x
+    cut, kept = held.cuts[number], torch.arange(x.shape[1])
+    if rung.channels:
+        kept = torch.tensor(sorted(cut.order[: rung.channels].tolist()))
+    z, whole = x[:, kept].contiguous(), x
     ranges = cut.ranges_of(rung.width, rung.bits)
     if rung.module:
         z, ranges = held.bottleneck.encoder(x), Ranges(torch.zeros(12), torch.ones(12))
     elif rung.width:
-        z = cut.encoder(rung.width)(x)
+        at_mean = cut.mean.view(1, -1, 1, 1).expand_as(x).clone()
+        at_mean[:, kept] = x[:, kept]
+        z = cut.encoder(rung.width)(at_mean)
+    elif ranges:
+        ranges = Ranges(ranges.low[kept], ranges.high[kept])
     coding = Coding(Codec.of(rung), tuple(z.shape[1:]), rung.keep, ranges)
     z = coding.decode(memoryview(bytearray(coding.encode(z))), tuple(z.shape))
     if rung.module:
         return held.bottleneck.decoder(z)
-    return cut.decoder(rung.width)(z) if rung.width else z
+    if rung.width:
+        z = cut.decoder(rung.width)(z)[:, kept]
+    return torch.zeros_like(whole).index_copy(1, kept, z)
 
 
-GENERATIONS: tuple[tuple[Rung, ...], ...] = (
-    (UNCOMPRESSED, UNCOMPRESSED),
-    (Rung(width=5), Rung(width=9)),
-    (Rung(bits=8), Rung(width=12, bits=6)),
-    (Rung(module="bottleneck", bits=4), UNCOMPRESSED),
-    (Rung(module="bottleneck", bits=4, zstd=True), Rung(bits=4, zstd=True)),
-    (Rung(width=7, keep=0.5, bits=8), Rung(keep=0.25)),
-    (Rung(zstd=True), Rung(width=3, keep=0.5, bits=2, zstd=True)),
-    (Rung(width=2, bits=2), Rung(width=1, zstd=True)),
+RESNET = Case(
+    model=MODEL,
+    stages=STAGES,
+    fringe=((("block1_0",), ("block2_0",)), (("block2_0",), ("block3_0",))),
+    generations=(
+        (UNCOMPRESSED, UNCOMPRESSED),
+        (Rung(width=5), Rung(width=9)),
+        (Rung(bits=8), Rung(width=12, bits=6)),
+        (Rung(module="bottleneck", bits=4), UNCOMPRESSED),
+        (Rung(module="bottleneck", bits=4, zstd=True), Rung(bits=4, zstd=True)),
+        (Rung(width=7, keep=0.5, bits=8), Rung(keep=0.25)),
+        (Rung(zstd=True), Rung(width=3, keep=0.5, bits=2, zstd=True)),
+        (Rung(width=2, bits=2), Rung(width=1, zstd=True)),
+        (UNCOMPRESSED, Rung(weights=0.25)),
+        (Rung(weights=0.5, width=6, bits=8), Rung(zstd=True)),
+    ),
 )
+CHAIN = Case(
+    model=MODEL.model_copy(update={"family": "vgg", "downsample": "max"}),
+    stages=(("stem", "conv1_0", "conv1_1"), ("pool2", "conv2_0", "conv2_1"), ("pool3", "conv3_0",
+            "conv3_1", "head")),
+    fringe=((("conv1_1",), ("pool2", "conv2_0")), (("conv2_1",), ("pool3", "conv3_0"))),
+    generations=(
+        (UNCOMPRESSED, UNCOMPRESSED),
+        (Rung(channels=5), Rung(channels=9)),
+        (Rung(channels=3, bits=8), UNCOMPRESSED),
+        (Rung(channels=6, width=4, zstd=True), Rung(channels=12, keep=0.5, bits=6)),
+        (Rung(channels=7, weights=0.5), Rung(weights=0.25, bits=8, zstd=True)),
+        (Rung(module="bottleneck", weights=0.75, bits=4), Rung(channels=2, weights=0.5, width=2)),
+        (Rung(channels=1, bits=2), Rung(channels=1, zstd=True)),
+    ),
+)  # fmt: skip
 
 
+@pytest.mark.parametrize("case", [RESNET, CHAIN], ids=["residual blocks", "plain chain"])
 def test_two_hundred_switches_under_load_and_every_output_is_that_of_its_generation(
-    zygote: Zygote, tmp_path: Path
+    zygote: Zygote, tmp_path: Path, case: Case
 ) -> None:
     choose = random.Random(11)
-    with pipeline(zygote, tmp_path, batch=BATCH, codecs=ALL_CODECS, fringe=FRINGE) as rig:
-        held = resident(rig.model)
+    generations = case.generations
+    with pipeline(
+        zygote,
+        tmp_path,
+        stages=case.stages,
+        batch=BATCH,
+        codecs=ALL_CODECS,
+        fringe=case.fringe_layers,
+        spec=case.model,
+    ) as rig:
+        held = resident(rig.model, case)
         held.loaded_into(rig)
-        for number, rungs in enumerate(GENERATIONS):
+        for number, rungs in enumerate(generations):
             for client in rig.clients:
                 client.prepare(number, rungs)
         frozen = [client.frozen_hash() for client in rig.clients]
@@ -134,7 +214,7 @@ def test_two_hundred_switches_under_load_and_every_output_is_that_of_its_generat
         source.results(0, 50 * BATCH)
         began = [(0, 0)]
         for _ in range(SWITCHES):
-            generation = choose.randrange(len(GENERATIONS))
+            generation = choose.randrange(len(generations))
             active = source.activate(generation, "validation")
             began.append((active.first_sequence, generation))
             time.sleep(choose.uniform(0, 0.02))  # at no particular moment of the pipeline
@@ -146,13 +226,13 @@ def test_two_hundred_switches_under_load_and_every_output_is_that_of_its_generat
     with torch.inference_mode():
         expected = {
             (g, i): single_process(rig.model, batch, rungs, held)
-            for g, rungs in enumerate(GENERATIONS)
+            for g, rungs in enumerate(generations)
             for i, batch in enumerate(images)
         }
     told_apart = {
         (g, i): sum(
             not torch.equal(logits.argmax(1), expected[other, i].argmax(1))
-            for other in range(len(GENERATIONS))
+            for other in range(len(generations))
         )
         for (g, i), logits in expected.items()
     }
