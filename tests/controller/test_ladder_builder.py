@@ -8,10 +8,12 @@ import torch
 from controller.errors import BadTargetsError
 from controller.ladder import LadderTable, ModuleFile
 from controller.ladder_builder import build_ladder
+from controller.ladder_cost import coded_weights, weights_coding
 from controller.ladder_request import BadLadderError, BuiltLadder, LadderRequest, ensure_ladder
 from controller.partition import split_after
 from stage_node.bottleneck import Bottleneck, BottleneckSpec, save_bottleneck
 from stage_node.models import ChainModel, ModelSpec, build_model, save_checkpoint
+from stage_node.rung import UNCOMPRESSED
 
 SPEC = ModelSpec(depth=8, width=4, classes=10, in_channels=1, image_size=8)
 CUTS = ("block1_0", "block2_0")
@@ -44,11 +46,13 @@ def module(model: ChainModel, tmp_path: Path) -> ModuleFile:
     return ModuleFile(name="bottleneck of 32 bytes", after="block1_0", file=str(file))
 
 
-def request(checkpoint: Path, model: ChainModel, **changes: object) -> LadderRequest:
+def request(
+    checkpoint: Path, model: ChainModel, cuts: tuple[str, ...] = CUTS, **changes: object
+) -> LadderRequest:
     fields: dict[str, object] = {
         "checkpoint": checkpoint,
         "dataset": "digits",
-        "stages": split_after(model.layer_names, CUTS).stages,
+        "stages": split_after(model.layer_names, cuts).stages,
         "mechanisms": ("width", "quantise", "zstd"),
         "calibration_images": 64,
         "validation_images": 50,
@@ -119,6 +123,90 @@ def test_a_module_is_a_rung_like_any_other(
     (trained,) = loaded.modules
     assert trained.layers_of("decoder") == ("block2_0",) and trained.layers_of("encoder") == ()
     assert any(name.startswith("layers.block2_0.") for name in trained.tensors("decoder"))
+
+
+CHAIN = SPEC.model_copy(update={"family": "vgg", "downsample": "max"})
+CHAIN_CUTS = ("conv1_0", "conv2_0")
+
+
+@pytest.fixture
+def chain(tmp_path: Path) -> tuple[Path, ChainModel]:
+    torch.manual_seed(6)
+    model, file = build_model(CHAIN).eval(), tmp_path / "chain.safetensors"
+    save_checkpoint(file, model)
+    return file, model
+
+
+def chain_ladders(chain: tuple[Path, ChainModel], *mechanisms: str) -> BuiltLadder:
+    file, model = chain
+    return build_ladder(request(file, model, CHAIN_CUTS, mechanisms=mechanisms))
+
+
+def test_fewer_channels_cost_less_on_both_sides_as_computed_by_hand(
+    chain: tuple[Path, ChainModel],
+) -> None:
+    built = chain_ladders(chain, "channels")
+    (cut, ladder), _ = zip(built.cuts, built.table.ladders, strict=True)
+    assert cut.order is not None and sorted(cut.order.tolist()) == [0, 1, 2, 3]
+    assert {r.rung.channels for r in ladder.rungs} <= {None, 3, 2, 1} and ladder.considered == 4
+    for rung in ladder.rungs:
+        k = rung.rung.channels or 4
+        assert rung.payload_bytes == 4 * k * 64, "that many channels of 8 x 8 in float32"
+        # 3x3 convolutions 4 -> k and k -> 4, each with scale and offset; no biases
+        assert rung.fringe.parameters <= 9 * 4 * k + 2 * k + 9 * k * 4 + 2 * 4
+        assert rung.fringe.sender_macs == rung.fringe.receiver_macs == 64 * 9 * 4 * k
+        assert rung.transfer_bytes == 0
+
+
+def test_single_weights_alone_show_every_setting_and_change_no_bytes(
+    checkpoint: Path, model: ChainModel
+) -> None:
+    built = build_ladder(request(checkpoint, model, mechanisms=("weights",)))
+    for ladder in built.table.ladders:
+        assert [r.rung.weights for r in ladder.rungs] == [1.0, 0.75, 0.5, 0.375, 0.25, 0.125]
+        assert {r.payload_bytes for r in ladder.rungs} == {ladder.raw_bytes}
+        for costs in (
+            [r.fringe.parameters for r in ladder.rungs],
+            [r.fringe.weight_bytes for r in ladder.rungs],
+        ):
+            assert costs == sorted(set(costs), reverse=True)
+        assert len({r.fringe.sender_macs for r in ladder.rungs}) == 1, "zeros are multiplied too"
+
+
+def test_a_rung_has_a_lighter_one_beside_it_and_no_crowd(chain: tuple[Path, ChainModel]) -> None:
+    plain = chain_ladders(chain, "channels", "quantise").table
+    built = chain_ladders(chain, "channels", "quantise", "weights").table
+    for alone, ladder in zip(plain.ladders, built.ladders, strict=True):
+        heavy = [r for r in ladder.rungs if r.rung.weights == 1]
+        light = [r for r in ladder.rungs if r.rung.weights < 1]
+        assert [r.name for r in heavy] == [r.name for r in alone.rungs], "none is driven out"
+        assert ladder.rungs[0].rung == UNCOMPRESSED and 0 < len(light) <= len(heavy)
+        sizes = [r.payload_bytes for r in ladder.rungs]
+        assert sizes == sorted(sizes, reverse=True)
+        for rung in light:
+            same = rung.rung.model_copy(update={"weights": 1.0, "name": ""})
+            (beside,) = (r for r in heavy if r.rung.model_copy(update={"name": ""}) == same)
+            assert rung.fringe.weight_bytes <= 0.7 * beside.fringe.weight_bytes
+
+
+def test_a_module_has_to_be_sent_before_the_first_switch_to_it(
+    checkpoint: Path, model: ChainModel, module: ModuleFile
+) -> None:
+    asked = request(checkpoint, model, mechanisms=("distill",), modules=(module,))
+    uncompressed, distilled = build_ladder(asked).table.ladders[0].rungs
+    assert uncompressed.transfer_bytes == 0
+    size = Path(module.file).stat().st_size  # one file with both halves, and what describes them
+    assert 0.9 * size < distilled.transfer_bytes < 1.1 * size
+
+
+@pytest.mark.parametrize("share", [0.0, 0.1, 0.5, 1.0])
+def test_coded_weights_are_all_there(share: float) -> None:
+    torch.manual_seed(7)
+    weights = torch.randn(8, 4, 3, 3).where(torch.rand(8, 4, 3, 3) < share, 0)
+    payload = coded_weights(weights)
+    assert len(payload) <= 4 * weights.count_nonzero() + weights.numel() / 8 + 32
+    back = weights_coding(weights).decode(memoryview(bytearray(payload)), (1, weights.numel()))
+    assert torch.equal(back.view_as(weights), weights)
 
 
 @pytest.mark.parametrize(

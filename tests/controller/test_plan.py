@@ -13,7 +13,7 @@ from controller.partition import split_after
 from controller.plan import PipelinePlan, check_ladder, check_modules, check_targets
 from controller.targets import FringeTargets
 from stage_node.errors import BadModelError
-from stage_node.models import ModelSpec, build_model
+from stage_node.models import ChainModel, ModelSpec, build_model
 from stage_node.rung import UNCOMPRESSED, Rung
 
 MODEL = build_model(ModelSpec(depth=8, width=16, classes=10, in_channels=1, image_size=8)).eval()
@@ -94,6 +94,42 @@ def test_what_is_impossible_depends_on_the_mechanisms() -> None:
     check("zstd")  # only a measurement can tell
     with pytest.raises(BadTargetsError, match="quantise can do at every cut is 384 "):
         check("quantise")
+
+
+CHAIN = build_model(
+    ModelSpec(family="vgg", depth=8, width=16, classes=10, in_channels=1, image_size=8,
+              downsample="max")
+).eval()  # fmt: skip
+
+
+def test_channels_alone_are_refused_where_the_fringe_layers_are_no_plain_chain() -> None:
+    def check(
+        model: ChainModel, after: list[str], *mechanisms: str, fringe_layers: int = 1
+    ) -> None:
+        targets = FringeTargets(
+            min_accuracy=0.9,
+            max_bytes_per_inference=70,  # one channel of 8 bits: 64
+            mechanisms=mechanisms,  # type: ignore[arg-type]
+            fringe_layers=fringe_layers,
+        )
+        check_targets(model, split_after(model.layer_names, after), targets)
+
+    with pytest.raises(BadTargetsError, match=r"block1_0 \| block2_0\) are no plain.*: use width"):
+        check(MODEL, ["block1_0"], "channels")
+    check(MODEL, ["block1_0"], "channels", "width", "quantise")
+    check(CHAIN, ["conv1_0"], "channels", "quantise")
+    with pytest.raises(BadTargetsError, match="channels can do at every cut is 256 "):
+        check(CHAIN, ["conv1_0"], "channels")
+    # pooling lets channels through to a layer that is then to be sliced: it has to be fringe too
+    with pytest.raises(BadTargetsError, match=r"conv1_1 \| pool2\) are no plain chain"):
+        check(CHAIN, ["conv1_1"], "channels")
+    check(CHAIN, ["conv1_1"], "channels", "quantise", fringe_layers=2)
+
+
+def test_single_weights_alone_reduce_no_bytes_and_that_is_said_before_the_run() -> None:
+    targets = FringeTargets(min_accuracy=0.9, bandwidth_reduction=2, mechanisms=("weights",))
+    with pytest.raises(BadTargetsError, match=r"weights can do .* is 6144 .* a factor of 1\.0"):
+        check_targets(MODEL, PARTITION, targets)
 
 
 def test_fringe_layers_that_are_not_there_are_refused() -> None:
