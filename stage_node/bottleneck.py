@@ -30,6 +30,7 @@ HIDDEN = 64
 # With fewer bits for each position of the activation its resolution is halved.
 FINEST_BITS = 16
 CODE_BITS: Bits = 2
+FINER_BITS: tuple[Bits, ...] = (8, 6, 4)
 
 
 class BottleneckSpec(BaseModel):
@@ -80,20 +81,24 @@ def choose_bottleneck(budget_bytes: float, shape: tuple[int, int, int]) -> Bottl
 
     ``shape`` is the activation's (C, H, W). Resolution is halved when the budget leaves fewer
     than 16 bits for each of its positions: many coarse channels over a neighbourhood then say
-    more than few at every position. ``BadModelError`` where not even one code per position fits.
+    more than few at every position. There are never more channels than features in the inner
+    layers: a budget beyond that goes into bits. ``BadModelError`` where not even one code per
+    position fits.
     """
     _, height, width = shape
     per_position = 8 * math.floor(budget_bytes) / (height * width)
     halvable = height % 2 == 0 and width % 2 == 0
     stride: Literal[1, 2] = 2 if halvable and per_position < FINEST_BITS else 1
-    channels = math.floor(per_position * stride**2 / CODE_BITS + 1e-9)
-    if channels < 1:
+    code_bits = per_position * stride**2 + 1e-9
+    if code_bits < CODE_BITS:
         least = height * width * CODE_BITS / 8 / (4 if halvable else 1)
         raise BadModelError(
             f"{budget_bytes:g} bytes per image are too few for an activation {shape}: "
             f"the smallest bottleneck takes {math.ceil(least)}"
         )
-    return BottleneckSpec(in_shape=shape, stride=stride, channels=channels, bits=CODE_BITS)
+    bits: Bits = next((more for more in FINER_BITS if HIDDEN * more <= code_bits), CODE_BITS)
+    channels = min(HIDDEN, math.floor(code_bits / bits))
+    return BottleneckSpec(in_shape=shape, stride=stride, channels=channels, bits=bits)
 
 
 class Encoder(nn.Module):
