@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import polars as pl
 
 from analysis.join import join_frames
+from analysis.metrics.control import replay_figures
 from analysis.metrics.downloads import Transfer, accordion_figures, find_transfers
 from analysis.metrics.links import Links, link_traffic
 from analysis.metrics.pipeline import pipeline_figures
@@ -43,6 +44,7 @@ def measure(run: Run) -> Measured:
         problems=(*run.problems, *unjoined, *unfound, *_disagreements(traffic)),
         captured_packets=sum(packets.height for packets in run.captures.values()),
         links=traffic,
+        replays=replay_figures(run),
         pipeline=pipeline_figures(run, frames, links),
         accordion=accordion_figures(run, transfers),
     )

@@ -322,6 +322,66 @@ class AccuracyFloor(Section):
     measured_held: bool | None = Field(description="whether the floor held in these windows")
 
 
+class LinkReplay(Section):
+    """How the trace of one direction of a link was played (events; what the kernel confirmed)."""
+
+    link: str = Field(description="name of the link")
+    direction: Direction = Field(description="along or against the link as it is declared")
+    changes: int = Field(description="changes applied")
+    late_ms_median: float = Field(description="median delay of a change behind its time")
+    late_ms_p95: float = Field(description="95 % were less late")
+    late_ms_max: float = Field(description="the latest")
+    rate_mbit_min: float = Field(description="lowest rate applied")
+    rate_mbit_max: float = Field(description="highest rate applied")
+
+
+class ChosenRungs(Section):
+    """One decision under which rungs to serve."""
+
+    t_s: float = Field(description="since the beginning of the mode")
+    generation: int = Field(description="generation that the source stamps on its frames")
+    rungs: tuple[str, ...] = Field(description="what crosses each cut, in words")
+    accuracy_forecast: float = Field(description="what the ladders foretell, 0 to 1")
+    rate_mbit: tuple[float, ...] = Field(
+        description="estimate for each connection (the oracle's: the truth); none for fixed rungs"
+    )
+    forecast_ms: float | None = Field(description="end-to-end latency that was foretold")
+    reason: str = Field(description="why, in words")
+
+
+class ControlMode(Section):
+    """The pipeline served under one mode; every mode has the links' traces from the beginning."""
+
+    mode: str = Field(description="`automatic`, `oracle`, `uncompressed` or the rungs' names")
+    begin_s: float = Field(description="since the start of the run")
+    duration_s: float = Field(description="how long it was served")
+    frames: int = Field(description="frames admitted in that time (ledger)")
+    frames_due: int = Field(
+        description="frames that the workload's rhythm asked for; those that found the window "
+        "full were left out"
+    )
+    frames_within: int = Field(description="frames from admission to result within the bound")
+    within_share: float | None = Field(description="frames within / frames due")
+    accuracy: Accuracy | None = Field(description="of the inferences really served")
+    accuracy_forecast: float | None = Field(
+        description="mean over those frames of what the ladders foretell of their rungs"
+    )
+    switches: int = Field(description="changes of the rungs")
+    latency: Distribution | None = Field(description="from admission to result, per frame (ledger)")
+    choices: tuple[ChosenRungs, ...] = Field(description="in the order of time")
+
+
+class Control(Section):
+    """Automatic control of the rungs, beside what it is compared with."""
+
+    bound_ms: float = Field(description="a frame is to take at most so long")
+    modes: tuple[ControlMode, ...] = Field(description="in the order of time")
+
+    def mode(self, name: str) -> ControlMode | None:
+        """The first mode of a name."""
+        return next((mode for mode in self.modes if mode.mode == name), None)
+
+
 class Pipeline(Section):
     """The split model."""
 
@@ -358,6 +418,7 @@ class Pipeline(Section):
     accuracy_floor: AccuracyFloor | None = Field(
         description="null: the experiment has no floor, or the loop did not end"
     )
+    control: Control | None = Field(description="null: the loop served, and no control")
     target_reached: bool | None = Field(description="whether the loop met its target")
     loop_reason: str | None = Field(description="why the loop ended")
 
@@ -446,6 +507,7 @@ class Summary(Section):
     )
     captured_packets: int = Field(description="packets in all captures")
     links: tuple[LinkTraffic, ...] = Field(description="per link and direction")
+    replays: tuple[LinkReplay, ...] = Field(description="directions whose links varied")
     pipeline: Pipeline | None = Field(description="null: the run had no split model")
     accordion: Accordion | None = Field(description="null: the run delivered no model")
 

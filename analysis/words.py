@@ -8,6 +8,7 @@ from analysis.summary import (
     AccuracyFloor,
     Against,
     Baselines,
+    Control,
     Download,
     ImagesUse,
     Pipeline,
@@ -69,7 +70,9 @@ def _pipeline(pipeline: Pipeline) -> list[str]:
         sentences.append(f"The split was chosen automatically: {pipeline.split_reason}.")
     windows = {window.label: window for window in pipeline.windows}
     before, after = windows.get("before"), windows.get("after")
-    if before is None or after is None:
+    if pipeline.control:
+        sentences += _control(pipeline.control)
+    elif before is None or after is None:
         present = [window.label for window in pipeline.windows]
         missing = "before nor after" if not present else ("after" if before else "before")
         sentences.append(
@@ -87,6 +90,29 @@ def _pipeline(pipeline: Pipeline) -> list[str]:
     if pipeline.frozen_unchanged is not None:
         state = "unchanged" if pipeline.frozen_unchanged else "CHANGED, which must not happen"
         sentences.append(f"The frozen layers are {state} (SHA-256 before and after).")
+    return sentences
+
+
+def _control(control: Control) -> list[str]:
+    """How each mode did, automatic control first, and what it lost to the oracle."""
+    bound = f"{number(control.bound_ms)} ms"
+    sentences = [
+        f"Under {mode.mode} rungs, {percent(mode.within_share)} of the frames due were within "
+        f"{bound}, at an accuracy of {_accuracy(mode.accuracy)}."
+        if mode.mode not in ("automatic", "oracle")
+        else f"{'Automatic control' if mode.mode == 'automatic' else 'The oracle'} kept "
+        f"{percent(mode.within_share)} of the frames due within {bound}, at an accuracy of "
+        f"{_accuracy(mode.accuracy)} and with {number(mode.switches)} switches."
+        for mode in control.modes
+        if mode.accuracy
+    ]
+    automatic, oracle = control.mode("automatic"), control.mode("oracle")
+    if automatic and oracle and automatic.accuracy and oracle.accuracy:
+        points = (oracle.accuracy.value - automatic.accuracy.value) * 100
+        side = "below" if points >= 0 else "above"
+        sentences.append(
+            f"Automatic control's accuracy is {number(abs(points), 2)} points {side} the oracle's."
+        )
     return sentences
 
 

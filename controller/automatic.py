@@ -1,155 +1,164 @@
-"""Automatic control of the live pipeline (claims 9 and 10): estimate, decide, switch.
+"""Automatic control of the live pipeline (claims 9 and 10), beside what it is compared with.
 
-Estimates are passive. A connection's rate is what the receiver saw of frames long enough to tell;
-where they are too short, the sending kernel's delivery rate (``TCP_INFO``) starts an estimate that
-then recovers slowly as long as the bound is kept. What of the measured latency the rates do not
-explain is delay and computing, whatever the rungs.
+The pipeline is served under one mode after the other, each with the links' traces from their
+beginning: automatic control, fixed rungs, an oracle.
 """
 
-import itertools
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
+from controller.choices import Choice, choices_of, uncompressed_choice
+from controller.choosers import Automatic, Chooser, Fixed, Oracle, Pick, Seen
+from controller.errors import BadTargetsError
+from controller.known_rates import KnownRates
 from controller.ladder import Ladder
-from controller.link_estimate import RateEstimate
 from controller.optimizer import Emit
-from controller.pipeline import Rungs
-from controller.policy import Estimate, Option, PolicySettings, PolicyState, decide, front
 from controller.session import LivePipeline
 from controller.targets import AutomaticControl
 from stage_node.control import ControlClient
-from stage_node.events import RungChosen
-from stage_node.wire import HEADER_BYTES
+from stage_node.events import ControlBegins, RungChosen
 
-RECENT_FRAMES = 8
-MOST_RUNGS = 12
-"""Of each ladder; the rest lie between these and would only make the policy hesitate."""
-
-
-@dataclass(frozen=True)
-class Choice:
-    """An option of the policy and the rungs it stands for."""
-
-    option: Option
-    rungs: Rungs
-
-
-def choices_of(
-    ladders: Sequence[Ladder], batch: int, min_accuracy: float = 0.0
-) -> tuple[Choice, ...]:
-    """Combinations of the ladders' rungs worth choosing from, the most accurate first; losses of
-    several cuts are taken to add up. The most accurate stays where nothing is above the floor.
-    """
-    thinned = [_thinned(ladder) for ladder in ladders]
-    choices: dict[Option, Rungs] = {}
-    for indices in itertools.product(*thinned):
-        rungs = [ladder.rungs[i] for ladder, i in zip(ladders, indices, strict=True)]
-        lost = sum(ladder.loss(i) for ladder, i in zip(ladders, indices, strict=True))
-        option = Option(
-            name="; ".join(rung.name for rung in rungs),
-            frame_bytes=tuple(HEADER_BYTES + batch * rung.payload_bytes for rung in rungs),
-            accuracy=ladders[0].rungs[0].accuracy - lost,
-        )
-        choices[option] = tuple(rung.rung for rung in rungs)
-    options = front(list(choices))
-    allowed = [option for option in options if option.accuracy >= min_accuracy] or options[:1]
-    return tuple(Choice(option, choices[option]) for option in allowed)
+LEAD_S = 0.5
+"""From the announcement of a mode to its beginning: whoever plays the traces has to hear of it."""
 
 
 def control(
     live: LivePipeline,
     clients: Sequence[ControlClient],
-    choices: Sequence[Choice],
-    settings: AutomaticControl,
+    ladders: Sequence[Ladder],
+    batch: int,
     window: int,
+    settings: AutomaticControl,
+    truth: Sequence[KnownRates],
     emit: Emit,
     clock: Callable[[], float] = time.monotonic,
     sleep: Callable[[float], None] = time.sleep,
 ) -> None:
-    """Serve the validation split under the policy's rungs until the time is over.
+    """Serve the validation split under each mode in turn; ``truth`` is for the oracle alone.
 
     All choices are made resident first, so that a switch moves nothing but the source's stamp.
     """
-    generations = [live.prepare(choice.rungs) for choice in choices]
-    options = [choice.option for choice in choices]
-    policy = PolicySettings(bound_ms=settings.bound_ms)
-    state = PolicyState(chosen=len(choices) - 1)
-    rates = [RateEstimate()] * (len(clients) - 1)
-    live.activate(generations[state.chosen], "validation")
-    end = clock() + settings.duration_s
-    while clock() + settings.interval_s < end:
-        sleep(settings.interval_s)
-        recent = clients[0].recent(RECENT_FRAMES)
-        if not recent.frames:
-            continue  # not even one frame since the last switch
-        kept = recent.latency_ms_median <= settings.bound_ms
-        rates = [
-            _updated(rate, sender, receiver, kept)
-            for rate, (sender, receiver) in zip(rates, itertools.pairwise(clients), strict=True)
-        ]
-        estimate = _estimate(rates, recent.latency_ms_median, options[state.chosen], window)
-        decision = decide(options, state, estimate, policy)
-        if decision.state.chosen != state.chosen:
-            chosen = decision.state.chosen
-            live.activate(generations[chosen], "validation")
-            _tell(
-                emit,
-                choices[chosen],
-                generations[chosen],
-                settings,
-                estimate,
-                recent.latency_ms_median,
-                decision.reason,
-            )
-        state = decision.state
+    choices = choices_of(ladders, batch, settings.min_accuracy)
+    modes = [_chooser(mode, choices, settings, window, truth) for mode in settings.modes]
+    served = (*choices, uncompressed_choice(ladders, batch))
+    generations = [live.prepare(choice.rungs) for choice in served]
+    serving = Serving(live, clients, served, generations, settings, emit, clock, sleep)
+    for name, chooser in modes:
+        serving.under(name, chooser)
 
 
-def _updated(
-    rate: RateEstimate, sender: ControlClient, receiver: ControlClient, kept_bound: bool
-) -> RateEstimate:
-    measured = receiver.arrivals().recent_rate_mbit
-    if measured is not None:
-        return rate.after(measured)
-    if rate.rate_mbit is None:
-        return rate.after(sender.traffic().delivery_rate_mbit)
-    return rate.unmeasured(kept_bound)
-
-
-def _estimate(
-    rates: Sequence[RateEstimate], latency_ms: float, served: Option, window: int
-) -> Estimate:
-    """What of the latency the transfers under ``served`` do not explain is there whatever is
-    served."""
-    known = tuple(rate.rate_mbit or 0.0 for rate in rates)
-    transfer_ms = Estimate(known, 0.0, window).transfer_ms(served)
-    return Estimate(known, max(0.0, latency_ms - transfer_ms), window)
-
-
-def _tell(
-    emit: Emit,
-    choice: Choice,
-    generation: int,
+def _chooser(
+    mode: int | str,
+    choices: Sequence[Choice],
     settings: AutomaticControl,
-    estimate: Estimate,
-    latency_ms: float,
-    reason: str,
-) -> None:
-    emit(
-        RungChosen,
-        generation=generation,
-        rungs=tuple(rung.name for rung in choice.rungs),
-        bound_ms=settings.bound_ms,
-        rate_mbit=estimate.rate_mbit,
-        forecast_ms=estimate.latency_ms(choice.option),
-        latency_ms_median=latency_ms,
-        accuracy=choice.option.accuracy,
-        reason=reason,
+    window: int,
+    truth: Sequence[KnownRates],
+) -> tuple[str, Chooser]:
+    """The mode's name and who decides in it; ``BadTargetsError`` where there are no such rungs."""
+    options = [choice.option for choice in choices]
+    match mode:
+        case "automatic":
+            return mode, Automatic(options, settings, window, len(options[0].frame_bytes))
+        case "oracle":
+            return mode, Oracle(options, truth, settings)
+        case "uncompressed":
+            return mode, Fixed(len(choices))
+        case int() if -len(choices) <= mode < len(choices):
+            place = mode % len(choices)
+            return options[place].name, Fixed(place)
+    names = [option.name for option in options]
+    if mode in names:
+        return str(mode), Fixed(names.index(str(mode)))
+    raise BadTargetsError(
+        f"control.modes: no rungs {mode!r}; there are {len(names)}, the most accurate first: "
+        f"{' / '.join(names)}"
     )
 
 
-def _thinned(ladder: Ladder) -> list[int]:
-    """At most ``MOST_RUNGS`` rungs, the first and the last among them."""
-    last = ladder.strongest
-    steps = min(last, MOST_RUNGS - 1)
-    return sorted({round(i * last / steps) for i in range(steps + 1)}) if steps else [0]
+class Serving:
+    """The pipeline, served under one mode after the other."""
+
+    def __init__(
+        self,
+        live: LivePipeline,
+        clients: Sequence[ControlClient],
+        choices: Sequence[Choice],
+        generations: Sequence[int],
+        settings: AutomaticControl,
+        emit: Emit,
+        clock: Callable[[], float],
+        sleep: Callable[[float], None],
+    ) -> None:
+        self._live = live
+        self._clients = clients
+        self._choices = choices
+        self._generations = generations
+        self._settings = settings
+        self._emit = emit
+        self._clock = clock
+        self._sleep = sleep
+        self._used: set[int] = set()  # generations that the present mode has served under
+
+    def under(self, mode: str, chooser: Chooser) -> None:
+        """Announce the mode, wait for its time, serve; frames of the mode before count for it."""
+        place = chooser.first()
+        self._used.clear()
+        self._activate(place)
+        begin_s = self._clock() + LEAD_S
+        end_s = begin_s + self._settings.duration_s
+        self._emit(
+            ControlBegins,
+            mode=mode,
+            begin_ns=round(begin_s * 1e9),
+            end_ns=round(end_s * 1e9),
+            bound_ms=self._settings.bound_ms,
+            frame_ms=self._settings.frame_ms,
+        )
+        self._sleep(LEAD_S)
+        self._tell(place, None, None, f"{mode} begins")
+        self._clients[0].recent()  # of the mode before
+        while self._clock() + self._settings.interval_s < end_s:
+            self._sleep(self._settings.interval_s)
+            seen = self._look(1e3 * (self._clock() - begin_s))
+            pick = chooser.choose(seen)
+            if pick is not None and pick.place != place:
+                place = pick.place
+                self._activate(place)
+                latency_ms = seen.frames[-1][1] if seen.frames else None
+                self._tell(place, pick, latency_ms, pick.reason)
+
+    def _activate(self, place: int) -> None:
+        generation = self._generations[place]
+        self._used.add(generation)
+        self._live.activate(generation, "validation", self._settings.frame_ms, go_on=True)
+
+    def _look(self, t_ms: float) -> Seen:
+        recent = self._clients[0].recent()
+        place_of = {
+            generation: place
+            for place, generation in enumerate(self._generations)
+            if generation in self._used
+        }
+        frames = [(place_of[g], ms) for g, ms in recent.frames if g in place_of]
+        waiting = recent.waiting if recent.waiting and recent.waiting[0] in place_of else None
+        return Seen(
+            t_ms=t_ms,
+            frames=tuple(frames),
+            waiting=(place_of[waiting[0]], waiting[1]) if waiting else None,
+            rates_mbit=tuple(c.arrivals().recent_rate_mbit for c in self._clients[1:]),
+            delivery_mbit=lambda cut: self._clients[cut].traffic().delivery_rate_mbit,
+        )
+
+    def _tell(self, place: int, pick: Pick | None, latency_ms: float | None, reason: str) -> None:
+        choice = self._choices[place]
+        self._emit(
+            RungChosen,
+            generation=self._generations[place],
+            rungs=tuple(rung.name for rung in choice.rungs),
+            bound_ms=self._settings.bound_ms,
+            rate_mbit=pick.estimate.rate_mbit if pick else (),
+            forecast_ms=pick.estimate.latency_ms(choice.option) if pick else None,
+            latency_ms=latency_ms,
+            accuracy=choice.option.accuracy,
+            reason=reason,
+        )

@@ -14,7 +14,7 @@ from typing import Any, NoReturn
 
 from pydantic import ValidationError
 
-from controller.automatic import choices_of, control
+from controller.automatic import control
 from controller.cost import Cost, Meter
 from controller.errors import ControllerError, FrozenLayerChangedError
 from controller.fringe import find_fringe
@@ -119,9 +119,11 @@ def _compress(
     uncompressed = (UNCOMPRESSED,) * len(table.ladders)
     _measured("before", pipeline.observe(uncompressed, "test"), emit)
     if plan.control is not None:
-        floor = plan.control.min_accuracy
-        choices = choices_of(table.ladders, plan.batch, floor)
-        control(pipeline, clients, choices, plan.control, plan.window, emit)
+        control(
+            *(pipeline, clients, table.ladders, plan.batch, plan.window, plan.control),
+            truth=plan.truth,
+            emit=emit,
+        )
         return
     meter = Meter()
     outcome = optimize(pipeline, table.ladders, plan.targets, emit, plan.batch)

@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from controller.errors import BadTargetsError
 from controller.fringe import find_fringe
+from controller.known_rates import KnownRates
 from controller.ladder import LadderTable, ModuleFile
 from controller.ladder_request import LadderRequest
 from controller.mechanisms import CutFacts, MechanismName, combinations, is_chain
@@ -48,7 +49,8 @@ class PipelinePlan(BaseModel):
     before measuring begins. ``modules`` are distilled bottlenecks that the mechanism ``distill``
     may use. ``ladder`` is the directory of a ladder built before (``ladder_request`` says from
     what); without one the controller builds it itself before it distributes the model. With
-    ``control`` the policy takes the place of the loop: rungs follow the network.
+    ``control`` the policy takes the place of the loop: rungs follow the network. ``truth`` are the
+    rates that each connection will have while it is controlled, for the oracle alone.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -68,6 +70,7 @@ class PipelinePlan(BaseModel):
     modules: tuple[ModuleFile, ...] = ()
     ladder: Path | None = None
     control: AutomaticControl | None = None
+    truth: tuple[KnownRates, ...] = ()
 
     @model_validator(mode="after")
     def _reachable(self) -> Self:

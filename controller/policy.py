@@ -12,6 +12,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 
+MOST_GROWTH = 2.0
+
+
 @dataclass(frozen=True)
 class Option:
     """One choice of rungs for all cuts: the ``bytes`` of a frame on each connection, and the
@@ -25,12 +28,14 @@ class Option:
 @dataclass(frozen=True)
 class Estimate:
     """The network as it is now: the rate that frames get on each connection, and what of their
-    latency does not depend on their size (delays, computing). ``window`` frames are in flight:
-    each waits for those before it where the transfer takes longest."""
+    latency does not depend on their size (delays, computing). ``window`` frames are in flight,
+    one admitted every ``frame_ms``: each waits for those before it where the transfer takes
+    longest, unless it takes less than that."""
 
     rate_mbit: tuple[float, ...]
     other_ms: float
     window: int = 1
+    frame_ms: float = 0.0
 
     def latency_ms(self, option: Option) -> float:
         """End-to-end latency of a frame under ``option``."""
@@ -42,7 +47,8 @@ class Estimate:
             size * 8e-3 / rate if rate > 0 else math.inf
             for size, rate in zip(option.frame_bytes, self.rate_mbit, strict=True)
         ]
-        return sum(transfers) + (self.window - 1) * max(transfers)
+        waiting_ms = max(0.0, max(transfers) - self.frame_ms)
+        return sum(transfers) + (self.window - 1) * waiting_ms
 
 
 @dataclass(frozen=True)
@@ -58,7 +64,7 @@ class PolicySettings:
     bound_ms: float
     headroom: float = 0.85
     climb: float = 0.9
-    patience: int = 3
+    patience: int = 2
     most_patience: int = 48
 
 
@@ -116,10 +122,17 @@ def decide(
     if state.affordable + 1 < patience:
         reason = f"better looks affordable, {state.affordable + 1} of {patience} times"
         return Decision(replace(state, affordable=state.affordable + 1), reason)
-    # One step at a time: what the link gives beyond what it was asked for is not known yet.
-    target = max(better, state.chosen - 1)
+    target = max(better, _next_up(options, state.chosen))
     climbed = PolicyState(target, 0, patience, since_climb=0)
     return Decision(climbed, f"recovered: {options[target].name} was affordable {patience} times")
+
+
+def _next_up(options: Sequence[Option], chosen: int) -> int:
+    """One step, or as many as ``MOST_GROWTH`` of the bytes allow: what the link gives beyond what
+    it was asked for is not known yet."""
+    most = MOST_GROWTH * sum(options[chosen].frame_bytes)
+    up = next(i for i, option in enumerate(options) if sum(option.frame_bytes) <= most)
+    return min(up, chosen - 1)
 
 
 def _down(

@@ -214,9 +214,11 @@ class LivePipeline:
         """Serve under an earlier generation again; it is still resident at every stage."""
         self.activate(generation, "validation")
 
-    def activate(self, generation: int, split: SplitName) -> None:
+    def activate(
+        self, generation: int, split: SplitName, frame_ms: float = 0.0, go_on: bool = False
+    ) -> None:
         """Let the source stamp its frames with a prepared generation from now on."""
-        activated = self._source.activate(generation, split)
+        activated = self._source.activate(generation, split, frame_ms, go_on)
         self._emit(
             GenerationActivated,
             t_ns=activated.t_ns,

@@ -86,15 +86,26 @@ class FringeTargets(BaseModel):
 
 
 class AutomaticControl(BaseModel):
-    """What automatic control is to do: keep frames within ``bound_ms`` for ``duration_s``.
+    """What automatic control is to do: keep frames within ``bound_ms``.
 
-    It decides every ``interval_s``. ``min_accuracy`` (a share, by the ladders' forecast) bounds how
-    far it may step down.
+    The pipeline is served for ``duration_s`` under each of ``modes``, one after the other, each
+    with the links' traces from their beginning: ``automatic``; ``oracle``, which knows the traces;
+    ``uncompressed``; or fixed rungs, by their place among the choices (0: the most accurate, -1:
+    the fewest bytes) or by name. A frame is admitted ``frames_per_s`` times a second as long as
+    the window has room (``None``: as fast as it has). Decisions are taken every ``interval_s``.
+    ``min_accuracy`` (a share, by the ladders' forecast) bounds how far control may step down.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     bound_ms: float = Field(gt=0)
     duration_s: float = Field(gt=0)
-    interval_s: float = Field(default=0.5, gt=0)
+    interval_s: float = Field(default=0.1, gt=0)
+    modes: Annotated[tuple[int | str, ...], Field(min_length=1)] = ("automatic",)
+    frames_per_s: Annotated[float, Field(gt=0)] | None = None
     min_accuracy: float = Field(default=0.0, ge=0, le=1)
+
+    @property
+    def frame_ms(self) -> float:
+        """From one frame to the next; 0: as fast as they go."""
+        return 1e3 / self.frames_per_s if self.frames_per_s else 0.0

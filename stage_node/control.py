@@ -96,9 +96,12 @@ class ControlClient:
         """Connect the stage downstream; at stage 0, also let the frames flow."""
         self.request(Start(split=split), Ack)
 
-    def activate(self, generation: int, split: SplitName) -> Activated:
+    def activate(
+        self, generation: int, split: SplitName, frame_ms: float = 0.0, go_on: bool = False
+    ) -> Activated:
         """Second phase of a switch (stage 0): admit frames under this generation from now on."""
-        return self.request(Activate(generation=generation, split=split), Activated)
+        request = Activate(generation=generation, split=split, frame_ms=frame_ms, go_on=go_on)
+        return self.request(request, Activated)
 
     def results(
         self, generation: int, count: int, skip: int = 0, timeout_s: float = 600.0
@@ -107,9 +110,9 @@ class ControlClient:
         request = Results(generation=generation, count=count, skip=skip)
         return self.request(request, ResultsReply, timeout_s=timeout_s)
 
-    def recent(self, frames: int) -> RecentReply:
-        """The last results under the active generation (stage 0)."""
-        return self.request(Recent(frames=frames), RecentReply)
+    def recent(self) -> RecentReply:
+        """The results since the last time, and what is still waited for (stage 0)."""
+        return self.request(Recent(), RecentReply)
 
     def traffic(self) -> TrafficReply:
         """What the stage has sent over its downstream cut so far, by generation."""

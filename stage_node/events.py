@@ -173,11 +173,11 @@ class ControlBegins(Event):
 
 @dataclass(frozen=True, kw_only=True)
 class RungChosen(Event):
-    """Automatic control decided under which rungs to serve from now on.
+    """Automatic control, or what it is compared with, serves under these rungs from now on.
 
-    ``rate_mbit`` is the estimate for each connection, ``forecast_ms`` the end-to-end latency of a
-    frame that the estimates promise, ``latency_ms_median`` that of the latest frames under the
-    rungs before (``None``: none yet), ``accuracy`` what the ladders foretell.
+    ``rate_mbit`` is the estimate for each connection (none where nothing is estimated),
+    ``forecast_ms`` the end-to-end latency of a frame that the estimates promise, ``latency_ms``
+    that of the latest frame (both ``None``: none yet), ``accuracy`` what the ladders foretell.
     """
 
     kind = "rung_chosen"
@@ -185,8 +185,8 @@ class RungChosen(Event):
     rungs: tuple[str, ...]
     bound_ms: float
     rate_mbit: tuple[float, ...]
-    forecast_ms: float
-    latency_ms_median: float | None
+    forecast_ms: float | None
+    latency_ms: float | None
     accuracy: float
     reason: str
 

@@ -131,12 +131,16 @@ class Start(Message):
 
 
 class Activate(Message):
-    """Stage 0: every frame admitted from now on carries ``generation``, and the source starts
-    again at image 0 of ``split``. Answered by ``Activated``. Resumes a drained pipeline."""
+    """Stage 0: every frame admitted from now on carries ``generation``. The source starts again at
+    image 0 of ``split``, or goes on with the next one (``go_on``), and admits a frame every
+    ``frame_ms`` as long as the window has room (0: as fast as that has). Answered by
+    ``Activated``. Resumes a drained pipeline."""
 
     type: Literal["activate"] = "activate"
     generation: int = Field(ge=0)
     split: SplitName
+    frame_ms: float = Field(default=0, ge=0)
+    go_on: bool = False
 
 
 class Results(Message):
@@ -154,11 +158,10 @@ class Results(Message):
 
 
 class Recent(Message):
-    """Stage 0: the last ``frames`` results under the active generation, as many as there are;
-    answered by ``RecentReply``, at once."""
+    """Stage 0: the results since the last time this was asked; answered by ``RecentReply``, at
+    once."""
 
     type: Literal["recent"] = "recent"
-    frames: int = Field(ge=1)
 
 
 class Traffic(Message):
@@ -231,13 +234,12 @@ class ResultsReply(Message):
 
 
 class RecentReply(Message):
-    """What came back of late: ``latency_ms_median`` is 0 where ``frames`` is."""
+    """Generation and latency of each frame that came back, in order, whatever generation is active
+    now; generation and age of the oldest that has not (``None``: nothing is in flight)."""
 
     type: Literal["recent_reply"] = "recent_reply"
-    frames: int
-    samples: int
-    correct: int
-    latency_ms_median: float
+    frames: tuple[tuple[int, float], ...]
+    waiting: tuple[int, float] | None = None
 
 
 class GenerationTraffic(BaseModel):

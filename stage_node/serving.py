@@ -84,12 +84,14 @@ class ServingStage:
             self._source.activate(0, split)
             self._run("source", lambda: workers.admit(self.source, self._inbox))
 
-    def activate(self, generation: int, split: SplitName) -> Activated:
+    def activate(
+        self, generation: int, split: SplitName, frame_ms: float, go_on: bool
+    ) -> Activated:
         """Let the source stamp its frames with a prepared generation from now on."""
         if not self._started:
             raise RefusedError("not started")
         self.model.prepared(generation)
-        return self.source.activate(generation, split)
+        return self.source.activate(generation, split, frame_ms, go_on)
 
     def traffic(self) -> TrafficReply:
         """What went over the downstream cut; ``RefusedError`` where there is none."""

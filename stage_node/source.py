@@ -19,6 +19,9 @@ from stage_node.errors import RefusedError, StageNodeError, WireError
 from stage_node.ledger import Rows
 from stage_node.messages import Activated, RecentReply, ResultsReply
 
+RECENT_FRAMES = 1000
+"""Latencies kept for whoever asks, at most."""
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Admitted:
@@ -37,19 +40,21 @@ class Activation:
     Batches never straddle the end of the split: every cycle shows each image once.
     """
 
-    def __init__(self, generation: int, split: Split, first_sequence: int) -> None:
+    def __init__(
+        self, generation: int, split: Split, first_sequence: int, position: int = 0
+    ) -> None:
         self.generation = generation
         self.first_sequence = first_sequence
+        self.position = position
         self._split = split
-        self._position = 0
         self._images_until = [0]  # images in the first i results
         self._correct: list[int] = []
         self._times_ns: list[tuple[int, int]] = []
 
     def next_batch(self, size: int) -> tuple[Tensor, Tensor]:
         """Images and labels of up to ``size`` images."""
-        batch = slice(self._position, self._position + size)
-        self._position = batch.stop if batch.stop < len(self._split) else 0
+        batch = slice(self.position, self.position + size)
+        self.position = batch.stop if batch.stop < len(self._split) else 0
         return self._split.images[batch], self._split.labels[batch]
 
     def add(self, samples: int, correct: int, t_admitted_ns: int, t_result_ns: int) -> None:
@@ -62,18 +67,6 @@ class Activation:
         """Whether ``count`` images are there after the first ``skip`` results."""
         until = self._images_until
         return len(until) > skip and until[-1] - until[skip] >= count
-
-    def recent(self, frames: int) -> RecentReply:
-        """The last results, at most so many."""
-        times_ns = np.array(self._times_ns[-frames:]).reshape(-1, 2)
-        count = len(times_ns)
-        latency_ms = float(np.median(times_ns[:, 1] - times_ns[:, 0])) / 1e6 if count else 0.0
-        return RecentReply(
-            frames=count,
-            samples=self._images_until[-1] - self._images_until[-1 - count],
-            correct=sum(self._correct[-count:]) if count else 0,
-            latency_ms_median=latency_ms,
-        )
 
     def summary(self, count: int, skip: int) -> ResultsReply:
         """The fewest consecutive results after ``skip`` that make ``count`` images."""
@@ -110,12 +103,22 @@ class Source:
         self._stopped = False
         self._error: StageNodeError | None = None
         self._sequence = 0
+        self._frame_ns = 0
+        self._next_due_ns = 0
+        self._recent: deque[tuple[int, float]] = deque(maxlen=RECENT_FRAMES)
 
-    def activate(self, generation: int, split_name: SplitName) -> Activated:
-        """Admit batches from image 0 of a split under ``generation`` from now on."""
+    def activate(
+        self, generation: int, split_name: SplitName, frame_ms: float = 0.0, go_on: bool = False
+    ) -> Activated:
+        """Admit batches of a split under ``generation`` from now on, from image 0 or where the
+        last ended, one every ``frame_ms`` at most."""
         split = self._dataset.split(split_name)  # read, if need be, while the old one flows
         with self._room:
-            self._activation = Activation(generation, split, self._sequence)
+            position = self._activation.position if go_on and self._activation else 0
+            self._activation = Activation(generation, split, self._sequence, position)
+            if self._frame_ns != round(frame_ms * 1e6):
+                self._frame_ns = round(frame_ms * 1e6)
+                self._next_due_ns = time.monotonic_ns()
             self._admitting = True
             self._room.notify()
             return Activated(t_ns=time.monotonic_ns(), first_sequence=self._sequence)
@@ -123,11 +126,16 @@ class Source:
     def admit(self) -> Admitted | None:
         """The next batch, as soon as the window has room; ``None`` once the source was stopped."""
         with self._room:
-            self._room.wait_for(lambda: self._stopped or self._may_admit())
+            while not (self._stopped or self._may_admit()):
+                self._room.wait(self._due_in_s())
             if self._stopped or not self._activation:
                 return None
             images, labels = self._activation.next_batch(self._batch)
             now = time.monotonic_ns()
+            if self._frame_ns:  # slots that passed while the window was full are left out
+                self._next_due_ns += self._frame_ns * (
+                    1 + (now - self._next_due_ns) // self._frame_ns
+                )
             batch = Admitted(self._sequence, self._activation.generation, images, labels, now)
             self._sequence += 1
             self._in_flight.append(batch)
@@ -148,6 +156,7 @@ class Source:
                 raise WireError(f"{len(predictions)} predictions for {samples} images")
             correct = int((predictions == oldest.labels).sum())
             self._in_flight.popleft()
+            self._recent.append((generation, (t_result_ns - oldest.t_admitted_ns) / 1e6))
             if self._activation and sequence >= self._activation.first_sequence:
                 self._activation.add(samples, correct, oldest.t_admitted_ns, t_result_ns)
             self._news.notify()
@@ -168,14 +177,19 @@ class Source:
                 raise RefusedError(f"drained before {count} images were through")
             return activation.summary(count, skip)
 
-    def recent(self, frames: int) -> RecentReply:
-        """The last results since ``activate``; ``RefusedError`` before the first of those."""
+    def recent(self) -> RecentReply:
+        """The results since the last call; ``RefusedError`` where no more can come."""
         with self._news:
-            if self._activation is None:
-                raise RefusedError("no generation is active")
             if self._error:
                 raise RefusedError(f"the pipeline failed: {self._error}")
-            return self._activation.recent(frames)
+            frames = tuple(self._recent)
+            self._recent.clear()
+            waiting = None
+            if self._in_flight:
+                oldest = self._in_flight[0]
+                age_ms = (time.monotonic_ns() - oldest.t_admitted_ns) / 1e6
+                waiting = (oldest.generation, age_ms)
+            return RecentReply(frames=frames, waiting=waiting)
 
     def drain(self) -> None:
         """Admit nothing more and wait until nothing is in flight; ``activate`` resumes."""
@@ -197,7 +211,13 @@ class Source:
             self._news.notify()
 
     def _may_admit(self) -> bool:
-        return self._admitting and len(self._in_flight) < self._window
+        room = self._admitting and len(self._in_flight) < self._window
+        return room and time.monotonic_ns() >= self._next_due_ns
+
+    def _due_in_s(self) -> float | None:
+        """How long until the next frame is due; ``None`` where time alone changes nothing."""
+        left_s = (self._next_due_ns - time.monotonic_ns()) / 1e9
+        return left_s if left_s > 0 else None
 
     def _drained(self) -> bool:
         return not self._admitting and not self._in_flight

@@ -120,12 +120,12 @@ class Stage:
                 self._stage.model.prepare(generation, rungs)
             case Start(split=split):
                 self._stage.start(split)
-            case Activate(generation=generation, split=split):
-                return self._stage.activate(generation, split)
+            case Activate(generation=generation, split=split, frame_ms=frame_ms, go_on=go_on):
+                return self._stage.activate(generation, split, frame_ms, go_on)
             case Results(generation=generation, count=count, skip=skip):
                 return self._stage.source.results(generation, count, skip)
-            case Recent(frames=frames):
-                return self._stage.source.recent(frames)
+            case Recent():
+                return self._stage.source.recent()
             case Traffic():
                 return self._stage.traffic()
             case Arrivals():

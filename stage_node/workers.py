@@ -33,7 +33,7 @@ QUEUED_BATCHES = 2
 RING_SLOTS = QUEUED_BATCHES + 2  # one more is being received, one is computed on
 RESULT_BYTES_PER_IMAGE = 8
 RATED_BYTES = 4096
-RATED_FRAMES = 8
+RATED_FRAMES = 2
 """A rate is judged by the latest frames of at least three packets."""
 
 

@@ -111,6 +111,7 @@ class PhaseOrigin:
         self._begin_ns = time.monotonic_ns()
 
     def __call__(self) -> int:
+        """When they begin."""
         return self._begin_ns
 
 
@@ -122,6 +123,7 @@ class ControlOrigin:
         self._begin_ns: int | None = None
 
     def __call__(self) -> int | None:
+        """When they begin, as far as is known."""
         for event in self._news.fresh():
             if isinstance(event, ControlBegins):
                 self._begin_ns = event.begin_ns

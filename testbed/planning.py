@@ -4,8 +4,10 @@ Planning needs torch (models are split and ladders measured here); carrying the 
 (testbed.emulation) needs root and nothing else, which saves the microVM seconds of imports.
 """
 
+from itertools import pairwise
 from pathlib import Path
 
+from controller.known_rates import KnownRates
 from controller.plan import PipelinePlan, StagePlan
 from stage_node.models import load_model
 from testbed.experiment import AccordionSection, Experiment, PipelineSection
@@ -17,6 +19,7 @@ from testbed.splitting import split_of
 from testbed.validation import checkpoint_path
 from topologies.addressing import CONTROLLER_NAME, Plan, management_ips, plan_of
 from topologies.paths import bottleneck_mbit, delay_ms, path_between
+from topologies.schedule import bottleneck_over_time
 from topologies.spec import NetworkSpec
 
 CONTROL_PORT = 4000
@@ -31,7 +34,9 @@ def plan_run(experiment: Experiment, run: RunDirectory) -> RunPlan:
     if experiment.pipeline is not None:
         pipeline = plan_pipeline(experiment.pipeline, spec)
         pipeline = pipeline.model_copy(update={"ladder": fetch_ladder(pipeline, run)})
-        phases.append(Phase(name="pipeline", jobs=pipeline_jobs(pipeline, run)))
+        jobs = pipeline_jobs(pipeline, run)
+        controlled = experiment.pipeline.control is not None
+        phases.append(Phase(name="pipeline", jobs=jobs, controlled=controlled))
     if experiment.accordion is not None:
         jobs = accordion_jobs(experiment.accordion, spec, addresses, run)
         phases.append(Phase(name="accordion", jobs=jobs))
@@ -69,7 +74,20 @@ def plan_pipeline(section: PipelineSection, spec: NetworkSpec) -> PipelinePlan:
         targets=section.targets,
         modules=section.modules,
         control=section.control,
+        truth=_truth(section, spec),
     )
+
+
+def _truth(section: PipelineSection, spec: NetworkSpec) -> tuple[KnownRates, ...]:
+    """What the connections between the stages give while control goes on."""
+    if section.control is None:
+        return ()
+    rates = []
+    for here, there in pairwise(section.hosts):
+        known = bottleneck_over_time(spec, here, there, section.control.duration_s * 1e3)
+        times_ms, mbit = zip(*known, strict=True)
+        rates.append(KnownRates(times_ms=times_ms, mbit=mbit))
+    return tuple(rates)
 
 
 def pipeline_jobs(plan: PipelinePlan, run: RunDirectory) -> tuple[Job, ...]:

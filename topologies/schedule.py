@@ -1,9 +1,12 @@
 """When which direction of a network's links changes to what; pure."""
 
 import heapq
+import itertools
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from topologies.paths import path_between
 from topologies.profiles import LinkProfile
 from topologies.spec import DIRECTIONS, Direction, NetworkSpec, direction_of
 
@@ -30,6 +33,27 @@ def changes(spec: NetworkSpec) -> Iterator[Change]:
         ),
         key=lambda change: change.at_ms,
     )
+
+
+def bottleneck_over_time(
+    spec: NetworkSpec, start: str, goal: str, until_ms: float
+) -> list[tuple[float, float]]:
+    """(ms, Mbit/s) at 0 and whenever it changes: the least rate on the way between two nodes;
+    infinite where nothing on it is shaped."""
+    rates = {
+        (link.name, way): direction_of(link.profile, way).rate_mbit
+        for link, way in path_between(spec, start, goal)
+        if link.profile is not None
+    }
+    known = [(0.0, min(rates.values(), default=math.inf))]
+    for change in itertools.takewhile(lambda each: each.at_ms < until_ms, changes(spec)):
+        if (change.link, change.direction) in rates:
+            one_way = direction_of(change.profile, change.direction)
+            rates[change.link, change.direction] = one_way.rate_mbit
+            if known[-1][0] == change.at_ms:
+                known.pop()
+            known.append((change.at_ms, min(rates.values())))
+    return known
 
 
 def varies(spec: NetworkSpec) -> bool:

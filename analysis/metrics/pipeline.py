@@ -6,6 +6,7 @@ import numpy as np
 import polars as pl
 
 from analysis.metrics.baselines import baselines
+from analysis.metrics.control import control_figures
 from analysis.metrics.links import Links
 from analysis.network import LinkDirection
 from analysis.rundir import Run, Targets
@@ -81,6 +82,7 @@ def pipeline_figures(run: Run, frames: pl.DataFrame, links: Links) -> Pipeline |
             _iteration(step, partition.raw_input_bytes) for step in run.events_of(Iteration)
         ),
         accuracy_floor=_floor(run, windows),
+        control=control_figures(run),
         target_reached=ended.reached if ended else None,
         loop_reason=ended.reason if ended else None,
     )

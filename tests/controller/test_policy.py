@@ -124,7 +124,7 @@ def test_a_fade_is_answered_by_the_next_decision_and_recovery_is_step_by_step() 
         state = decide(OPTIONS, state, estimate(200.0), SETTINGS).state
         steps.append(before - state.chosen)
     assert state.chosen == 0 and set(steps) == {0, 1}
-    assert steps[: SETTINGS.patience] == [0, 0, 1]
+    assert steps[: SETTINGS.patience] == [0] * (SETTINGS.patience - 1) + [1]
 
 
 def test_a_climb_that_failed_makes_the_next_one_wait_longer() -> None:
@@ -138,7 +138,7 @@ def test_a_climb_that_failed_makes_the_next_one_wait_longer() -> None:
         waits.append(wait)
         state = decide(OPTIONS, state, estimate(4.0), SETTINGS).state
         assert state.chosen == 1
-    assert waits == [3, 6, 12, 24]
+    assert waits == [SETTINGS.patience * factor for factor in (1, 2, 4, 8)]
 
 
 @pytest.mark.parametrize("seed", range(5))

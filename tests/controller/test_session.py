@@ -75,7 +75,8 @@ class RecordingStage:
     def prepare(self, generation: int, rungs: tuple[Rung, ...]) -> None:
         self._record(f"prepare {generation} {', '.join(rung.name for rung in rungs)}")
 
-    def activate(self, generation: int, split: str) -> Activated:
+    def activate(self, generation: int, split: str, frame_ms: float, go_on: bool) -> Activated:
+        assert (frame_ms, go_on) == (0.0, False), "the loop serves as fast as it goes"
         self._record(f"activate {generation} {split}")
         return Activated(t_ns=generation * 1000, first_sequence=generation * 100)
 

@@ -1,0 +1,114 @@
+"""Control of the split model on links that vary: each mode's frames, rungs and accuracy."""
+
+import numpy as np
+import polars as pl
+
+from analysis.rundir import Run
+from analysis.summary import (
+    Accuracy,
+    ChosenRungs,
+    Control,
+    ControlMode,
+    Distribution,
+    LinkReplay,
+)
+from stage_node.events import ControlBegins, LinkChanged, RungChosen
+
+SPLIT = "validation"
+"""Control serves the validation split alone; see ``controller.automatic``."""
+
+
+def control_figures(run: Run) -> Control | None:
+    """Everything about control; None where the run had none."""
+    modes = run.events_of(ControlBegins)
+    if not modes:
+        return None
+    return Control(
+        bound_ms=modes[0].bound_ms,
+        modes=tuple(_mode(run, mode) for mode in modes),
+    )
+
+
+def mode_frames(run: Run, mode: ControlBegins) -> pl.DataFrame:
+    """Frames admitted while a mode was served: ``t_s`` since its beginning, ``latency_ms``, and
+    the columns of the results ledger."""
+    admitted = pl.col("t_admitted_ns")
+    inside = (admitted >= mode.begin_ns) & (admitted < mode.end_ns)
+    return (
+        run.results.filter(inside)
+        .sort("t_admitted_ns")
+        .with_columns(
+            t_s=(admitted - mode.begin_ns) / 1e9,
+            latency_ms=(pl.col("t_result_ns") - admitted) / 1e6,
+        )
+    )
+
+
+def mode_choices(run: Run, mode: ControlBegins) -> tuple[RungChosen, ...]:
+    """What was chosen in a mode, the first choice at its beginning."""
+    return tuple(
+        event for event in run.events_of(RungChosen) if mode.begin_ns <= event.t_ns < mode.end_ns
+    )
+
+
+def replay_figures(run: Run) -> tuple[LinkReplay, ...]:
+    """How the links' changes were applied, by direction."""
+    changes = run.events_of(LinkChanged)
+    ways = dict.fromkeys((change.link, change.direction) for change in changes)
+    return tuple(
+        _replay([change for change in changes if (change.link, change.direction) == way])
+        for way in ways
+    )
+
+
+def _replay(changes: list[LinkChanged]) -> LinkReplay:
+    late = np.array([change.late_ms for change in changes])
+    rates = [change.rate_mbit for change in changes]
+    return LinkReplay(
+        link=changes[0].link,
+        direction="a_to_b" if changes[0].direction == "a_to_b" else "b_to_a",
+        changes=len(changes),
+        late_ms_median=float(np.median(late)),
+        late_ms_p95=float(np.percentile(late, 95)),
+        late_ms_max=float(late.max()),
+        rate_mbit_min=min(rates),
+        rate_mbit_max=max(rates),
+    )
+
+
+def _mode(run: Run, mode: ControlBegins) -> ControlMode:
+    frames, choices = mode_frames(run, mode), mode_choices(run, mode)
+    within = frames.filter(pl.col("latency_ms") <= mode.bound_ms).height
+    duration_s = (mode.end_ns - mode.begin_ns) / 1e9
+    due = round(duration_s * 1e3 / mode.frame_ms) if mode.frame_ms else frames.height
+    samples = int(frames["samples"].sum())
+    forecasts = {choice.generation: choice.accuracy for choice in choices}
+    foretold = [forecasts[each] for each in frames["generation"] if each in forecasts]
+    return ControlMode(
+        mode=mode.mode,
+        begin_s=(mode.begin_ns - run.begin_ns) / 1e9,
+        duration_s=duration_s,
+        frames=frames.height,
+        frames_due=max(due, frames.height),
+        frames_within=within,
+        within_share=within / max(due, frames.height) if frames.height else None,
+        accuracy=Accuracy(value=int(frames["correct"].sum()) / samples, images=samples, split=SPLIT)
+        if samples
+        else None,
+        accuracy_forecast=float(np.mean(foretold)) if foretold else None,
+        switches=max(0, len(choices) - 1),
+        latency=Distribution.of_ns((frames["t_result_ns"] - frames["t_admitted_ns"]).to_numpy()),
+        choices=tuple(_choice(mode, choice) for choice in choices),
+    )
+
+
+def _choice(mode: ControlBegins, choice: RungChosen) -> ChosenRungs:
+    return ChosenRungs(
+        t_s=(choice.t_ns - mode.begin_ns) / 1e9,
+        generation=choice.generation,
+        rungs=choice.rungs,
+        accuracy_forecast=choice.accuracy,
+        rate_mbit=choice.rate_mbit,
+        forecast_ms=choice.forecast_ms,
+        reason=choice.reason,
+    )
