@@ -7,6 +7,7 @@ on its way still or arrived, says how fast the slowest connection can be at most
 latency the rates do not explain is delay and computing, whatever the rungs.
 """
 
+from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -21,7 +22,9 @@ LATE_MS = 20.0
 and scheduling vary by less."""
 LATE_SHARE = 0.75
 """Of the bound: a frame that takes less is not late, whatever was foreseen."""
-OTHER_FALLS, OTHER_RISES = 0.3, 0.02
+OTHER_FRAMES = 25
+USUALLY, CAUTIOUSLY = 0.4, 0.8
+"""The share of frames that are to need no longer than a learned time."""
 
 
 @dataclass(frozen=True)
@@ -74,23 +77,29 @@ class Fixed:
 
 
 class OtherTime:
-    """What of a frame's latency is there whatever its size; learned, low values count most."""
+    """What of a frame's latency is there whatever its size: a quantile of the latest frames, so
+    that it does not matter how late the latest of them were."""
 
-    def __init__(self) -> None:
-        self.ms: float | None = None
+    def __init__(self, quantile: float) -> None:
+        self._quantile = quantile
+        self._rests_ms: deque[float] = deque(maxlen=OTHER_FRAMES)
 
     def learn(self, latency_ms: float, transfer_ms: float) -> None:
         """One frame's latency and the part that its transfers explain."""
-        rest_ms = max(0.0, latency_ms - transfer_ms)
-        if self.ms is None:
-            self.ms = rest_ms
-        else:
-            weight = OTHER_FALLS if rest_ms < self.ms else OTHER_RISES
-            self.ms += weight * (rest_ms - self.ms)
+        self._rests_ms.append(max(0.0, latency_ms - transfer_ms))
+
+    @property
+    def ms(self) -> float | None:
+        """``None`` before the first frame."""
+        ordered = sorted(self._rests_ms)
+        return ordered[int(self._quantile * len(ordered))] if ordered else None
 
 
 class Oracle:
-    """Knows every rate before it comes: always the most accurate rungs that meet the bound."""
+    """Knows every rate before it comes: always the most accurate rungs that meet the bound.
+
+    Delays and computing it has to learn as everyone, and counts on the longer ones.
+    """
 
     def __init__(
         self, options: Sequence[Option], truth: Sequence[KnownRates], settings: AutomaticControl
@@ -98,7 +107,7 @@ class Oracle:
         self._options = options
         self._truth = truth
         self._settings = settings
-        self._other = OtherTime()
+        self._other = OtherTime(CAUTIOUSLY)
         self._t_ms = 0.0
 
     def first(self) -> int:
@@ -146,7 +155,7 @@ class Automatic:
         self._window = window
         self._state = PolicyState(chosen=len(options) - 1)
         self._rates = [RateEstimate()] * cuts
-        self._other = OtherTime()
+        self._other = OtherTime(USUALLY)
 
     def first(self) -> int:
         """The fewest bytes: nothing is known of the network yet."""
