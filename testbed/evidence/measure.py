@@ -30,6 +30,7 @@ from stage_node.codecs import Codec, Coding, Ranges
 from stage_node.cut import Cut
 from stage_node.data import SOURCES, Split, load_dataset
 from stage_node.models import ChainModel, Segment, load_model
+from stage_node.models.chain import counted_macs
 from stage_node.models.checkpoint import read_metadata
 from stage_node.rung import QUANTISED, Rung
 from testbed.errors import OUR_ERRORS
@@ -177,23 +178,6 @@ def tuned(layers: Segment, module: TrainedBottleneck) -> Segment:
 def holds(layers: Segment, module: TrainedBottleneck) -> bool:
     """Whether a module brings its own tensors for some of the layers."""
     return not module.layers.keys().isdisjoint(layers.state_dict())
-
-
-def counted_macs(module: nn.Module, x: Tensor) -> tuple[int, Tensor]:
-    """Multiply-accumulates of the convolutions on a batch of one, and the output."""
-    macs = 0
-
-    def count(layer: nn.Module, _: object, output: Tensor) -> None:
-        nonlocal macs
-        macs += output[0, 0].numel() * layer.get_parameter("weight").numel()
-
-    kinds = [m for m in module.modules() if hasattr(m, "weight") and m.weight.ndim == 4]
-    hooks = [layer.register_forward_hook(count) for layer in kinds]
-    with torch.inference_mode():
-        output = module(x)
-    for hook in hooks:
-        hook.remove()
-    return macs, output
 
 
 def variants(modules: Mapping[str, TrainedBottleneck], channels: int) -> Iterator[Variant]:
