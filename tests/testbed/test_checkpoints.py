@@ -12,13 +12,13 @@ from stage_node.models.checkpoint import read_metadata
 from stage_node.prefix import PrefixReader
 
 CHECKPOINTS = Path(__file__).parents[2] / "testbed" / "checkpoints"
-NAMES = ("digits-resnet20", "digits-resnet20-coml")
+NAMES = ("digits-resnet20", "digits-resnet20-coml", "digits-vgg8", "digits-vit4")
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_the_full_model_classifies_97_percent_of_the_held_out_digits(name):
+@pytest.mark.parametrize(("name", "least"), zip(NAMES, (0.97, 0.97, 0.97, 0.93), strict=True))
+def test_the_full_model_classifies_the_held_out_digits(name, least):
     model = load_checkpoint(CHECKPOINTS / f"{name}.safetensors")
-    assert evaluate(model, load_dataset("digits").test) >= 0.97
+    assert evaluate(model, load_dataset("digits").test) >= least
 
 
 @pytest.mark.parametrize("name", NAMES)
