@@ -15,7 +15,7 @@ CHECKPOINTS = Path(__file__).parents[2] / "testbed" / "checkpoints"
 NAMES = ("digits-resnet20", "digits-resnet20-coml", "digits-vgg8", "digits-vit4")
 
 
-@pytest.mark.parametrize(("name", "least"), zip(NAMES, (0.97, 0.97, 0.97, 0.93), strict=True))
+@pytest.mark.parametrize(("name", "least"), list(zip(NAMES, (0.97, 0.97, 0.97, 0.93), strict=True)))
 def test_the_full_model_classifies_the_held_out_digits(name, least):
     model = load_checkpoint(CHECKPOINTS / f"{name}.safetensors")
     assert evaluate(model, load_dataset("digits").test) >= least
