@@ -95,7 +95,7 @@ def serve(plan: PipelinePlan, emit: Emit, run_dir: Path) -> None:
         used = {
             "calibration": ("train", ladder.table.calibration_images),
             "decisions": ("validation", images["validation"]),
-            "figures": ("test", min(plan.measured_images, len(dataset.test))),
+            "figures": ("test", min(whole_frames(plan), len(dataset.test))),
         }
         for purpose, (split, count) in used.items():
             emit(ImagesUsed, purpose=purpose, split=split, images=count)
@@ -133,6 +133,11 @@ def _compress(
 
 def _cost(work: str, cost: Cost, emit: Emit) -> None:
     emit(WorkCost, work=work, **cost.model_dump())
+
+
+def whole_frames(plan: PipelinePlan) -> int:
+    """Images that ``measured_images`` come to: the last frame is a whole one."""
+    return -(-plan.measured_images // plan.batch) * plan.batch
 
 
 def whole_passes(wanted: int, available: int) -> int:
