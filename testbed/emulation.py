@@ -38,7 +38,7 @@ from topologies.fidelity import Probe, judge
 from topologies.network import EmulatedNetwork
 from topologies.probe import probe_network
 from topologies.qdiscs import since
-from topologies.replay import Replay
+from topologies.replay import Applied, Replay
 from topologies.schedule import varies
 
 
@@ -49,6 +49,7 @@ class Emulation:
         self._run = run
         self._plan = plan
         self._events = events
+        self._late_ms: list[float] = []
 
     def execute(self) -> None:
         """Run all phases and write the raw records."""
@@ -83,6 +84,7 @@ class Emulation:
             captures=counters,
             qdiscs=since(before, net.qdisc_counters()),
             idle=idle_during(network_bound(read_events(self._run.events)), cpu.readings()),
+            late_ms=self._late_ms,
         )
         write_json(self._run.fidelity, fidelity.to_json())
         write_json(self._run.capture_counters, [asdict(each) for each in counters])
@@ -94,8 +96,12 @@ class Emulation:
             yield
             return
         origin = ControlOrigin(self._run.events) if phase.controlled else PhaseOrigin()
-        with Replay(net, origin, lambda applied: self._events.emit(LinkChanged, **asdict(applied))):
+        with Replay(net, origin, self._tell):
             yield
+
+    def _tell(self, applied: Applied) -> None:
+        self._late_ms.append(applied.late_ms)
+        self._events.emit(LinkChanged, **asdict(applied))
 
     @contextmanager
     def _phase(self, name: str) -> Iterator[None]:

@@ -353,7 +353,7 @@ def find_experiment(file: Path) -> Path:
 
 def _anchored(experiment: Experiment, folder: Path) -> Experiment:
     """The same with absolute paths, so that it means the same from wherever it is run again."""
-    changed: dict[str, Any] = {}
+    changed: dict[str, Any] = {"network": _traces_anchored(experiment.network, folder)}
     for name in ("pipeline", "accordion"):
         section = getattr(experiment, name)
         if section is None:
@@ -367,6 +367,22 @@ def _anchored(experiment: Experiment, folder: Path) -> Experiment:
             )
         changed[name] = section.model_copy(update=update)
     return experiment.model_copy(update=changed)
+
+
+def _traces_anchored(part: Any, folder: Path) -> Any:
+    """A part of the network section whose trace files, wherever they stand, are absolute."""
+    match part:
+        case TraceFile():
+            return part.model_copy(update={"file": find_file(str(part.file), folder)})
+        case Section():
+            fields = {name: getattr(part, name) for name in type(part).model_fields}
+            anchored = {name: _traces_anchored(value, folder) for name, value in fields.items()}
+            return part.model_copy(update=anchored)
+        case list():
+            return [_traces_anchored(each, folder) for each in part]
+        case dict():
+            return {name: _traces_anchored(each, folder) for name, each in part.items()}
+    return part
 
 
 class _UniqueKeys(yaml.SafeLoader):

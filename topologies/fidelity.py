@@ -21,6 +21,7 @@ SCHEMA = 1
 GOODPUT_TOLERANCE = 0.01
 RTT_TOLERANCE_MS = 0.5
 RTT_TOLERANCE_SHARE = 0.01
+LATE_MS = 20.0  # a fifth of a trace's usual step
 IDLE_THRESHOLD = 0.35
 LOSS_Z = 3.2905  # two-sided 99.9 % of the normal distribution
 
@@ -131,6 +132,7 @@ class Fidelity:
     captures: tuple[CaptureCounters, ...]
     qdiscs: tuple[QdiscCounters, ...]
     idle: tuple[IdleSample, ...]
+    late_ms: tuple[float, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """The content of ``fidelity.json``; every share is in 0..1."""
@@ -156,6 +158,11 @@ class Fidelity:
                 {**asdict(each), "interval_percent": list(each.interval_percent), "ok": each.ok}
                 for each in self.probe.loss
             ],
+            "replay": {
+                "changes": len(self.late_ms),
+                "late_ms_p95": late_p95(self.late_ms),
+                "late_ms_max": max(self.late_ms, default=None),
+            },
             "captures": total(self.captures),
             "qdisc": [asdict(each) for each in self.qdiscs],
             "cpu_idle": {
@@ -173,8 +180,13 @@ def judge(
     captures: Sequence[CaptureCounters] = (),
     qdiscs: Sequence[QdiscCounters] = (),
     idle: Sequence[IdleSample] = (),
+    late_ms: Sequence[float] = (),
 ) -> Fidelity:
-    """Weigh the measurements; ``idle`` holds what was judged of network-bound windows only."""
+    """Weigh the measurements; ``idle`` holds what was judged of network-bound windows only.
+
+    Of a link with a trace the probe has measured what it is before the trace is played; how it was
+    played is judged by ``late_ms`` of every change.
+    """
     failures = [*_probe_failures(probe), *capture_verdict(captures)]
     warnings = _probe_warnings(probe)
     busy = [sample for sample in idle if sample.idle_share < IDLE_THRESHOLD]
@@ -183,6 +195,12 @@ def judge(
         warnings.append(
             f"CPU: {len(busy)} of {len(idle)} network-bound seconds had less than "
             f"{IDLE_THRESHOLD:.0%} idle time (lowest {lowest:.0%}); timing may be the CPU's"
+        )
+    late = late_p95(late_ms)
+    if late is not None and late > LATE_MS:
+        warnings.append(
+            f"replay: of {len(late_ms)} changes of links one in twenty was {late:.0f} ms late or "
+            f"more (the latest {max(late_ms):.0f} ms)"
         )
     if not idle:
         warnings.append("CPU idle was not judged: no network-bound window")
@@ -194,7 +212,14 @@ def judge(
         captures=tuple(captures),
         qdiscs=tuple(qdiscs),
         idle=tuple(idle),
+        late_ms=tuple(late_ms),
     )
+
+
+def late_p95(late_ms: Sequence[float]) -> float | None:
+    """What 95 % of the changes were less late than; ``None`` without changes."""
+    ordered = sorted(late_ms)
+    return ordered[min(len(ordered) - 1, int(0.95 * len(ordered)))] if ordered else None
 
 
 def wilson_interval(events: int, trials: int, z: float = LOSS_Z) -> tuple[float, float]:

@@ -74,7 +74,7 @@ def plot_comparison(table: pl.DataFrame) -> Figure:
             color=style.COLOURS[index % len(style.COLOURS)],
             marker=marks[index % len(marks)],
             s=130 if marks[index % len(marks)] == "*" else 65,
-            label=f"{row['mode']}\n{row['switches']} switches",
+            label=f"{row['mode']}\nswitches: {row['switches']}",
             zorder=2,
         )
     axes.margins(0.12)
@@ -107,7 +107,10 @@ def _latencies(axes: Axes, frames: pl.DataFrame, bound_ms: float) -> None:
         (frames.filter(~late), style.BLUE, "o", "within"),
         (frames.filter(late), style.VERMILLION, "x", "late"),
     ):
-        axes.scatter(*(part["t_s"], part["value"]), color=colour, marker=mark, s=14, label=label)
+        if part.height:
+            axes.scatter(
+                *(part["t_s"], part["value"]), color=colour, marker=mark, s=14, label=label
+            )
     axes.axhline(bound_ms, color=style.BLACK, linestyle="--", linewidth=1.2, label="bound")
     style.room_above(axes, 0.1)
     axes.set_ylabel("latency, ms")

@@ -1,6 +1,8 @@
 """The workload: every image once per cycle, a bounded number of frames in flight."""
 
+import itertools
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -157,3 +159,39 @@ def test_a_stopped_source_ends_its_admission(source: Source) -> None:
         admitted(source)
     threading.Timer(0.05, source.stop).start()
     assert source.admit() is None
+
+
+def test_a_paced_workload_admits_in_its_rhythm_and_leaves_out_what_the_window_refused(
+    source: Source,
+) -> None:
+    period_ns = 30_000_000
+    source.activate(1, "test", frame_ms=30)
+    in_rhythm = serve(source, 3)
+    gaps = [b.t_admitted_ns - a.t_admitted_ns for a, b in itertools.pairwise(in_rhythm)]
+    assert all(gap >= 0.5 * period_ns for gap in gaps)
+    held = [admitted(source) for _ in range(3)]
+    time.sleep(0.1)  # three frames are due meanwhile, and the window is full
+    for batch in held:
+        answer(source, batch)
+    late = serve(source, 2)
+    begin = in_rhythm[0].t_admitted_ns
+    assert late[1].t_admitted_ns - late[0].t_admitted_ns <= 2 * period_ns
+    assert late[1].t_admitted_ns - begin >= 7 * period_ns, "no frame makes up for another"
+
+
+def test_going_on_shows_the_images_that_come_next(source: Source) -> None:
+    serve(source, 1)
+    source.activate(1, "validation", go_on=True)
+    (batch,) = serve(source, 1)
+    assert batch.generation == 1 and batch.images.flatten().tolist() == [4, 5, 6, 7]
+
+
+def test_recent_results_are_told_once_and_so_is_what_is_waited_for(source: Source) -> None:
+    serve(source, 2)
+    batch = admitted(source)
+    seen = source.recent()
+    assert [generation for generation, _ in seen.frames] == [0, 0]
+    assert seen.waiting and seen.waiting[0] == 0 and seen.waiting[1] >= 0
+    answer(source, batch)
+    again = source.recent()
+    assert len(again.frames) == 1 and again.waiting is None

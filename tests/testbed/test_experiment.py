@@ -14,6 +14,8 @@ from testbed.experiment import (
 )
 from testbed.networks import build_network
 from testbed.validation import check_experiment
+from topologies.errors import BadTopologyError
+from topologies.spec import NetworkSpec
 
 GOOD = {
     "name": "t",
@@ -152,3 +154,43 @@ def test_overrides_apply_to_one_direction(tmp_path: Path) -> None:
     assert (link.profile.up.rate_mbit, link.profile.down.rate_mbit) == (2, 12)
     assert link.profile.up.loss_percent == link.profile.down.loss_percent == 1
     assert "changed in the experiment file" in link.profile.source
+
+
+def varied(tmp_path: Path, *assignments: str) -> NetworkSpec:
+    file = tmp_path / "x.yaml"
+    file.write_text(yaml.safe_dump(GOOD, sort_keys=False))
+    return build_network(load_experiment(file, list(assignments)).network)
+
+
+def test_a_link_plays_a_file_beside_the_experiment_or_a_generated_trace(tmp_path: Path) -> None:
+    (tmp_path / "fade.csv").write_text("time_s,rate_mbit\n0,5\n1,2\n")
+    (link,) = varied(tmp_path, "network.links.up.trace=fade.csv").links
+    assert link.profile and link.profile.up.trace and link.profile.down.trace is None
+    assert [step.rate_mbit for step in link.profile.up.trace.steps] == [5, 2]
+    (link,) = varied(tmp_path, "network.links.trace={generate: lte, seed: 3, duration_s: 5}").links
+    assert link.profile and link.profile.up.trace and link.profile.down.trace
+    assert link.profile.up.trace.period_ms == 5000
+
+
+@pytest.mark.parametrize(
+    ("assignment", "reason"),
+    [
+        ("network.links.up.trace=none.csv", "links: trace .*none.csv: cannot be read"),
+        ("network.links.up.trace={generate: wifi}", "trace.generate: input should be 'lte'"),
+        ("network.links.up.trace={generate: lte, sede: 1}", "trace.sede: unknown field; did you"),
+        (
+            "network.changes=[{at_s: 1, link: a-z, rate_mbit: 1}]",
+            "changes: link 'a-z' is not known",
+        ),
+        ("network.changes=[{at_s: 1, link: h1-h2}]", "changes.0: nothing to change"),
+        (
+            "network.changes=[{at_s: 1, link: h1-h2, rate_mbit: 0}]",
+            "changes.0.rate_mbit: .* than 0",
+        ),
+    ],
+)
+def test_what_cannot_vary_so_is_refused_with_its_field(
+    assignment: str, reason: str, tmp_path: Path
+) -> None:
+    with pytest.raises((BadExperimentError, BadTopologyError), match=reason):
+        varied(tmp_path, assignment)

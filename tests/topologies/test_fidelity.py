@@ -158,3 +158,18 @@ def test_the_record_holds_everything_the_verdict_rests_on() -> None:
         "seconds_below": 0,
         "threshold": 0.35,
     }
+
+
+@pytest.mark.parametrize(("late_ms", "verdict"), [(5.0, "pass"), (30.0, "warn")])
+def test_a_replay_is_judged_by_how_late_its_changes_were(late_ms: float, verdict: str) -> None:
+    probe, idle = Probe((), (), ()), [IdleSample(0, 1_000_000_000, 0.9)]
+    once = judge(probe, idle=idle, late_ms=[1.0] * 99 + [500.0])
+    assert once.verdict == "pass", "one change in a hundred may be late"
+    often = judge(probe, idle=idle, late_ms=[1.0] * 90 + [late_ms] * 10)
+    assert often.verdict == verdict
+    assert often.to_json()["replay"] == {
+        "changes": 100,
+        "late_ms_p95": late_ms,
+        "late_ms_max": late_ms,
+    }
+    assert judge(probe, idle=idle).to_json()["replay"]["late_ms_p95"] is None
