@@ -126,8 +126,8 @@ class Source:
     def admit(self) -> Admitted | None:
         """The next batch, as soon as the window has room; ``None`` once the source was stopped."""
         with self._room:
-            while not (self._stopped or self._may_admit()):
-                self._room.wait(self._due_in_s())
+            while not self._stopped and (left_s := self._admission_in_s()) != 0:
+                self._room.wait(left_s)
             if self._stopped or not self._activation:
                 return None
             images, labels = self._activation.next_batch(self._batch)
@@ -210,14 +210,11 @@ class Source:
             self._error = error
             self._news.notify()
 
-    def _may_admit(self) -> bool:
-        room = self._admitting and len(self._in_flight) < self._window
-        return room and time.monotonic_ns() >= self._next_due_ns
-
-    def _due_in_s(self) -> float | None:
-        """How long until the next frame is due; ``None`` where time alone changes nothing."""
-        left_s = (self._next_due_ns - time.monotonic_ns()) / 1e9
-        return left_s if left_s > 0 else None
+    def _admission_in_s(self) -> float | None:
+        """How long until the next frame may enter; ``None``: not before somebody says so."""
+        if not self._admitting or len(self._in_flight) >= self._window:
+            return None
+        return max(0.0, (self._next_due_ns - time.monotonic_ns()) / 1e9)
 
     def _drained(self) -> bool:
         return not self._admitting and not self._in_flight

@@ -179,6 +179,13 @@ def test_a_paced_workload_admits_in_its_rhythm_and_leaves_out_what_the_window_re
     assert late[1].t_admitted_ns - begin >= 7 * period_ns, "no frame makes up for another"
 
 
+def test_a_paced_workload_goes_on_when_nothing_is_in_flight(source: Source) -> None:
+    source.activate(1, "test", frame_ms=0.05)
+    begin = time.monotonic()
+    serve(source, 2000)  # nobody wakes the source but time, whatever moment it looks at the clock
+    assert time.monotonic() - begin < 60
+
+
 def test_going_on_shows_the_images_that_come_next(source: Source) -> None:
     serve(source, 1)
     source.activate(1, "validation", go_on=True)
