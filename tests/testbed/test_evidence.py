@@ -1,18 +1,24 @@
 """The table of evidence is measured by encoding, and says what was lost by what."""
 
 import json
+from pathlib import Path
 
 import pytest
 import torch
 
+from analysis.measure import measure
+from analysis.rundir import read_run
+from analysis.summary import Accuracy, Control, ControlMode, Summary
 from controller.distill import distil
 from controller.distill_training import Recipe
 from stage_node.bottleneck import BottleneckSpec
 from stage_node.data import load_dataset
 from stage_node.models import load_checkpoint
-from testbed.evidence import measure
+from testbed.evidence import control
+from testbed.evidence import measure as measuring
 from testbed.evidence.plot import draw
 from testbed.experiment import CHECKPOINTS
+from tests.analysis.synthetic_run import SyntheticRun
 
 MODEL = CHECKPOINTS / "digits-resnet20.safetensors"
 
@@ -27,7 +33,7 @@ def table(tmp_path_factory):
     module = f"bottleneck={folder / 'b.safetensors'}"
     command = [str(MODEL), "--data", "digits", "--after", "block2_2", "--out",
                str(folder / "table.json"), "--module", module]  # fmt: skip
-    assert measure.main(command) == 0
+    assert measuring.main(command) == 0
     return folder / "table.json", command
 
 
@@ -67,7 +73,7 @@ def test_an_interrupted_measurement_goes_on(table, capsys):
     half = json.loads(whole)
     half["rows"] = half["rows"][:7]
     path.write_text(json.dumps(half))
-    assert measure.main(command) == 0
+    assert measuring.main(command) == 0
     assert json.loads(path.read_text())["rows"] == json.loads(whole)["rows"]
 
 
@@ -81,5 +87,48 @@ def test_the_plot_is_the_same_for_the_same_table(table, tmp_path):
 
 def test_a_layer_that_does_not_exist_is_one_line_and_status_2(tmp_path, capsys):
     command = [str(MODEL), "--data", "digits", "--after", "x", "--out", str(tmp_path / "t.json")]
-    assert measure.main(command) == 2
+    assert measuring.main(command) == 2
     assert "no layer 'x'" in capsys.readouterr().err
+
+
+def test_control_on_several_traces_is_told_with_median_and_spread(tmp_path: Path) -> None:
+    """Two runs with known shares; the second misses the goal by its accuracy."""
+    runs = []
+    for number, (within, accuracy) in enumerate(((0.97, 0.98), (0.99, 0.95))):
+        path = tmp_path / f"seed{number}"
+        SyntheticRun().write(path)
+        controlled_summary(path, within, accuracy, oracle=0.985).write(path / "summary.json")
+        runs.append(str(path))
+    assert control.main([str(tmp_path / "out"), *runs]) == 0
+    table = json.loads((tmp_path / "out/table.json").read_text())
+    assert table["automatic"]["within_share"] == {"median": 0.98, "min": 0.97, "max": 0.99}
+    lost = table["automatic"]["points_below_oracle"]
+    assert lost["median"] == pytest.approx(2.0) and lost["max"] == pytest.approx(3.5)
+    assert table["automatic"]["reached"] == [True, False]
+    assert (tmp_path / "out/control.svg").exists()
+    assert (tmp_path / "out/control.csv").read_text().count("\n") == 1 + 4
+    assert control.main([]) == 2
+
+
+def controlled_summary(folder: Path, within: float, accuracy: float, oracle: float) -> Summary:
+    def mode(name: str, share: float, right: float) -> ControlMode:
+        return ControlMode(
+            mode=name,
+            begin_s=0,
+            duration_s=20,
+            frames=100,
+            frames_due=100,
+            frames_within=round(100 * share),
+            within_share=share,
+            accuracy=Accuracy(value=right, images=2000, split="validation"),
+            accuracy_forecast=right,
+            switches=3,
+            latency=None,
+            choices=(),
+        )
+
+    modes = (mode("automatic", within, accuracy), mode("oracle", 1.0, oracle))
+    whole = measure(read_run(folder)).summary
+    assert whole.pipeline
+    controlled = whole.pipeline.model_copy(update={"control": Control(bound_ms=200, modes=modes)})
+    return whole.model_copy(update={"pipeline": controlled})
