@@ -21,6 +21,7 @@ SERIES = {
     "quantisation": (style.GREEN, "s", ":"),
     "quantisation, zstd": (style.GREEN, "s", "-"),
     "zstd": (style.BLACK, "X", ""),
+    "fringe weights": (style.BLACK, "|", ""),
     "sparse, 4 bit, zstd": (style.ORANGE, "v", "-"),
     "width, 4 bit, zstd": (style.SKY, "P", "-"),
     "width, 8 bit, zstd": (style.BLUE, "o", "-"),

@@ -64,7 +64,7 @@ def test_accuracies_are_those_of_the_model_and_lossless_coding_changes_none(tabl
             assert row["test_accuracy"] == plain["test_accuracy"]
     assert rows["bottleneck, 2 bit"]["trained"]
     assert rows["bottleneck, 2 bit"]["test_accuracy"] > 0.5
-    assert rows["bottleneck, 2 bit"]["sender_macs"] > 10 * rows["2 bit"]["sender_macs"]
+    assert rows["bottleneck, 2 bit"]["sender_macs"] > rows["2 bit"]["sender_macs"] > 0
 
 
 def test_an_interrupted_measurement_goes_on(table, capsys):
