@@ -20,10 +20,12 @@ from controller.targets import AutomaticControl
 LATE_MS = 20.0
 """What a frame may take beyond the forecast before its lateness is blamed on the network: computing
 and scheduling vary by less."""
-LATE_SHARE = 0.75
+LATE_SHARE = 0.85
 """Of the bound: a frame that takes less is not late, whatever was foreseen."""
+NO_TIME_MS = 2.0
+"""A transfer that takes no longer is fast enough for anything."""
 OTHER_FRAMES = 25
-USUALLY, CAUTIOUSLY = 0.4, 0.8
+USUALLY, CAUTIOUSLY = 0.5, 0.8
 """The share of frames that are to need no longer than a learned time."""
 
 
@@ -216,7 +218,10 @@ class Automatic:
             return rate
         place, latency_ms = seen.frames[-1]
         at_most_ms = max(0.0, latency_ms - (self._other.ms or latency_ms)) + LATE_MS
-        return rate.unmeasured(self._options[place].frame_bytes[cut] * 8e-3 / at_most_ms)
+        return rate.unmeasured(
+            at_least_mbit=self._options[place].frame_bytes[cut] * 8e-3 / at_most_ms,
+            enough_mbit=self._options[0].frame_bytes[cut] * 8e-3 / NO_TIME_MS,
+        )
 
     def _estimate(self) -> Estimate:
         return self._of(tuple(rate.rate_mbit or 0.0 for rate in self._rates))

@@ -39,12 +39,14 @@ class RateEstimate:
             self.deviation + DEVIATION_WEIGHT * (off - self.deviation),
         )
 
-    def unmeasured(self, at_least_mbit: float) -> "RateEstimate":
+    def unmeasured(self, at_least_mbit: float, enough_mbit: float) -> "RateEstimate":
         """The estimate after frames too short to tell a rate that came in time: nothing speaks
-        against a link that slowly recovers, and it gives at least what their latency allows."""
-        if self.rate_mbit is None:
+        against a link that slowly recovers until it is fast ``enough`` for anything, and it gives
+        at least what their latency allows."""
+        if self.rate_mbit is None or self.rate_mbit > enough_mbit:
             return self
-        return RateEstimate(max(self.rate_mbit * RECOVERY, at_least_mbit), self.deviation)
+        recovered_mbit = min(self.rate_mbit * RECOVERY, enough_mbit)
+        return RateEstimate(max(recovered_mbit, at_least_mbit), self.deviation)
 
     @property
     def cautious_mbit(self) -> float:

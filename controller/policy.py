@@ -61,9 +61,9 @@ class PolicySettings:
     """
 
     bound_ms: float
-    headroom: float = 0.85
+    headroom: float = 0.8
     climb: float = 0.9
-    patience: int = 2
+    patience: int = 1
     most_patience: int = 48
 
 
