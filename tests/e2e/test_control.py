@@ -1,0 +1,57 @@
+"""Control on a link that varies, as a user runs it: two modes on the same trace, in a microVM."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from testbed.hosts.environment import REPOSITORY
+
+pytestmark = pytest.mark.microvm
+
+SECONDS, FRAMES_PER_S = 6, 5
+
+
+def test_two_modes_have_the_same_trace_and_the_summary_compares_them(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    command = [sys.executable, "-m", "testbed", "run", "lte-control", "--host", "microvm"]
+    settings = {
+        "network.access.up.trace.duration_s": SECONDS,
+        "pipeline.control.duration_s": SECONDS,
+        "pipeline.control.modes": "[automatic, oracle]",
+        "pipeline.measured_images": 40,
+    }
+    sets = [f"--set={key}={value}" for key, value in settings.items()]
+    run = subprocess.run(
+        [*command, "--out", str(out), *sets], cwd=REPOSITORY, capture_output=True, text=True
+    )
+    summary = json.loads((out / "summary.json").read_text())
+    # How near the bound is kept is for a quiet machine to show: see testbed/evidence.
+    assert summary["problems"] == [], run.stdout
+    (replay,) = summary["replays"]
+    assert replay["direction"] == "a_to_b" and replay["changes"] >= 2 * 10 * SECONDS
+    automatic, oracle = summary["pipeline"]["control"]["modes"]
+    assert (automatic["mode"], oracle["mode"]) == ("automatic", "oracle")
+    for mode in (automatic, oracle):
+        assert mode["frames_due"] == SECONDS * FRAMES_PER_S
+        assert 0 < mode["frames"] <= mode["frames_due"] + 1
+        assert mode["accuracy"]["value"] > 0.9
+    assert summary["pipeline"]["frozen_unchanged"] is True
+
+    applied = [
+        json.loads(line)
+        for line in (out / "events.jsonl").read_text().splitlines()
+        if '"link_changed"' in line or '"control_begins"' in line
+    ]
+    begins = [each for each in applied if each["kind"] == "control_begins"]
+    heads = [
+        [
+            each["rate_mbit"]
+            for each in applied
+            if each["kind"] == "link_changed" and each["t_ns"] >= begin["begin_ns"]
+        ][:20]
+        for begin in begins
+    ]
+    assert heads[0] == heads[1], "each mode has the trace from its beginning"
