@@ -46,6 +46,7 @@ LEDGER_SCHEMA: dict[str, dict[str, type[pl.DataType]]] = {
         "sequence": pl.Int64,
         "generation": pl.Int64,
         "samples": pl.Int32,
+        "t_free_ns": pl.Int64,
         "t_begin_ns": pl.Int64,
         "t_end_ns": pl.Int64,
     },
@@ -59,6 +60,9 @@ LEDGER_SCHEMA: dict[str, dict[str, type[pl.DataType]]] = {
     },
 }
 """Tables of the ledger and the columns that the analysis needs."""
+
+_ADDED = {"t_free_ns"}
+"""Columns that the ledgers of older runs lack; they are null there."""
 
 
 class LinkProbe(Described):
@@ -296,10 +300,18 @@ def _ledger(path: Path, table: str, events: Sequence[Event], problems: list[str]
         problems.append(f"ledger: the table {table} is missing, and every figure made from it")
     for file in files:
         try:
-            parts.append(pl.read_parquet(file).select(pl.col(n).cast(t) for n, t in schema.items()))
+            parts.append(_columns(pl.read_parquet(file), schema))
         except (pl.exceptions.PolarsError, OSError) as error:
             raise NotARunError(f"{file}: not a {table} table: {_first_line(error)}") from None
     return pl.concat(parts)
+
+
+def _columns(rows: pl.DataFrame, schema: dict[str, type[pl.DataType]]) -> pl.DataFrame:
+    absent = _ADDED - set(rows.columns)
+    return rows.select(
+        (pl.lit(None) if name in absent else pl.col(name)).cast(dtype).alias(name)
+        for name, dtype in schema.items()
+    )
 
 
 def _has_pipeline(events: Sequence[Event]) -> bool:

@@ -49,6 +49,7 @@ COMPUTE = np.dtype(
         ("sequence", "i8"),
         ("generation", "i8"),
         ("samples", "i4"),
+        ("t_free_ns", "i8"),  # the stage had passed on the frame before
         ("t_begin_ns", "i8"),
         ("t_end_ns", "i8"),
     ]
@@ -184,7 +185,9 @@ class Ledger:
             raise ValueError(f"process name {process!r} has more than {NAME_BYTES} characters")
         self.process = process
         self._directory = directory
-        self.compute = Rows(("sequence", "generation", "samples", "t_begin_ns", "t_end_ns"))
+        self.compute = Rows(
+            ("sequence", "generation", "samples", "t_free_ns", "t_begin_ns", "t_end_ns")
+        )
         self.results = Rows(
             ("sequence", "generation", "samples", "correct", "t_admitted_ns", "t_result_ns")
         )

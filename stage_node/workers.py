@@ -121,6 +121,7 @@ def _arrivals(frames: list[tuple[int, int]]) -> GenerationArrivals:
 
 def compute(model: StageModel, rows: Rows, inbox: Queue, outbox: Queue) -> None:
     """Run the stage's part of the model on one batch after the other."""
+    t_free_ns = time.monotonic_ns()
     while batch := inbox.get():
         t_begin_ns = time.monotonic_ns()
         try:
@@ -131,8 +132,9 @@ def compute(model: StageModel, rows: Rows, inbox: Queue, outbox: Queue) -> None:
             output = output.clone()  # the receiver is about to get its buffer back
         batch.release()
         now = time.monotonic_ns()
-        rows.append(batch.sequence, batch.generation, len(output), t_begin_ns, now)
+        rows.append(batch.sequence, batch.generation, len(output), t_free_ns, t_begin_ns, now)
         outbox.put(Batch(batch.sequence, batch.generation, output, now))
+        t_free_ns = time.monotonic_ns()
     outbox.put(None)
 
 

@@ -11,9 +11,10 @@ from stage_node.ledger import COMPUTE, FRAMES, RESULTS, Ledger, Rows, to_parquet
 
 
 def test_rows_outgrow_their_first_array() -> None:
-    rows = Rows(("sequence", "generation", "samples", "t_begin_ns", "t_end_ns"), capacity=2)
+    columns = ("sequence", "generation", "samples", "t_free_ns", "t_begin_ns", "t_end_ns")
+    rows = Rows(columns, capacity=2)
     for number in range(1000):
-        rows.append(number, 1, 8, 2**62 + number, 2**62 + number + 1)
+        rows.append(number, 1, 8, 2**62, 2**62 + number, 2**62 + number + 1)
     table = rows.table(COMPUTE, node="edge")
     assert table["sequence"].tolist() == list(range(1000))
     assert table["t_begin_ns"][-1] == 2**62 + 999
@@ -23,11 +24,12 @@ def test_rows_outgrow_their_first_array() -> None:
 def test_several_processes_make_one_table(tmp_path: Path) -> None:
     for process in ("ue", "edge"):
         ledger = Ledger(process, tmp_path)
-        ledger.compute.append(5, 1, 8, 100, 200)
+        ledger.compute.append(5, 1, 8, 90, 100, 200)
         ledger.save()
     to_parquet(tmp_path)
     compute = polars.read_parquet(tmp_path / "compute.parquet")
-    assert compute.sort("node").rows() == [("edge", 5, 1, 8, 100, 200), ("ue", 5, 1, 8, 100, 200)]
+    row = (5, 1, 8, 90, 100, 200)
+    assert compute.sort("node").rows() == [("edge", *row), ("ue", *row)]
     assert not list(tmp_path.glob("*.npy"))
 
 
@@ -67,7 +69,7 @@ def test_saving_again_replaces_what_was_saved(tmp_path: Path) -> None:
 
 def test_text_that_numpy_would_cut_is_not_lost(tmp_path: Path) -> None:
     ledger = Ledger("a-host-with-a-rather-long-name", tmp_path)
-    ledger.compute.append(0, 0, 0, 0, 0)
+    ledger.compute.append(0, 0, 0, 0, 0, 0)
     ledger.save()
     to_parquet(tmp_path)
     node = polars.read_parquet(tmp_path / "compute.parquet")["node"][0]
