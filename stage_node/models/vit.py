@@ -23,7 +23,7 @@ from stage_node.models.family import Family, ModelSpec, Options
 from stage_node.models.parts import Head
 
 MLP_RATIO = 4
-# As large as what a patch shows: small ones are learned slowly, and where a patch lies says as much.
+# As large as what a patch shows: where it lies says as much, and small ones are learned slowly.
 POSITION_DEVIATION = 1.0
 
 
