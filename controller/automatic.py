@@ -7,9 +7,8 @@ beginning: automatic control, fixed rungs, an oracle.
 import time
 from collections.abc import Callable, Sequence
 
-from controller.choices import Choice, choices_of, uncompressed_choice
+from controller.choices import Choice, choices_of, place_of, uncompressed_choice
 from controller.choosers import Automatic, Chooser, Fixed, Oracle, Pick, Seen
-from controller.errors import BadTargetsError
 from controller.known_rates import KnownRates
 from controller.ladder import Ladder
 from controller.optimizer import Emit
@@ -54,7 +53,7 @@ def _chooser(
     window: int,
     truth: Sequence[KnownRates],
 ) -> tuple[str, Chooser]:
-    """The mode's name and who decides in it; ``BadTargetsError`` where there are no such rungs."""
+    """The mode's name and who decides in it."""
     options = [choice.option for choice in choices]
     match mode:
         case "automatic":
@@ -63,16 +62,8 @@ def _chooser(
             return mode, Oracle(options, truth, settings)
         case "uncompressed":
             return mode, Fixed(len(choices))
-        case int() if -len(choices) <= mode < len(choices):
-            place = mode % len(choices)
-            return options[place].name, Fixed(place)
-    names = [option.name for option in options]
-    if mode in names:
-        return str(mode), Fixed(names.index(str(mode)))
-    raise BadTargetsError(
-        f"control.modes: no rungs {mode!r}; there are {len(names)}, the most accurate first: "
-        f"{' / '.join(names)}"
-    )
+    place = place_of(mode, choices)
+    return options[place].name, Fixed(place)
 
 
 class Serving:

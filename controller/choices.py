@@ -4,9 +4,11 @@ import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from controller.errors import BadTargetsError
 from controller.ladder import Ladder
 from controller.pipeline import Rungs
 from controller.policy import Option, front
+from controller.targets import AutomaticControl
 from stage_node.wire import HEADER_BYTES
 
 MOST_RUNGS = 12
@@ -35,6 +37,30 @@ def choices_of(
     options = front(list(choices))
     allowed = [option for option in options if option.accuracy >= min_accuracy] or options[:1]
     return tuple(Choice(option, choices[option]) for option in allowed)
+
+
+def place_of(mode: int | str, choices: Sequence[Choice]) -> int:
+    """The place of rungs that are named, or counted from either end.
+
+    Raises ``BadTargetsError`` where there are none such.
+    """
+    names = [choice.option.name for choice in choices]
+    if isinstance(mode, int) and -len(names) <= mode < len(names):
+        return mode % len(names)
+    if mode in names:
+        return names.index(str(mode))
+    raise BadTargetsError(
+        f"control.modes: no rungs {mode!r}; there are {len(names)}, the most accurate first: "
+        f"{' / '.join(names)}"
+    )
+
+
+def check_modes(ladders: Sequence[Ladder], batch: int, settings: AutomaticControl) -> None:
+    """``BadTargetsError`` for a mode that names rungs which are no choice."""
+    choices = choices_of(ladders, batch, settings.min_accuracy)
+    for mode in settings.modes:
+        if mode not in ("automatic", "oracle", "uncompressed"):
+            place_of(mode, choices)
 
 
 def uncompressed_choice(ladders: Sequence[Ladder], batch: int) -> Choice:

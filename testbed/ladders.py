@@ -6,6 +6,7 @@ from pathlib import Path
 from rich import box
 from rich.table import Table
 
+from controller.choices import check_modes
 from controller.ladder import Ladder, LadderTable
 from controller.ladder_builder import build_ladder
 from controller.ladder_request import TABLE, ensure_ladder
@@ -16,10 +17,14 @@ from testbed.rundir import RunDirectory
 def measured_ladder(plan: PipelinePlan) -> Path:
     """The directory of the plan's ladder, from the cache or built now.
 
-    Raises BadTargetsError where the ladder shows that the targets cannot be reached.
+    Raises BadTargetsError where the ladder shows that the targets cannot be reached, or that there
+    are no rungs such as control is to serve under.
     """
     folder = ensure_ladder(plan.ladder_request, build_ladder)
-    check_ladder(read_table(folder), plan.targets)
+    table = read_table(folder)
+    check_ladder(table, plan.targets)
+    if plan.control is not None:
+        check_modes(table.ladders, plan.batch, plan.control)
     return folder
 
 
