@@ -97,8 +97,8 @@ def _control(control: Control) -> list[str]:
     """How each mode did, automatic control first, and what it lost to the oracle."""
     bound = f"{number(control.bound_ms)} ms"
     sentences = [
-        f"Under {mode.mode} rungs, {percent(mode.within_share)} of the frames due were within "
-        f"{bound}, at an accuracy of {_accuracy(mode.accuracy)}."
+        f"With rungs that stay ({mode.mode}) {percent(mode.within_share)} of the frames due were "
+        f"within {bound}, at an accuracy of {_accuracy(mode.accuracy)}."
         if mode.mode not in ("automatic", "oracle")
         else f"{'Automatic control' if mode.mode == 'automatic' else 'The oracle'} kept "
         f"{percent(mode.within_share)} of the frames due within {bound}, at an accuracy of "
