@@ -10,10 +10,11 @@ import polars as pl
 import yaml
 from pydantic import BaseModel, ValidationError
 
+from analysis.capture import read_capture
 from analysis.clock import Clock
 from analysis.errors import DamagedCaptureError, NotARunError
 from analysis.network import Described, Network
-from analysis.pcap import PACKET_SCHEMA, read_capture
+from analysis.packets import PACKET_SCHEMA
 from analysis.summary import Direction
 from stage_node.events import Event, PartitionChosen, Phase, read_events
 

@@ -1,4 +1,4 @@
-"""TCP connections in a capture: stream offsets, repeated bytes, first and complete arrival times.
+"""TCP connections in a capture: the segments of each direction, with offsets for sequence numbers.
 
 A *stream* is one direction of one connection. Its offsets count payload bytes: 0 is the first
 byte after the SYN, as in the ledger. Sequence numbers (RFC 9293, 32 bit) are unwrapped, so
@@ -14,12 +14,13 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from analysis.pcap import ACK, SYN
+from analysis.coverage import NEVER, Coverage
+from analysis.frames import Int64s
+from analysis.packets import ACK, FIN, SYN
 
-Int64s = npt.NDArray[np.int64]
+__all__ = ["NEVER", "Coverage", "Flow", "Int64s", "Segments", "Stream", "streams"]
 
-NEVER: int = np.iinfo(np.int64).max
-"""The time of something that the capture does not hold: it compares as later than all times."""
+Bools = npt.NDArray[np.bool_]
 
 
 class Flow(NamedTuple):
@@ -40,79 +41,79 @@ class Flow(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Coverage:
-    """When each byte of a stream was first seen, and when all bytes up to it had been.
+class Segments:
+    """All TCP packets of one direction of a connection, in the order of the capture.
 
-    Between ``edges[i]`` and ``edges[i + 1]`` all bytes share one history: first seen at
-    ``first_ns[i]`` (``NEVER``: not seen), complete from offset 0 on at ``complete_ns[i]``.
-    ``payload`` and ``wire`` are cumulative at the edges: bytes seen before this offset with
-    repetitions, and the same with the headers of the packets that carried them. ``repeated`` is
-    per segment: how many of its bytes an earlier one had carried.
+    ``row`` is each one's place in the packet table, so that both directions can be compared.
+    ``begin`` to ``end`` are offsets: the SYN takes the one before 0, a FIN the one after the last
+    byte, a packet without either nor payload none. ``ack`` is an offset of the other direction,
+    -1 where the flag ACK is not set. ``window`` is as sent, not scaled. ``tsval`` and ``tsecr``
+    hold where ``has_timestamps``. ``table`` has all of these packets' columns.
     """
 
-    edges: Int64s
-    first_ns: Int64s
-    complete_ns: Int64s
-    payload: npt.NDArray[np.float64]
-    wire: npt.NDArray[np.float64]
-    repeated: Int64s
+    row: Int64s
+    begin: Int64s
+    ack: Int64s
+    table: pl.DataFrame
 
-    @classmethod
-    def of(cls, t_ns: Int64s, begin: Int64s, end: Int64s, wirelen: Int64s) -> "Coverage":
-        """Build from data segments: times, first and end offsets, sizes on the wire."""
-        edges = np.unique(np.concatenate([np.zeros(1, np.int64), begin, end]))
-        lowest, highest = np.searchsorted(edges, begin), np.searchsorted(edges, end)
-        spans = highest - lowest
-        packet = np.repeat(np.arange(len(t_ns)), spans)
-        nth_of_packet = np.arange(len(packet)) - np.repeat(np.cumsum(spans) - spans, spans)
-        interval = lowest[packet] + nth_of_packet
-        sizes = np.diff(edges)
-        first_ns = np.full(len(sizes), NEVER)
-        np.minimum.at(first_ns, interval, t_ns[packet])
-        first_packet = np.full(len(sizes), len(t_ns))
-        np.minimum.at(first_packet, interval, packet)
-        again = np.where(first_packet[interval] < packet, sizes[interval], 0)
-        seen = np.bincount(interval, minlength=len(sizes)) * sizes
-        per_byte = wirelen / np.maximum(end - begin, 1)
-        wire = np.bincount(interval, weights=per_byte[packet], minlength=len(sizes)) * sizes
-        return cls(
-            edges,
-            first_ns,
-            np.maximum.accumulate(first_ns),
-            np.concatenate([[0.0], np.cumsum(seen)]),
-            np.concatenate([[0.0], np.cumsum(wire)]),
-            np.bincount(packet, weights=again, minlength=len(t_ns)).astype(np.int64),
-        )
+    def __len__(self) -> int:
+        return len(self.row)
 
-    def first_seen(self, offsets: Int64s) -> Int64s:
-        """Time at which the byte at each offset was first seen."""
-        if not len(self.first_ns):
-            return np.full(np.shape(offsets), NEVER)
-        interval = np.searchsorted(self.edges, offsets, side="right") - 1
-        inside = (interval >= 0) & (interval < len(self.first_ns))
-        return np.where(inside, self.first_ns[np.clip(interval, 0, len(self.first_ns) - 1)], NEVER)
+    @cached_property
+    def t_ns(self) -> Int64s:
+        """Times, as in the packet table."""
+        return self.table["t_ns"].to_numpy()
 
-    def complete_before(self, ends: Int64s) -> Int64s:
-        """Time at which all bytes before each (exclusive, positive) offset had been seen."""
-        if not len(self.complete_ns):
-            return np.full(np.shape(ends), NEVER)
-        interval = np.searchsorted(self.edges, ends, side="left") - 1
-        inside = (interval >= 0) & (interval < len(self.complete_ns))
-        return np.where(
-            inside, self.complete_ns[np.clip(interval, 0, len(self.complete_ns) - 1)], NEVER
-        )
+    @cached_property
+    def flags(self) -> Int64s:
+        """TCP flags."""
+        return self._column("flags")
 
-    def payload_between(self, begin: Int64s, end: Int64s) -> Int64s:
-        """Payload bytes seen of each offset range, repetitions counted."""
-        return self._between(self.payload, begin, end)
+    @cached_property
+    def payload(self) -> Int64s:
+        """Payload bytes."""
+        return self._column("payload_len")
 
-    def wire_between(self, begin: Int64s, end: Int64s) -> Int64s:
-        """Bytes on the wire for each offset range, a packet's headers spread over its payload."""
-        return self._between(self.wire, begin, end)
+    @cached_property
+    def wirelen(self) -> Int64s:
+        """Bytes on the wire, from the Ethernet header on."""
+        return self._column("wirelen")
 
-    def _between(self, total: npt.NDArray[np.float64], begin: Int64s, end: Int64s) -> Int64s:
-        difference = np.interp(end, self.edges, total) - np.interp(begin, self.edges, total)
-        return np.rint(difference).astype(np.int64)
+    @cached_property
+    def end(self) -> Int64s:
+        """The offset after each packet's last."""
+        takes_one = (self.flags & (SYN | FIN)) != 0
+        end: Int64s = self.begin + self.payload + takes_one
+        return end
+
+    @cached_property
+    def window(self) -> Int64s:
+        """The window as sent."""
+        return self._column("window")
+
+    @cached_property
+    def window_scale(self) -> int | None:
+        """The shift that this direction's SYN announced for its windows; None without."""
+        scales = self.table.filter((pl.col("flags") & SYN) != 0)["window_scale"]
+        return int(scales[0]) if len(scales) and scales[0] >= 0 else None
+
+    @cached_property
+    def has_timestamps(self) -> Bools:
+        """Whether the option was there."""
+        return self.table["has_timestamps"].to_numpy()
+
+    @cached_property
+    def tsval(self) -> Int64s:
+        """The sender's clock, in its own ticks."""
+        return self._column("tsval")
+
+    @cached_property
+    def tsecr(self) -> Int64s:
+        """The other side's clock, as it was echoed."""
+        return self._column("tsecr")
+
+    def _column(self, name: str) -> Int64s:
+        return self.table[name].to_numpy().astype(np.int64)
 
 
 @dataclass(frozen=True)
@@ -122,20 +123,66 @@ class Stream:
     Times are those of the packet table it came from. ``anchored``: the SYN was captured, so
     that offsets are true; otherwise the first byte seen counts as offset 0. ``syn_ns`` and
     ``syn_ack_ns`` are the first of the connection's, ``NEVER`` where not captured.
-    The arrays describe the data segments in the order of the capture; ``ack_ns`` and
-    ``ack_offset`` the acknowledgements that travelled the other way.
+    ``sent`` are the packets of this direction, ``returned`` those of the other.
     """
 
     flow: Flow
     anchored: bool
     syn_ns: int
     syn_ack_ns: int
-    t_ns: Int64s
-    begin: Int64s
-    end: Int64s
-    wirelen: Int64s
-    ack_ns: Int64s
-    ack_offset: Int64s
+    sent: Segments
+    returned: Segments
+
+    @property
+    def mirrored(self) -> "Stream":
+        """The other direction of the same connection."""
+        syns = ((self.returned.flags & SYN) != 0).any()
+        return Stream(
+            self.flow.reverse, bool(syns), self.syn_ns, self.syn_ack_ns, self.returned, self.sent
+        )
+
+    @cached_property
+    def has_data(self) -> Bools:
+        """Which of the packets sent carry payload; the arrays below describe those."""
+        has_data: Bools = self.sent.payload > 0
+        return has_data
+
+    @cached_property
+    def t_ns(self) -> Int64s:
+        """Times of the data segments."""
+        return self.sent.t_ns[self.has_data]
+
+    @cached_property
+    def begin(self) -> Int64s:
+        """Offset of each data segment's first byte."""
+        # A keep-alive probe repeats the byte before its window.
+        return np.maximum(self.sent.begin[self.has_data], 0)
+
+    @cached_property
+    def end(self) -> Int64s:
+        """Offset after each data segment's last byte."""
+        end: Int64s = np.maximum((self.sent.begin + self.sent.payload)[self.has_data], 0)
+        return end
+
+    @cached_property
+    def wirelen(self) -> Int64s:
+        """Bytes of each data segment on the wire."""
+        return self.sent.wirelen[self.has_data]
+
+    @cached_property
+    def _is_ack(self) -> Bools:
+        is_ack: Bools = (self.returned.flags & (ACK | SYN)) == ACK
+        return is_ack
+
+    @cached_property
+    def ack_ns(self) -> Int64s:
+        """Times of the acknowledgements that travelled the other way."""
+        return self.returned.t_ns[self._is_ack]
+
+    @cached_property
+    def ack_offset(self) -> Int64s:
+        """What each acknowledges: all bytes before this offset."""
+        return self.returned.ack[self._is_ack]
 
     @cached_property
     def coverage(self) -> Coverage:
@@ -144,7 +191,7 @@ class Stream:
 
     @property
     def repeated_bytes(self) -> Int64s:
-        """Per segment: payload bytes that this capture had seen before.
+        """Per data segment: payload bytes that this capture had seen before.
 
         In the sender's capture these are the retransmitted bytes.
         """
@@ -173,59 +220,60 @@ class Stream:
 def streams(packets: pl.DataFrame) -> dict[Flow, list[Stream]]:
     """Every TCP stream of a packet table; a list, since a port pair may be used again."""
     found: dict[Flow, list[Stream]] = {}
-    for connection in _connections(packets):
+    for rows in _connections(packets):
+        connection = packets[rows]
         src, sport, dst, dport = connection.select("src", "sport", "dst", "dport").row(0)
         flow = Flow(str(IPv4Address(src)), sport, str(IPv4Address(dst)), dport)
         there = (connection["src"] == src) & (connection["sport"] == sport)
         forward, backward = connection.filter(there), connection.filter(~there)
-        found.setdefault(flow, []).append(_stream(flow, forward, backward))
-        found.setdefault(flow.reverse, []).append(_stream(flow.reverse, backward, forward))
+        first, second = _anchor(forward, backward), _anchor(backward, forward)
+        sent = _segments(forward, rows.filter(there), first, second)
+        returned = _segments(backward, rows.filter(~there), second, first)
+        syn_ns, syn_ack_ns = _handshake(connection)
+        for one in (
+            Stream(flow, _has_syn(forward), syn_ns, syn_ack_ns, sent, returned),
+            Stream(flow.reverse, _has_syn(backward), syn_ns, syn_ack_ns, returned, sent),
+        ):
+            found.setdefault(one.flow, []).append(one)
     return found
 
 
-def _connections(packets: pl.DataFrame) -> list[pl.DataFrame]:
-    """The packets of each TCP connection: same endpoints, no further opening SYN between."""
+def _connections(packets: pl.DataFrame) -> list[pl.Series]:
+    """The rows of each TCP connection: same endpoints, no further opening SYN between."""
     source = pl.col("src").cast(pl.UInt64) * 65536 + pl.col("sport")
     target = pl.col("dst").cast(pl.UInt64) * 65536 + pl.col("dport")
-    pair = [pl.min_horizontal(source, target).alias("low")]
-    pair.append(pl.max_horizontal(source, target).alias("high"))
     opening = pl.when((pl.col("flags") & (SYN | ACK)) == SYN).then(pl.col("seq"))
     # A repeated SYN has the sequence number of the first; a new connection has another.
     last = opening.forward_fill().over("low", "high")
     renewed = (opening != last.shift(1).over("low", "high")).fill_null(value=False)
-    return (
-        packets.filter("is_tcp")
-        .with_columns(*pair)
+    pairs = (
+        packets.lazy()
+        .select("src", "sport", "dst", "dport", "flags", "seq", "is_tcp")
+        .with_row_index("row")
+        .filter("is_tcp")
+        .with_columns(
+            pl.min_horizontal(source, target).alias("low"),
+            pl.max_horizontal(source, target).alias("high"),
+        )
         .with_columns(renewed.cum_sum().over("low", "high").alias("nth"))
-        .partition_by("low", "high", "nth", maintain_order=True)
+        .group_by("low", "high", "nth", maintain_order=True)
+        .agg("row")
+        .collect()
     )
+    return list(pairs["row"])
 
 
-def _stream(flow: Flow, forward: pl.DataFrame, backward: pl.DataFrame) -> Stream:
-    syns = forward.filter((pl.col("flags") & SYN) != 0)
-    handshake = pl.concat([forward, backward]).filter((pl.col("flags") & SYN) != 0)
-    is_answer = (handshake["flags"] & ACK) != 0
-    anchor = _anchor(forward, backward, syns)
-    data = forward.filter(pl.col("payload_len") > 0)
-    begin = _unwrap(data["seq"], anchor)
-    end = begin + data["payload_len"].to_numpy().astype(np.int64)
-    acks = backward.filter((pl.col("flags") & (ACK | SYN)) == ACK)
-    return Stream(
-        flow=flow,
-        anchored=syns.height > 0,
-        syn_ns=_earliest(handshake.filter(~is_answer)),
-        syn_ack_ns=_earliest(handshake.filter(is_answer)),
-        t_ns=data["t_ns"].to_numpy(),
-        begin=np.maximum(begin, 0),  # a keep-alive probe repeats the byte before its window
-        end=np.maximum(end, 0),
-        wirelen=data["wirelen"].to_numpy().astype(np.int64),
-        ack_ns=acks["t_ns"].to_numpy(),
-        ack_offset=_unwrap(acks["ack"], anchor),
-    )
+def _segments(packets: pl.DataFrame, rows: pl.Series, anchor: int, other: int) -> Segments:
+    has_ack = (packets["flags"].to_numpy() & ACK) != 0
+    ack = np.full(packets.height, -1)
+    ack[has_ack] = _unwrap(packets["ack"].to_numpy()[has_ack], other)
+    begin = _unwrap(packets["seq"].to_numpy(), anchor)
+    return Segments(rows.to_numpy().astype(np.int64), begin, ack, packets)
 
 
-def _anchor(forward: pl.DataFrame, backward: pl.DataFrame, syns: pl.DataFrame) -> int:
+def _anchor(forward: pl.DataFrame, backward: pl.DataFrame) -> int:
     """The sequence number of offset 0."""
+    syns = forward.filter((pl.col("flags") & SYN) != 0)
     if syns.height:
         return int(syns["seq"][0]) + 1
     if forward.height:
@@ -233,10 +281,21 @@ def _anchor(forward: pl.DataFrame, backward: pl.DataFrame, syns: pl.DataFrame) -
     return int(backward["ack"][0]) if backward.height else 0
 
 
-def _unwrap(sequence: pl.Series, anchor: int) -> Int64s:
+def _unwrap(sequence: npt.NDArray[np.uint32], anchor: int) -> Int64s:
     """Offsets relative to the anchor; neighbours lie within half the number space (RFC 9293)."""
-    numbers = np.concatenate([[anchor & 0xFFFFFFFF], sequence.to_numpy()]).astype(np.uint32)
+    numbers = np.concatenate([[anchor & 0xFFFFFFFF], sequence]).astype(np.uint32)
     return np.cumsum(np.diff(numbers).astype(np.int32), dtype=np.int64)
+
+
+def _has_syn(packets: pl.DataFrame) -> bool:
+    return bool(((packets["flags"] & SYN) != 0).any())
+
+
+def _handshake(connection: pl.DataFrame) -> tuple[int, int]:
+    """Times of the first SYN and of the first answer to one."""
+    syns = connection.filter((pl.col("flags") & SYN) != 0)
+    is_answer = (syns["flags"] & ACK) != 0
+    return _earliest(syns.filter(~is_answer)), _earliest(syns.filter(is_answer))
 
 
 def _earliest(packets: pl.DataFrame) -> int:

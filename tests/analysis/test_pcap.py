@@ -16,8 +16,9 @@ from scapy.packet import Packet
 from scapy.utils import PcapReader
 
 from analysis import pcap
+from analysis.capture import read_capture
 from analysis.errors import DamagedCaptureError
-from analysis.pcap import PACKET_SCHEMA, read_capture
+from analysis.packets import PACKET_SCHEMA
 from tests.analysis.tcp_simulator import write_pcap
 
 
@@ -32,6 +33,15 @@ OPTIONS = [
     [("NOP", None), ("NOP", None), STAMPS],
     [("MSS", 1460), ("SAckOK", b""), STAMPS, ("NOP", None), ("WScale", 7)],
     [("NOP", None), ("NOP", None), ("SAck", (1000, 2000)), ("NOP", None), ("NOP", None), STAMPS],
+    [
+        ("NOP", None),
+        ("NOP", None),
+        STAMPS,
+        ("NOP", None),
+        ("NOP", None),
+        ("SAck", (5, 2**32 - 1, 7, 9)),
+    ],
+    [("SAck", tuple(range(8))), ("NOP", None), ("NOP", None)],
     [("MSS", 1460), ("EOL", None)],
     [STAMPS, ("EOL", None)],
 ]
@@ -82,14 +92,29 @@ def dissected(packet: Packet, t_ns: int, wirelen: int) -> dict[str, object]:
     """The row that scapy's dissection gives."""
     row: dict[str, object] = dict.fromkeys(PACKET_SCHEMA, 0)
     row |= {"t_ns": t_ns, "wirelen": wirelen, "is_tcp": False}
+    row |= {"window_scale": -1, "has_timestamps": False, "sack": None}
     if IP in packet and packet[Ether].type == 0x0800:
         ip = packet[IP]
-        row |= {"src": int(IPv4Address(ip.src)), "dst": int(IPv4Address(ip.dst))}
+        row |= {"src": int(IPv4Address(ip.src)), "dst": int(IPv4Address(ip.dst)), "ip_id": ip.id}
         if TCP in packet and ip.frag == 0:
             tcp = packet[TCP]
             row |= {"is_tcp": True, "sport": tcp.sport, "dport": tcp.dport, "seq": tcp.seq}
-            row |= {"ack": tcp.ack, "flags": int(tcp.flags)}
+            row |= {"ack": tcp.ack, "flags": int(tcp.flags), "window": tcp.window}
             row["payload_len"] = ip.len - ip.ihl * 4 - tcp.dataofs * 4
+            row |= dissected_options(tcp)
+    return row
+
+
+def dissected_options(tcp: TCP) -> dict[str, object]:
+    options = {name: value for name, value in tcp.options if not isinstance(value, bytes)}
+    row: dict[str, object] = {}
+    if "WScale" in options:
+        row["window_scale"] = options["WScale"]
+    if "Timestamp" in options:
+        tsval, tsecr = options["Timestamp"]
+        row |= {"has_timestamps": True, "tsval": tsval, "tsecr": tsecr}
+    if "SAck" in options:
+        row["sack"] = list(options["SAck"])
     return row
 
 
@@ -199,7 +224,7 @@ def test_records_may_straddle_the_blocks_that_are_read(
     packet = bytes(ether() / IP(src="10.0.0.1", dst="10.0.0.2") / TCP(seq=7) / bytes(50))
     write_pcap(path, [(n, packet[: 60 + n % 37]) for n in range(500)])
     whole = read_capture(path)
-    monkeypatch.setattr(pcap, "_BLOCK_BYTES", 1000)
+    monkeypatch.setattr(pcap, "BLOCK_BYTES", 1000)
     assert read_capture(path).packets.equals(whole.packets)
     assert whole.packets.height == 500
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 
-from analysis.pcap import read_capture
+from analysis.capture import read_capture
 from tests.e2e.conftest import Guest
 from topologies.generators import generate
 from topologies.profiles import load_profile
