@@ -116,8 +116,12 @@ class Encoder(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(N, C, H, W) to (N, channels, H / stride, W / stride) within 0 .. 1."""
         z: Tensor = self.project(self.block(x))
-        # A sigmoid bends; what is linear by choice is cut off at the ends of its range instead.
-        return torch.sigmoid(z) if self.spec.hidden else z.clamp(0, 1)
+        if self.spec.hidden:
+            return torch.sigmoid(z)
+        # A sigmoid bends; what is linear by choice is cut off at the ends of its range instead. Its
+        # gradient is not: a code that once left the range would never come back.
+        inside = z.clamp(0, 1)
+        return z + (inside - z).detach() if self.training else inside
 
 
 class Decoder(nn.Module):

@@ -106,3 +106,14 @@ def test_files_that_are_no_bottleneck_are_refused(tmp_path):
     save_bottleneck(path, module, {})
     with pytest.raises(BadModelError, match=r"encoder\.project"):
         load_bottleneck(path)
+
+
+def test_a_linear_code_that_left_the_range_can_come_back():
+    spec = BottleneckSpec(in_shape=(2, 4, 4), channels=1, bits=8, hidden=0)
+    encoder = Bottleneck(spec).encoder
+    with torch.no_grad():
+        encoder.project.bias.fill_(5.0)
+    codes = encoder.eval()(torch.zeros(1, 2, 4, 4))
+    assert (codes == 1).all()
+    encoder.train()(torch.zeros(1, 2, 4, 4)).sum().backward()
+    assert encoder.project.bias.grad.item() == 16
