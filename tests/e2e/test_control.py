@@ -35,7 +35,7 @@ def test_two_modes_have_the_same_trace_and_the_summary_compares_them(tmp_path: P
     automatic, oracle = summary["pipeline"]["control"]["modes"]
     assert (automatic["mode"], oracle["mode"]) == ("automatic", "oracle")
     for mode in (automatic, oracle):
-        assert mode["frames_due"] == SECONDS * FRAMES_PER_S
+        assert mode["frames_due"] in (SECONDS * FRAMES_PER_S, SECONDS * FRAMES_PER_S + 1)
         assert 0 < mode["frames"] <= mode["frames_due"] + 1
         assert mode["accuracy"]["value"] > 0.9
     assert summary["pipeline"]["frozen_unchanged"] is True
