@@ -3,15 +3,23 @@
 One HTTP/1.1 GET of a prefix-runnable checkpoint. Query parameters say what the application needs
 (``max_bytes``, ``deadline_ms``, ``accuracy``); ``Range: bytes=N-`` says that the first N bytes
 are there already. The answer is 206 with the missing bytes of one configuration, named in
-``Concertina-Configuration``. Without parameters it is a plain file, whole or by ranges.
+``Concertina-Configuration``.
+
+With ``admission=stream`` nobody knows beforehand where the answer will end, which a 206 would
+have to say: it is 200, in chunks (RFC 9112, 7.1), from the byte in ``Concertina-First-Byte`` on.
+Without parameters a model is a plain file, whole or by ranges.
 """
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from stage_node.errors import StageNodeError
 from stage_node.models import Configuration
+from stage_node.steps import AdmissionName
+from stage_node.tcp_info import PathEstimate
 
+FIRST_BYTE_HEADER = "Concertina-First-Byte"
 CONFIGURATION_HEADER = "Concertina-Configuration"
 ACCURACY_HEADER = "Concertina-Accuracy"
 PREDICTED_HEADER = "Concertina-Predicted-Ms"
@@ -29,6 +37,7 @@ class ModelRequest:
     max_bytes: int | None = None
     deadline_ms: float | None = None
     accuracy: float | None = None
+    admission: AdmissionName = "lookup"
     first_byte: int = 0
 
 
@@ -36,8 +45,9 @@ class ModelRequest:
 class Admission:
     """Steps 2 and 5: which configuration the UE gets, and the bytes it lacks.
 
-    No bytes (``first_byte == end_byte``) when the UE has what it asks for. ``estimate_mbit`` is
-    the link rate the decision rests on, ``predicted_ms`` the time it expects the delivery to take.
+    No bytes (``first_byte == end_byte``) when the UE has what it asks for. ``estimate_mbit`` and
+    ``rtt_ms`` are the link that the decision rests on, known from its ``profile`` or
+    ``measured``; ``predicted_ms`` is the time it expects the delivery to take.
     """
 
     configuration: Configuration
@@ -47,6 +57,40 @@ class Admission:
     estimate_mbit: float
     predicted_ms: float
     reason: str
+    estimate_source: str = "profile"
+    rtt_ms: float | None = None
+
+
+@dataclass(frozen=True)
+class Sending:
+    """A response under way: ``elapsed_ms`` since the UE's first SYN as far as the server can
+    tell, ``path`` what the kernel measured, ``unacknowledged_bytes`` what it holds or has sent
+    without an answer yet."""
+
+    elapsed_ms: float
+    unacknowledged_bytes: int
+    path: PathEstimate
+
+
+@dataclass(frozen=True)
+class Block:
+    """What one more configuration takes: the file up to ``end_byte``."""
+
+    configuration: Configuration
+    end_byte: int
+
+
+@dataclass(frozen=True)
+class Streaming:
+    """Blocks to send in their order while ``objection`` has none.
+
+    ``objection(sending, missing_bytes, begun)`` says why the rest of a block, ``missing_bytes``
+    of it, is not to be sent any more, or ``None``; ``begun`` where a part of it has been sent.
+    """
+
+    first_byte: int
+    blocks: tuple[Block, ...]
+    objection: Callable[[Sending, int, bool], str | None]
 
 
 class NotAdmittedError(StageNodeError):

@@ -9,6 +9,7 @@ from contextlib import ExitStack, contextmanager
 from typing import Self
 from urllib.parse import quote, urlencode
 
+from stage_node.delivery import FIRST_BYTE_HEADER
 from stage_node.errors import StageNodeError
 
 READ_BYTES = 1 << 18
@@ -17,28 +18,43 @@ IDLE_TIMEOUT_S = 30.0
 
 
 class DeliveryError(StageNodeError):
-    """The model server refused, went away, or sent something else than was asked for."""
+    """The model server went away, or sent something else than was asked for."""
+
+
+class InterruptedDeliveryError(DeliveryError):
+    """The connection could not be made, or broke; asking again may help."""
+
+
+class RefusedError(DeliveryError):
+    """The server will not send what was asked for; ``status`` is its HTTP status."""
+
+    def __init__(self, status: int, reason: str) -> None:
+        super().__init__(f"the model server refused ({status}): {reason}")
+        self.status = status
+        self.reason = reason
 
 
 def get_request(
     server: tuple[str, int],
     model: str,
-    needs: Mapping[str, float],
+    needs: Mapping[str, float | str],
     first_byte: int = 0,
+    end_byte: int | None = None,
     etag: str | None = None,
 ) -> bytes:
     """The GET for a model from ``first_byte`` on, as :mod:`stage_node.delivery` describes it.
 
-    ``needs`` are its query parameters; without any the rest of the file is asked for.
+    ``needs`` are its query parameters; without any the file is asked for, to before ``end_byte``.
+    The connection is the UE's to close: a server that closed it first would not learn when the
+    last bytes arrived.
     """
     query = f"?{urlencode(needs)}" if needs else ""
     lines = [
         f"GET /models/{quote(model)}.safetensors{query} HTTP/1.1",
         f"Host: {server[0]}:{server[1]}",
-        "Connection: close",
     ]
     if first_byte or not needs:
-        lines.append(f"Range: bytes={first_byte}-")
+        lines.append(f"Range: bytes={first_byte}-{'' if end_byte is None else end_byte - 1}")
     if etag is not None:
         lines.append(f"If-Match: {etag}")
     return "\r\n".join([*lines, "", ""]).encode("ascii")
@@ -49,7 +65,9 @@ def _delivery_errors() -> Iterator[None]:
     """Say what went wrong on the network as this house's error."""
     try:
         yield
-    except (OSError, http.client.HTTPException) as error:
+    except (OSError, http.client.RemoteDisconnected, http.client.IncompleteRead) as error:
+        raise InterruptedDeliveryError(f"the model server did not deliver: {error!r}") from None
+    except http.client.HTTPException as error:
         raise DeliveryError(f"the model server did not deliver: {error!r}") from None
 
 
@@ -59,18 +77,17 @@ class Download:
     def __init__(self, connection: socket.socket, first_byte: int) -> None:
         self._connection = connection
         self._response = http.client.HTTPResponse(connection, method="GET")
+        self.end_byte: int | None = first_byte
+        """Before which byte of the file the response is to end; None: only its end will tell."""
         with _delivery_errors():
             self._response.begin()
             if self._response.status == http.client.NO_CONTENT:
                 return
             if self._response.status not in (http.client.OK, http.client.PARTIAL_CONTENT):
-                raise DeliveryError(
-                    f"the model server refused ({self._response.status}): {self._reason()}"
-                )
-        if self._begins() != first_byte:
-            raise DeliveryError(
-                f"asked for bytes from {first_byte}, the answer begins at {self._begins()}"
-            )
+                raise RefusedError(self._response.status, self._reason())
+        begins, self.end_byte = self._place()
+        if begins != first_byte:
+            raise DeliveryError(f"asked for bytes from {first_byte}, the answer begins at {begins}")
 
     @classmethod
     def open(cls, server: tuple[str, int], request: bytes, first_byte: int) -> Self:
@@ -106,19 +123,21 @@ class Download:
         """The version of the file, as the server names it."""
         return self._response.headers.get("ETag")
 
-    @property
-    def remaining(self) -> int:
-        """Bytes of the response that are still to be read."""
-        return self._response.length or 0
-
     def read(self, wanted: int) -> bytes:
-        """What has arrived, once it is ``wanted`` bytes or enough to be worth waking up for."""
-        at_least = max(1, min(wanted, self.remaining, WAKE_BYTES))
+        """What has arrived, once it is ``wanted`` bytes or enough to be worth waking up for.
+
+        Nothing once the response is complete; ``InterruptedDeliveryError`` where it breaks off.
+        """
+        remaining = self._response.length
+        if remaining == 0 or self._response.isclosed():
+            return b""
+        # Of a response in chunks nobody knows how many bytes are still to come.
+        at_least = 1 if remaining is None else max(1, min(wanted, remaining, WAKE_BYTES))
         with _delivery_errors():
             self._connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, at_least)
             data = self._response.read1(READ_BYTES)
-        if not data:
-            raise DeliveryError(f"the connection ended {self.remaining} bytes too early")
+        if not data and remaining:
+            raise InterruptedDeliveryError(f"the connection ended {remaining} bytes too early")
         return data
 
     def close(self) -> None:
@@ -134,12 +153,14 @@ class Download:
         except (ValueError, KeyError, TypeError):
             return body.strip() or self._response.reason
 
-    def _begins(self) -> int:
-        """Where in the file the response's body begins."""
+    def _place(self) -> tuple[int, int | None]:
+        """Where in the file the response's body begins, and before which byte it is to end."""
+        headers = self._response.headers
         if self._response.status == http.client.OK:
-            return 0
-        described = self._response.headers.get("Content-Range", "")
-        match = re.fullmatch(r"bytes (\d+)-\d+/(\d+|\*)", described)
+            streamed = headers.get(FIRST_BYTE_HEADER)
+            return int(streamed or 0), None if streamed else self._response.length
+        described = headers.get("Content-Range", "")
+        match = re.fullmatch(r"bytes (\d+)-(\d+)/(\d+|\*)", described)
         if match is None:
             raise DeliveryError(f"the model server's Content-Range makes no sense: {described!r}")
-        return int(match[1])
+        return int(match[1]), int(match[2]) + 1

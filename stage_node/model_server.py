@@ -1,19 +1,16 @@
 """The Accordion model server: prefix-runnable checkpoints over HTTP/1.1.
 
 ``GET /models/<name>.safetensors`` as :mod:`stage_node.delivery` says. What a request with
-needs gets is decided by the ``admit`` function given to :func:`create_app`; a request without is
+needs gets is decided by the ``admit`` function given to :class:`ModelServer`; a request without is
 served as any web server serves a file. Every refusal is JSON, ``{"error": "..."}``.
 """
 
 import asyncio
-import hashlib
 import http.client
-import re
 import socket
+import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Self, TypeVar
+from dataclasses import dataclass, field
 from urllib.parse import quote
 
 import uvicorn
@@ -25,68 +22,185 @@ from starlette.routing import Route
 from stage_node.delivery import (
     ACCURACY_HEADER,
     CONFIGURATION_HEADER,
+    FIRST_BYTE_HEADER,
     PREDICTED_HEADER,
     Admission,
     ModelRequest,
     NotAdmittedError,
+    Streaming,
     UnsatisfiableRangeError,
     configuration_name,
     parse_range,
 )
-from stage_node.errors import BadModelError
-from stage_node.events import Admitted, EventLog
+from stage_node.events import Admitted, EventLog, FaultInjected
+from stage_node.faults import Fault, FaultPlan
+from stage_node.model_request import model_request
+from stage_node.responses import FileResponse, StreamResponse
+from stage_node.served_file import ServedFile
+from stage_node.server_connections import Connections
 
-Admit = Callable[[ModelRequest, str], Admission]
+Admit = Callable[[ModelRequest, str], Admission | Streaming]
 """Decides on a request of the UE with the given address; raises ``NotAdmittedError``."""
-
-Number = TypeVar("Number", int, float)
-PARAMETERS = ("max_bytes", "deadline_ms", "accuracy")
 
 
 @dataclass(frozen=True)
-class ServedFile:
-    """A checkpoint in memory; ``etag`` changes with its content."""
+class ModelServer:
+    """Models, who decides what of them is sent, and who is told of it.
 
-    content: bytes
-    etag: str
+    ``events`` gets one ``Admitted`` per admitted request; ``connections`` are told of their end.
+    """
 
-    @classmethod
-    def read(cls, path: Path) -> Self:
-        """A file from disk."""
-        content = path.read_bytes()
-        return cls(content, f'"{hashlib.sha256(content).hexdigest()[:32]}"')
+    catalog: Mapping[str, ServedFile]
+    admit: Admit
+    events: EventLog | None = None
+    connections: Connections = field(default_factory=Connections)
+    faults: FaultPlan = field(default_factory=FaultPlan)
 
+    def app(self) -> Starlette:
+        """The server's application, for connections of :attr:`connections`."""
 
-def read_catalog(folder: Path) -> dict[str, ServedFile]:
-    """Every checkpoint of a folder, by the name of its file without suffix."""
-    catalog = {path.stem: ServedFile.read(path) for path in sorted(folder.glob("*.safetensors"))}
-    if not catalog:
-        raise BadModelError(f"{folder}: no .safetensors file to serve")
-    return catalog
+        async def get_model(request: Request) -> Response:
+            try:
+                return self._answer(request, time.monotonic_ns())
+            except NotAdmittedError as refusal:
+                return JSONResponse({"error": str(refusal)}, refusal.status)
 
+        return Starlette(routes=[Route("/models/{name}.safetensors", get_model)])
 
-def create_app(
-    catalog: Mapping[str, ServedFile], admit: Admit, events: EventLog | None = None
-) -> Starlette:
-    """The server's application; ``events`` gets one ``Admitted`` per admitted request."""
+    def configured(self) -> uvicorn.Server:
+        """The application behind HTTP/1.1, to be run on a listening socket."""
+        config = uvicorn.Config(
+            self.app(),
+            loop="asyncio",
+            http=self.connections.protocol,  # type: ignore[arg-type]  # any callable serves
+            ws="none",
+            lifespan="off",
+            log_level="warning",
+            access_log=False,
+            proxy_headers=False,
+        )
+        return uvicorn.Server(config)
 
-    async def get_model(request: Request) -> Response:
+    def _answer(self, request: Request, request_ns: int) -> Response:
+        name = request.path_params["name"]
+        if name not in self.catalog:
+            known = ", ".join(sorted(self.catalog))
+            raise NotAdmittedError(404, f"no model {name!r}; this server has {known}")
+        file = self.catalog[name]
+        if request.headers.get("if-match", file.etag) not in (file.etag, "*"):
+            raise NotAdmittedError(412, f"model {name} has changed since its first bytes were sent")
+        if not request.query_params:
+            return self._plain(request, name, file)
+        wanted = model_request(request.query_params, request.headers.get("range"), name)
+        admission = self.admit(wanted, _address(request))
+        if isinstance(admission, Streaming):
+            return self._stream(request, name, admission, request_ns)
+        return self._prefix(request, name, admission)
+
+    def _prefix(self, request: Request, name: str, admission: Admission) -> Response:
+        """What a look-up has decided."""
+        self._tell(
+            request,
+            name,
+            configuration=admission.configuration,
+            first_byte=admission.first_byte,
+            end_byte=admission.end_byte,
+            estimate_mbit=admission.estimate_mbit,
+            estimate_source=admission.estimate_source,
+            rtt_ms=admission.rtt_ms,
+            predicted_ms=admission.predicted_ms,
+            reason=admission.reason,
+        )
+        headers = {
+            CONFIGURATION_HEADER: configuration_name(admission.configuration),
+            ACCURACY_HEADER: f"{admission.accuracy:.6g}",
+            PREDICTED_HEADER: f"{admission.predicted_ms:.3f}",
+        }
+        if admission.first_byte == admission.end_byte:
+            etag = self.catalog[name].etag
+            return Response(status_code=204, headers={"ETag": etag, **headers})
+        return self._part(request, name, admission.first_byte, admission.end_byte, headers)
+
+    def _stream(
+        self, request: Request, name: str, streaming: Streaming, request_ns: int
+    ) -> Response:
+        """Whole blocks until the deadline; ``Admitted`` is told when it is known how many."""
+        file = self.catalog[name]
+
+        def ended(configuration: tuple[int, ...], end_byte: int, mbit: float, reason: str) -> None:
+            self._tell(
+                request, name, configuration=configuration, first_byte=streaming.first_byte,
+                end_byte=end_byte, estimate_mbit=mbit, estimate_source="measured",
+                reason=reason, admission="stream",
+            )  # fmt: skip
+
+        headers = _common(file) | {FIRST_BYTE_HEADER: str(streaming.first_byte)}
+        connection = self.connections.open[_client(request)]
+        return StreamResponse(
+            file.content, streaming, connection, request_ns, headers, ended,
+            self._strike(request, name, streaming.first_byte, len(file.content)),
+        )  # fmt: skip
+
+    def _plain(self, request: Request, name: str, file: ServedFile) -> Response:
+        """The file, or the range of it that was asked for."""
+        wanted = request.headers.get("range")
+        if request.headers.get("if-range", file.etag) != file.etag:
+            wanted = None
+        size = len(file.content)
         try:
-            return _answer(request, catalog, admit, events)
-        except NotAdmittedError as refusal:
-            return JSONResponse({"error": str(refusal)}, refusal.status)
+            part = parse_range(wanted, size)
+        except UnsatisfiableRangeError:
+            return JSONResponse(
+                {"error": f"{wanted} is past the end of {size} bytes"},
+                416,
+                {"Content-Range": f"bytes */{size}"},
+            )
+        if part is None:
+            return self._part(request, name, 0, size, {}, 200)
+        return self._part(request, name, part.first, part.end, {})
 
-    return Starlette(routes=[Route("/models/{name}.safetensors", get_model)])
+    def _part(
+        self,
+        request: Request,
+        name: str,
+        first: int,
+        end: int,
+        headers: Mapping[str, str],
+        status: int = 206,
+    ) -> Response:
+        file = self.catalog[name]
+        place = f"bytes {first}-{end - 1}/{len(file.content)}"
+        described = {} if status == http.client.OK else {"Content-Range": place}
+        return FileResponse(
+            memoryview(file.content)[first:end],
+            first,
+            status,
+            {**_common(file), **described, **headers},
+            self.connections.open.get(_client(request)),
+            self._strike(request, name, first, end),
+        )
+
+    def _strike(self, request: Request, name: str, first: int, end: int) -> Fault | None:
+        """The fault that the experiment wants for these bytes."""
+        fault = self.faults.strike(_address(request), first, end)
+        if fault is not None and self.events is not None:
+            self.events.emit(
+                FaultInjected,
+                model=name,
+                ue=_address(request),
+                fault=fault.name,
+                at_byte=fault.at_byte,
+            )
+        return fault
+
+    def _tell(self, request: Request, name: str, **values: object) -> None:
+        if self.events is not None:
+            self.events.emit(Admitted, model=name, ue=_address(request), **values)
 
 
-def serve(app: Starlette, listener: socket.socket) -> None:
+def serve(server: ModelServer, listener: socket.socket) -> None:
     """Serve until SIGTERM or SIGINT."""
-    config = uvicorn.Config(
-        app, loop="asyncio", http="h11", ws="none", lifespan="off", log_level="warning",
-        access_log=False,
-    )  # fmt: skip
-    server = uvicorn.Server(config)
-    asyncio.run(server.serve(sockets=[listener]))
+    asyncio.run(server.configured().serve(sockets=[listener]))
 
 
 def warm_up(ip: str, port: int, model: str) -> None:
@@ -97,68 +211,13 @@ def warm_up(ip: str, port: int, model: str) -> None:
     connection.close()
 
 
-def _answer(
-    request: Request, catalog: Mapping[str, ServedFile], admit: Admit, events: EventLog | None
-) -> Response:
-    name = request.path_params["name"]
-    if name not in catalog:
-        known = ", ".join(sorted(catalog))
-        raise NotAdmittedError(404, f"no model {name!r}; this server has {known}")
-    file = catalog[name]
-    if request.headers.get("if-match", file.etag) not in (file.etag, "*"):
-        raise NotAdmittedError(412, f"model {name} has changed since its first bytes were sent")
-    if not request.query_params:
-        return _plain(request, file)
-    wanted = _model_request(request, name)
-    ue = request.client.host if request.client else ""
-    admission = admit(wanted, ue)
-    if events is not None:
-        events.emit(
-            Admitted,
-            model=name,
-            ue=ue,
-            configuration=admission.configuration,
-            first_byte=admission.first_byte,
-            end_byte=admission.end_byte,
-            estimate_mbit=admission.estimate_mbit,
-            reason=admission.reason,
-        )
-    headers = {
-        CONFIGURATION_HEADER: configuration_name(admission.configuration),
-        ACCURACY_HEADER: f"{admission.accuracy:.6g}",
-        PREDICTED_HEADER: f"{admission.predicted_ms:.3f}",
-    }
-    if admission.first_byte == admission.end_byte:
-        return Response(status_code=204, headers={"ETag": file.etag, **headers})
-    return _partial(file, admission.first_byte, admission.end_byte, headers)
+def _client(request: Request) -> tuple[str, int]:
+    client = request.client
+    return (client.host, client.port) if client else ("", 0)
 
 
-def _plain(request: Request, file: ServedFile) -> Response:
-    """The file, or the range of it that was asked for."""
-    wanted = request.headers.get("range")
-    if request.headers.get("if-range", file.etag) != file.etag:
-        wanted = None
-    size = len(file.content)
-    try:
-        part = parse_range(wanted, size)
-    except UnsatisfiableRangeError:
-        return JSONResponse(
-            {"error": f"{wanted} is past the end of {size} bytes"},
-            416,
-            {"Content-Range": f"bytes */{size}"},
-        )
-    if part is None:
-        return Response(file.content, headers=_common(file))
-    return _partial(file, part.first, part.end, {})
-
-
-def _partial(file: ServedFile, first: int, end: int, headers: Mapping[str, str]) -> Response:
-    size = len(file.content)
-    return Response(
-        memoryview(file.content)[first:end],
-        206,
-        {**_common(file), "Content-Range": f"bytes {first}-{end - 1}/{size}", **headers},
-    )
+def _address(request: Request) -> str:
+    return _client(request)[0]
 
 
 def _common(file: ServedFile) -> dict[str, str]:
@@ -167,51 +226,3 @@ def _common(file: ServedFile) -> dict[str, str]:
         "Accept-Ranges": "bytes",
         "ETag": file.etag,
     }
-
-
-def _model_request(request: Request, name: str) -> ModelRequest:
-    """The needs in a request's query, checked."""
-    given = request.query_params
-    if unknown := sorted(set(given) - set(PARAMETERS)):
-        raise NotAdmittedError(
-            400, f"unknown parameter {unknown[0]!r}; known: {', '.join(PARAMETERS)}"
-        )
-    max_bytes = _number(given.get("max_bytes"), "max_bytes", int, 1)
-    deadline_ms = _number(given.get("deadline_ms"), "deadline_ms", float, 0)
-    accuracy = _number(given.get("accuracy"), "accuracy", float, 0, 1)
-    return ModelRequest(
-        model=name,
-        max_bytes=max_bytes,
-        deadline_ms=deadline_ms,
-        accuracy=accuracy,
-        first_byte=_first_byte(request.headers.get("range")),
-    )
-
-
-def _number(
-    text: str | None,
-    name: str,
-    kind: Callable[[str], Number],
-    low: float,
-    high: float = float("inf"),
-) -> Number | None:
-    if text is None:
-        return None
-    try:
-        value = kind(text)
-    except ValueError:
-        value = None
-    if value is None or not low <= value <= high:
-        whole = " whole" if kind is int else ""
-        raise NotAdmittedError(400, f"{name}={text} is no{whole} number from {low:g} to {high:g}")
-    return value
-
-
-def _first_byte(header: str | None) -> int:
-    """How much the UE has: N of ``bytes=N-``."""
-    if header is None:
-        return 0
-    match = re.fullmatch(r"bytes=(\d+)-", header, re.ASCII)
-    if match is None:
-        raise NotAdmittedError(400, f"with {', '.join(PARAMETERS)} a Range is bytes=N-: {header}")
-    return int(match[1])

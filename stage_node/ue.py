@@ -7,7 +7,6 @@ held-out images as soon as it is complete, while the download goes on.
 import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -16,15 +15,18 @@ from pydantic import ValidationError
 from torch import Tensor
 
 from stage_node.data import Dataset, SplitName, load_dataset
-from stage_node.download import Download, get_request
+from stage_node.download import Download, RefusedError
 from stage_node.errors import BadModelError
 from stage_node.events import (
     ConfigurationEvaluated,
     ConfigurationReady,
-    DownloadEnded,
     EventLog,
     ModelRequested,
+    SteppedDown,
+    StepRefused,
 )
+from stage_node.fetch import Fetcher, Place
+from stage_node.model_in_use import ModelInUse
 from stage_node.models import Configuration, ModelSpec, build_model
 from stage_node.prefix import PrefixReader
 from stage_node.steps import Step
@@ -40,8 +42,12 @@ def main(
     events_path: str,
     split: SplitName = "test",
     data_folder: str | None = None,
+    repeat: int = 1,
 ) -> None:
-    """Process entry: take the steps one after the other; errors of the house end it."""
+    """Process entry: take the steps one after the other, ``repeat`` times from no model at all.
+
+    Errors of the house end it; a refusal of a step that is not required is told and no error.
+    """
     torch.set_num_threads(1)
     try:
         checked = [Step.model_validate(step) for step in steps]
@@ -51,8 +57,10 @@ def main(
     with EventLog(Path(events_path), name) as events:
         ue = UserEquipment((server_ip, server_port), model, data, split, events)
         try:
-            for step in checked:
-                ue.take(step)
+            for round_ in range(repeat):
+                ue.begin(round_)
+                for number, step in enumerate(checked):
+                    ue.take(step, number)
         finally:
             ue.close()
 
@@ -74,44 +82,45 @@ class UserEquipment:
         self._images = data.split(split)
         self._model = model
         self._events = events
-        self._reader = PrefixReader()
-        self._etag: str | None = None
         warm_up(self._images.images, len(data.classes))
         self._evaluator = ThreadPoolExecutor(1, "evaluate")
         self._evaluations: list[Future[None]] = []
+        self._accuracies: dict[tuple[str, Configuration], float] = {}
+        self.begin(0)
 
-    def take(self, step: Step) -> None:
-        """One request and its response, then wait until all that arrived has been run.
+    def begin(self, round_: int) -> None:
+        """Forget the model, and begin without one."""
+        self._round = round_
+        self._reader = PrefixReader()
+        self._in_use = ModelInUse()
+        self._fetcher = Fetcher(self._server, self._model, self._reader, self._feed, self._events)
 
-        ``DeliveryError`` where the server refuses or the connection fails, ``PrefixError`` where
-        the bytes are damaged: nothing of them has been run.
+    def take(self, step: Step, number: int = 0) -> None:
+        """One step, then wait until all that arrived has been run.
+
+        ``DeliveryError`` where the server does not deliver, ``PrefixError`` where the bytes stay
+        damaged however often they are fetched: nothing of them has been run. A refusal, which is
+        an error where the step is required, leaves the model as it was.
         """
         time.sleep(step.pause_ms / 1000)
-        first_byte = self._reader.received
-        self._events.emit(
-            ModelRequested,
-            model=self._model,
-            deadline_ms=step.deadline_ms,
-            max_bytes=step.max_bytes,
-            accuracy=step.accuracy,
-            first_byte=first_byte,
-        )
-        request = get_request(self._server, self._model, step.needs(), first_byte, self._etag)
-        begin_ns = time.monotonic_ns()
-        with closing(Download.open(self._server, request, first_byte)) as download:
-            self._etag = download.etag or self._etag
-            local_port = download.local_port
-            while download.remaining:
-                self._feed(download.read(self._reader.missing))
-        self._events.emit(
-            DownloadEnded,
-            model=self._model,
-            begin_ns=begin_ns,
-            first_byte=first_byte,
-            end_byte=self._reader.received,
-            local_port=local_port,
-            server_port=self._server[1],
-        )
+        try:
+            if step.local:
+                self._step_down(step, number)
+            else:
+                self._request(step, number)
+        except (RefusedError, NotHereError) as refusal:
+            status = refusal.status if isinstance(refusal, RefusedError) else None
+            if step.required or (status is not None and status >= 500):
+                raise
+            reason = refusal.reason if isinstance(refusal, RefusedError) else str(refusal)
+            self._events.emit(
+                StepRefused,
+                model=self._model,
+                status=status,
+                reason=reason,
+                step=number,
+                round=self._round,
+            )
         self.wait()
 
     def wait(self) -> None:
@@ -123,34 +132,114 @@ class UserEquipment:
         """End the evaluating thread."""
         self._evaluator.shutdown(cancel_futures=True)
 
+    def _request(self, step: Step, number: int) -> None:
+        """Ask the server, and receive what it sends."""
+        self._events.emit(
+            ModelRequested,
+            model=self._model,
+            deadline_ms=step.deadline_ms,
+            max_bytes=step.max_bytes,
+            accuracy=step.accuracy,
+            first_byte=self._reader.received,
+            admission=step.admission or ("none" if step.all else "lookup"),
+            step=number,
+            round=self._round,
+        )
+        self._fetcher.fetch(step, Place(number, self._round))
+
+    def _step_down(self, step: Step, number: int) -> None:
+        """Run another configuration of those that are here."""
+        configuration, macs = affordable(self._reader, step)
+        self._events.emit(
+            SteppedDown,
+            model=self._model,
+            configuration=configuration,
+            macs=macs,
+            step=number,
+            round=self._round,
+        )
+        self._run(configuration)
+
     def _feed(self, data: bytes) -> None:
-        """Take bytes, and have every configuration that they complete run."""
-        for configuration in self._reader.feed(data):
-            self._events.emit(
-                ConfigurationReady,
-                model=self._model,
-                configuration=configuration,
-                file_bytes=self._reader.require_header().configurations[configuration],
-            )
-            self._evaluations.append(self._evaluator.submit(self._evaluate, configuration))
+        """Take bytes, and have every configuration that they complete run, damage or not."""
+        before = len(self._reader.completed())
+        try:
+            self._reader.feed(data)
+        finally:
+            for configuration in self._reader.completed()[before:]:
+                self._events.emit(
+                    ConfigurationReady,
+                    model=self._model,
+                    configuration=configuration,
+                    file_bytes=self._reader.require_header().configurations[configuration],
+                    round=self._round,
+                )
+                self._run(configuration)
+
+    def _run(self, configuration: Configuration) -> None:
+        self._evaluations.append(self._evaluator.submit(self._evaluate, configuration))
 
     def _evaluate(self, configuration: Configuration) -> None:
-        """Load a configuration, note when its first inference ends, then measure its accuracy."""
-        model = self._reader.load(configuration)
-        images, labels = self._images.images, self._images.labels
-        with torch.inference_mode():
-            model(images[:1])
-            first_inference_ns = time.monotonic_ns()
-            correct = int((model(images).argmax(dim=1) == labels).sum())
+        """Take a configuration into use, note when its first inference ends, then its accuracy."""
+        self._in_use.swap(configuration, self._reader.load(configuration))
+        self._in_use.infer(self._images.images[:1])
+        first_inference_ns = time.monotonic_ns()
         self._events.emit(
             ConfigurationEvaluated,
             t_ns=first_inference_ns,
             model=self._model,
             configuration=configuration,
-            accuracy=correct / len(labels),
-            samples=len(labels),
+            accuracy=self._accuracy(configuration),
+            samples=len(self._images.labels),
             split=self._split,
+            round=self._round,
         )
+
+    def _accuracy(self, configuration: Configuration) -> float:
+        """Of the configuration in use; the same bytes, by their digests, are measured once."""
+        identity = self._reader.require_header().metadata["header_sha256"], configuration
+        if identity not in self._accuracies:
+            _, logits = self._in_use.infer(self._images.images)
+            correct = int((logits.argmax(dim=1) == self._images.labels).sum())
+            self._accuracies[identity] = correct / len(self._images.labels)
+        return self._accuracies[identity]
+
+
+class NotHereError(BadModelError):
+    """The UE holds no configuration like the one it is to run."""
+
+
+def affordable(reader: PrefixReader, step: Step) -> tuple[Configuration, int]:
+    """The configuration that a step without transfer runs, and its multiply-accumulates.
+
+    The one it names, or the largest within its ``max_macs``; ``NotHereError`` says why none.
+    """
+    complete = reader.completed()
+    if not complete:
+        raise NotHereError("no configuration is complete yet")
+    model = build_model(reader.require_header().spec)
+    macs = model.macs()
+    costs = {c: sum(macs[layer] for layer in model.subset(c)) for c in complete}
+    if step.run is not None and step.run not in costs:
+        raise NotHereError(f"{_name(step.run)} is not complete; {_listed(complete)} are")
+    if step.run is not None:
+        return step.run, costs[step.run]
+    within = [c for c in complete if costs[c] <= (step.max_macs or 0)]
+    if not within:
+        least = min(complete, key=lambda c: costs[c])
+        raise NotHereError(
+            f"the smallest, {_name(least)}, takes {costs[least]} multiply-accumulates, more than "
+            f"max_macs={step.max_macs}"
+        )
+    return within[-1], costs[within[-1]]
+
+
+def _name(configuration: Configuration) -> str:
+    return "-".join(map(str, configuration))
+
+
+def _listed(configurations: Sequence[Configuration]) -> str:
+    return ", ".join(map(_name, configurations))
 
 
 def warm_up(images: Tensor, classes: int) -> None:

@@ -24,7 +24,8 @@ from pydantic import (
 
 from controller.ladder import ModuleFile
 from controller.targets import AutomaticControl, FringeTargets
-from stage_node.steps import Step
+from stage_node.faults import Fault
+from stage_node.steps import AdmissionName, Step
 from testbed.errors import BadExperimentError
 from testbed.files import find_file
 from topologies.generators import Pattern
@@ -281,6 +282,9 @@ class Download(Section):
 
     ue: str
     steps: list[Step] = Field(min_length=1)
+    repeat: int = Field(
+        1, ge=1, le=10_000, description="all steps so often, each time from no model at all"
+    )
 
 
 class AccordionSection(Section):
@@ -289,6 +293,17 @@ class AccordionSection(Section):
     model: str = Field(description="a shipped checkpoint's name or the path of one")
     dataset: str = "digits"
     server: str
+    admission: AdmissionName = Field(
+        "lookup",
+        description="of steps that do not say: by look-up table and estimate (`lookup`), or whole "
+        "blocks until the deadline (`stream`)",
+    )
+    initial_window: Literal["default", "path"] = Field(
+        "default", description="TCP's initial window at the server: ten segments, or the path's"
+    )
+    faults: list[Fault] = Field(
+        [], description="harm done on purpose: `{cut_at_byte: 50000}`, `{flip_byte: 9000, ue: ue1}`"
+    )
     downloads: list[Download] = Field(min_length=1)
 
 

@@ -6,10 +6,13 @@ Planning needs torch (models are split and ladders measured here); carrying the 
 
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 from controller.known_rates import KnownRates
 from controller.plan import PipelinePlan, StagePlan
+from stage_node.faults import Fault
 from stage_node.models import load_model
+from stage_node.steps import Step
 from testbed.experiment import AccordionSection, Experiment, PipelineSection
 from testbed.ladders import fetch_ladder
 from testbed.networks import build_network
@@ -138,6 +141,9 @@ def accordion_jobs(
             "ip": "0.0.0.0",
             "port": HTTP_PORT,
             "models_dir": str(checkpoint.parent),
+            "models": [checkpoint.stem],
+            "initial_window": section.initial_window,
+            "faults": [_fault(fault, section, addresses) for fault in section.faults],
             "estimates": {
                 str(addresses.data_ip(ue, section.server)): _prior(spec, section.server, ue)
                 for ue in ues
@@ -155,7 +161,8 @@ def accordion_jobs(
                 "server_ip": str(addresses.data_ip(section.server, download.ue)),
                 "server_port": HTTP_PORT,
                 "model": checkpoint.stem,
-                "steps": [step.model_dump(mode="json") for step in download.steps],
+                "steps": [_step(step, section) for step in download.steps],
+                "repeat": download.repeat,
                 "dataset": section.dataset,
                 "events_path": str(run.events),
             },
@@ -163,6 +170,21 @@ def accordion_jobs(
         for download in section.downloads
     ]
     return (server, *downloads)
+
+
+def _step(step: Step, section: AccordionSection) -> dict[str, Any]:
+    """A step that says how it is to be admitted where it is a request with needs."""
+    admission = step.admission
+    if admission is None and step.needs():
+        streamed = section.admission == "stream" and step.deadline_ms is not None
+        admission = "stream" if streamed else "lookup"
+    return step.model_copy(update={"admission": admission}).model_dump(mode="json")
+
+
+def _fault(fault: Fault, section: AccordionSection, addresses: Plan) -> dict[str, Any]:
+    """A fault that knows its UE by the address that the server sees."""
+    ue = fault.ue and str(addresses.data_ip(fault.ue, section.server))
+    return fault.model_copy(update={"ue": ue}).model_dump(mode="json")
 
 
 def _prior(spec: NetworkSpec, server: str, ue: str) -> dict[str, float]:

@@ -7,13 +7,16 @@ exist: hosts, layers, checkpoints, data sets, profiles.
 from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 
+from controller.accordion.lookup import read_table, table_path
 from controller.errors import ControllerError
 from controller.partition import Partition
 from controller.plan import check_modules, check_targets
 from stage_node.data import SOURCES, Dataset, load_dataset
+from stage_node.delivery import configuration_name
 from stage_node.errors import StageNodeError
 from stage_node.models import ChainModel, akamaster, load_model
 from stage_node.models.files import find_weights, weights_folder
+from stage_node.served_file import ServedFile
 from testbed.errors import BadExperimentError
 from testbed.experiment import CHECKPOINTS, AccordionSection, Experiment, PipelineSection
 from testbed.files import find_file
@@ -128,7 +131,40 @@ def _accordion_mistakes(section: AccordionSection, hosts: tuple[str, ...]) -> It
         yield from _unknown_host(f"accordion.downloads.{index}.ue", download.ue, hosts)
         if download.ue == section.server:
             yield f"accordion.downloads.{index}.ue: the server cannot download from itself"
-    yield from _model_mistakes("accordion", section.model, section.dataset)
+    ues = [download.ue for download in section.downloads]
+    for ue in sorted({ue for ue in ues if ues.count(ue) > 1}):
+        yield f"accordion.downloads: {ue!r} is there twice; a UE takes all its steps in one list"
+    for index, fault in enumerate(section.faults):
+        if fault.ue is not None and fault.ue not in ues:
+            yield f"accordion.faults.{index}.ue: {fault.ue!r} downloads nothing"
+    model = yield from _model_mistakes("accordion", section.model, section.dataset)
+    if model is not None:
+        yield from _delivery_mistakes(section, checkpoint_path(section.model))
+
+
+def _delivery_mistakes(section: AccordionSection, checkpoint: Path) -> Iterator[str]:
+    """Is the model whole, does it run by prefixes, and are the configurations asked for its own?"""
+    try:
+        file = ServedFile.read(checkpoint)
+        table = read_table(checkpoint) if table_path(checkpoint).exists() else None
+    except StageNodeError as error:
+        yield f"accordion.model: {error}"
+        return
+    if not file.configurations:
+        yield f"accordion.model: {checkpoint} has no prefixes that run (see `concertina train`)"
+        return
+    for index, download in enumerate(section.downloads):
+        for number, step in enumerate(download.steps):
+            field = f"accordion.downloads.{index}.steps.{number}"
+            admission = step.admission or section.admission
+            looked_up = step.needs() and not (admission == "stream" and step.deadline_ms)
+            if looked_up and table is None:
+                yield f"{field}: {checkpoint} has no look-up table (see `concertina lut`)"
+            if admission == "stream" and step.deadline_ms and step.accuracy is not None:
+                yield f"{field}.accuracy: admission by stream knows no accuracies"
+            if step.run is not None and step.run not in file.configurations:
+                known = ", ".join(map(configuration_name, file.configurations))
+                yield f"{field}.run: no configuration of the model (there are: {known})"
 
 
 def _unknown_host(field: str, host: str, hosts: tuple[str, ...]) -> Iterator[str]:

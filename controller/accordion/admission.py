@@ -4,36 +4,28 @@ Pure functions; policy ``lookup`` of the Accordion paper (steps 2 and 5 of FIG. 
 """
 
 import math
-from dataclasses import dataclass
 
+from controller.accordion.estimate import FRAME_BYTES, SEGMENT_BYTES, LinkEstimate
 from controller.accordion.lookup import LookupEntry, LookupTable
 from stage_node.delivery import Admission, ModelRequest, NotAdmittedError, configuration_name
 
-INITIAL_WINDOW_SEGMENTS = 10  # RFC 6928
-SEGMENT_BYTES, FRAME_BYTES = 1448, 1514  # Ethernet, IPv4, TCP with timestamps
 RESPONSE_HEADER_BYTES = 512
+HEADROOM = 0.03
+"""Share of a deadline that is kept free: an estimate is never quite right."""
 CONFLICT, UNSATISFIABLE = 409, 416
-
-
-@dataclass(frozen=True)
-class LinkEstimate:
-    """What the model server believes of a UE's link: rate on the wire and round-trip time."""
-
-    rate_mbit: float
-    rtt_ms: float
 
 
 def download_time_ms(size_bytes: int, link: LinkEstimate) -> float:
     """From the UE's SYN to the last byte of a response of ``size_bytes`` on an idle link.
 
-    One round trip for TCP's handshake, one for the request, then slow start from ten segments,
-    doubling each round trip (RFC 5681, RFC 6928), until the window fills the link; from then on
-    the link's rate. Losses are not modelled.
+    One round trip for TCP's handshake, one for the request, then slow start from the link's
+    initial window, doubling each round trip (RFC 5681), until the window fills the link; from
+    then on the link's rate. Losses are not modelled.
     """
     segments = math.ceil((size_bytes + RESPONSE_HEADER_BYTES) / SEGMENT_BYTES)
     segment_ms = FRAME_BYTES * 8 / (link.rate_mbit * 1000)
     elapsed_ms = 2 * link.rtt_ms
-    window = INITIAL_WINDOW_SEGMENTS
+    window = link.window_segments
     round_ms = link.rtt_ms + segment_ms
     while segments > window and window * segment_ms < round_ms:
         elapsed_ms += round_ms
@@ -46,7 +38,8 @@ def lookup(request: ModelRequest, table: LookupTable, link: LinkEstimate) -> Adm
     """The configuration that meets a request; ``NotAdmittedError`` says why none does.
 
     With a wanted accuracy the smallest configuration that has it, else the most accurate one
-    within ``max_bytes`` and ``deadline_ms``; of equals the smaller.
+    within ``max_bytes`` and ``deadline_ms``, of which ``HEADROOM`` stays free; of equals the
+    smaller.
     """
     if request.first_byte > table.entries[-1].end_byte:
         raise NotAdmittedError(
@@ -85,6 +78,8 @@ def _admission(
         first_byte=request.first_byte,
         end_byte=end,
         estimate_mbit=link.rate_mbit,
+        estimate_source=link.source,
+        rtt_ms=link.rtt_ms,
         predicted_ms=download_time_ms(missing, link) if missing else 0.0,
         reason=reason,
     )
@@ -96,10 +91,11 @@ def _misfit(request: ModelRequest, entry: LookupEntry, link: LinkEstimate) -> st
     if request.max_bytes is not None and entry.end_byte > request.max_bytes:
         return f"{name} takes {entry.end_byte} bytes, more than max_bytes={request.max_bytes}"
     needed_ms = download_time_ms(entry.end_byte - request.first_byte, link)
-    if request.deadline_ms is not None and needed_ms > request.deadline_ms:
+    if request.deadline_ms is not None and needed_ms > request.deadline_ms * (1 - HEADROOM):
         return (
-            f"{name} takes {needed_ms:.0f} ms at {link.rate_mbit:g} Mbit/s and "
-            f"{link.rtt_ms:g} ms round trip, more than deadline_ms={request.deadline_ms:g}"
+            f"{name} takes {needed_ms:.0f} ms at {link.rate_mbit:.4g} Mbit/s and "
+            f"{link.rtt_ms:.4g} ms round trip ({link.source}), more than deadline_ms="
+            f"{request.deadline_ms:g} less {HEADROOM:.0%}"
         )
     return None
 

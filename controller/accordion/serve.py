@@ -3,16 +3,73 @@
 import signal
 import socket
 import threading
-from collections.abc import Mapping
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import Any, Literal
 
-from controller.accordion.admission import LinkEstimate, lookup
-from controller.accordion.lookup import read_table, table_path
-from stage_node.delivery import Admission, ModelRequest, NotAdmittedError
-from stage_node.events import EventLog, Listening
-from stage_node.model_server import create_app, read_catalog, serve, warm_up
+from controller.accordion.admission import lookup
+from controller.accordion.estimate import LinkEstimate, learned, path_window
+from controller.accordion.initial_window import open_window
+from controller.accordion.lookup import LookupTable, read_table, table_path
+from controller.accordion.streaming import stream
+from stage_node.delivery import (
+    Admission,
+    ModelRequest,
+    NotAdmittedError,
+    Streaming,
+    configuration_name,
+)
+from stage_node.events import EventLog, LinkLearned, Listening, ModelOffered, WindowOpened
+from stage_node.faults import Fault
+from stage_node.model_server import ModelServer, serve, warm_up
+from stage_node.served_file import ServedFile, read_catalog
+from stage_node.tcp_info import PathEstimate
 
 BACKLOG = 128
+POLL_S = 0.01
+
+
+class Admissions:
+    """Decides on requests, and learns the links from the connections that end."""
+
+    def __init__(
+        self,
+        catalog: Mapping[str, ServedFile],
+        tables: Mapping[str, LookupTable],
+        links: Mapping[str, LinkEstimate],
+        events: EventLog,
+    ) -> None:
+        """``links`` is what is believed of each UE's link at first, by the UE's address."""
+        self._catalog = catalog
+        self._tables = tables
+        self._links = dict(links)
+        self._events = events
+
+    def admit(self, request: ModelRequest, ue: str) -> Admission | Streaming:
+        """What a UE gets; ``NotAdmittedError`` says why nothing."""
+        if request.admission == "stream":
+            return stream(request, self._catalog[request.model].configurations)
+        if ue not in self._links:
+            raise NotAdmittedError(403, f"nothing is known of the link to {ue}")
+        if request.model not in self._tables:
+            raise NotAdmittedError(409, f"{request.model} has no look-up table; ask for its bytes")
+        return lookup(request, self._tables[request.model], self._links[ue])
+
+    def learn(self, ue: str, path: PathEstimate) -> None:
+        """Take what the kernel says of a connection that has ended."""
+        if ue not in self._links:
+            return
+        self._links[ue] = belief = learned(self._links[ue], path)
+        self._events.emit(
+            LinkLearned,
+            ue=ue,
+            rate_mbit=belief.rate_mbit,
+            rtt_ms=belief.rtt_ms,
+            sample_mbit=path.delivery_rate_mbit,
+            window_limited=path.window_limited,
+        )
 
 
 def main(
@@ -22,40 +79,58 @@ def main(
     models_dir: str,
     estimates: Mapping[str, Mapping[str, float]],
     events_path: str,
+    models: Sequence[str] | None = None,
+    initial_window: Literal["default", "path"] = "default",
+    faults: Sequence[Mapping[str, Any]] = (),
 ) -> None:
-    """Serve every checkpoint of ``models_dir`` until SIGTERM; admit where there is a table.
+    """Serve ``models`` of ``models_dir``, or all, until SIGTERM; look up where there is a table.
 
     ``estimates`` is what is believed of each UE's link before anything was measured, by the
     UE's address: ``{"10.0.0.1": {"rate_mbit": 12, "rtt_ms": 70}}``, from its link profile.
-    ``Listening`` is emitted once the server has answered requests of its own: the first ones
-    would pay for memory that a forked process touches for the first time.
+    ``initial_window: path`` sizes TCP's initial window to that. A damaged checkpoint or table is
+    refused with ``BadModelError`` before anything listens. ``Listening`` is emitted once the
+    server has answered requests of its own: the first ones would pay for memory that a forked
+    process touches for the first time.
     """
     folder = Path(models_dir)
-    catalog = read_catalog(folder)
+    catalog = read_catalog(folder, models)
     files = {model: folder / f"{model}.safetensors" for model in catalog}
     tables = {model: read_table(file) for model, file in files.items() if table_path(file).exists()}
-    links = {ue: LinkEstimate(**estimate) for ue, estimate in estimates.items()}
-
-    def admit(request: ModelRequest, ue: str) -> Admission:
-        if ue not in links:
-            raise NotAdmittedError(403, f"nothing is known of the link to {ue}")
-        if request.model not in tables:
-            raise NotAdmittedError(409, f"{request.model} has no look-up table; ask for its bytes")
-        return lookup(request, tables[request.model], links[ue])
-
+    links = {ue: LinkEstimate(**estimate) for ue, estimate in estimates.items()}  # type: ignore[arg-type]
     # Being told to stop is a clean end; uvicorn repeats the signal after its own shutdown.
     signal.signal(signal.SIGTERM, lambda *_: None)
     with (
         EventLog(Path(events_path), name) as events,
         socket.create_server((ip, port), backlog=BACKLOG) as listener,
     ):
-        app = create_app(catalog, admit, events)
+        if initial_window == "path":
+            links = {ue: _with_window(ue, link, events) for ue, link in links.items()}
+        admissions = Admissions(catalog, tables, links, events)
+        server = ModelServer(catalog, admissions.admit, events)
 
         def announce() -> None:
             port = listener.getsockname()[1]
-            for model in catalog:
+            for model, file in catalog.items():
                 warm_up(ip, port, model)
+                events.emit(
+                    ModelOffered,
+                    model=model,
+                    configurations=tuple(map(configuration_name, file.configurations)),
+                    end_bytes=tuple(file.configurations.values()),
+                )
+            while server.connections.open:  # its own visits teach nothing and are spared
+                time.sleep(POLL_S)
+            server.connections.tell = admissions.learn
+            server.faults.arm([Fault.model_validate(fault) for fault in faults])
             events.emit(Listening, address=ip, port=port)
 
         threading.Thread(target=announce, daemon=True).start()
-        serve(app, listener)
+        serve(server, listener)
+
+
+def _with_window(ue: str, link: LinkEstimate, events: EventLog) -> LinkEstimate:
+    """The same link, of which every connection begins with a window that fills it."""
+    segments = path_window(link)
+    open_window(ue, segments)
+    events.emit(WindowOpened, ue=ue, segments=segments)
+    return replace(link, window_segments=segments)

@@ -1,8 +1,10 @@
 """The whole protocol between two processes: the server of the shipped checkpoints, and a UE."""
 
 import multiprocessing
+import re
 import shutil
 import time
+from contextlib import contextmanager
 from itertools import pairwise
 from pathlib import Path
 
@@ -11,12 +13,16 @@ import pytest
 
 from controller.accordion.lookup import read_table, table_path
 from controller.accordion.serve import main as serve
-from stage_node.download import DeliveryError
+from stage_node.errors import BadModelError
 from stage_node.events import (
     Admitted,
     ConfigurationEvaluated,
     DownloadEnded,
+    FaultInjected,
+    LinkLearned,
     Listening,
+    ModelOffered,
+    StepRefused,
     read_events,
 )
 from stage_node.ue import main as run_ue
@@ -25,10 +31,12 @@ CHECKPOINTS = Path(__file__).parents[2] / "testbed" / "checkpoints"
 MODEL = "digits-resnet20-coml"
 
 
-@pytest.fixture(scope="module")
-def server(tmp_path_factory):
+PRIOR = {"rate_mbit": 8, "rtt_ms": 40}
+
+
+@contextmanager
+def serving(folder, **options):
     """A server process that believes in 8 Mbit/s and 40 ms; yields its port and events."""
-    folder = tmp_path_factory.mktemp("served")
     models = folder / "models"
     shutil.copytree(CHECKPOINTS, models)
     shutil.copy(models / f"{MODEL}.safetensors", models / "bare.safetensors")
@@ -40,8 +48,10 @@ def server(tmp_path_factory):
             "ip": "127.0.0.1",
             "port": 0,
             "models_dir": str(models),
-            "estimates": {"127.0.0.1": {"rate_mbit": 8, "rtt_ms": 40}},
+            "models": [MODEL, "bare"],
+            "estimates": {"127.0.0.1": PRIOR},
             "events_path": str(events),
+            **options,
         },
     )
     process.start()
@@ -52,6 +62,13 @@ def server(tmp_path_factory):
     process.terminate()
     process.join(10)
     assert process.exitcode == 0
+
+
+@pytest.fixture
+def server(tmp_path):
+    """One that knows no more than the profile."""
+    with serving(tmp_path / "served") as running:
+        yield running
 
 
 def _of(path, kind):
@@ -74,23 +91,83 @@ def test_a_ue_is_sent_what_its_deadline_allows_and_later_only_what_it_lacks(serv
     assert table.entries[0].end_byte < admitted[0].end_byte < table.entries[-1].end_byte
     wanted = next(e for e in table.entries if e.accuracy >= 0.977)
     assert admitted[1].configuration == wanted.configuration
+    assert [(a.estimate_source, a.estimate_mbit) for a in admitted[:1]] == [("profile", 8)]
+    # The bytes of the rest suffice to tell that the loopback interface is no radio link.
+    assert _of(served, LinkLearned)[-1].rate_mbit > 8
     evaluated = _of(events, ConfigurationEvaluated)
     assert [e.configuration for e in evaluated] == [e.configuration for e in table.entries]
     for event, entry in zip(evaluated, table.entries, strict=True):
         assert event.accuracy == pytest.approx(entry.accuracy, abs=0.05)
 
 
-@pytest.mark.parametrize(
-    ("step", "reason"),
-    [
-        ({"deadline_ms": 100}, r"\(409\): configuration 1-0-0 .* more than deadline_ms=100"),
-        ({"accuracy": 1.0}, r"\(409\): no configuration of .* has accuracy 1"),
-        ({"max_bytes": 100}, r"\(409\): .* more than max_bytes=100"),
-    ],
-)
-def test_a_need_that_cannot_be_met_reaches_the_ue_as_one_line(server, tmp_path, step, reason):
-    with pytest.raises(DeliveryError, match=reason):
-        run_ue("u", "127.0.0.1", server[0], MODEL, [step], "digits", str(tmp_path / "e.jsonl"))
+def test_a_need_that_cannot_be_met_reaches_the_ue_as_one_line(server, tmp_path):
+    refused = {
+        r"configuration 1-0-0 .* \(profile\), more than deadline_ms=100": {"deadline_ms": 100},
+        r"no configuration of .* has accuracy 1": {"accuracy": 1.0},
+        r"more than max_bytes=100": {"max_bytes": 100},
+    }
+    events = tmp_path / "e.jsonl"
+    run_ue("u", "127.0.0.1", server[0], MODEL, list(refused.values()), "digits", str(events))
+    told = _of(events, StepRefused)
+    assert [each.status for each in told] == [409] * 3
+    for each, reason in zip(told, refused, strict=True):
+        assert re.search(reason, each.reason)
+    unknown = tmp_path / "f.jsonl"
+    run_ue("u", "127.0.0.1", server[0], "x", [{"accuracy": 0.5}], "digits", str(unknown))
+    (told,) = _of(unknown, StepRefused)
+    assert (told.status, "no model 'x'" in told.reason) == (404, True)
+
+
+def test_the_next_request_is_admitted_by_what_the_last_one_has_taught(server, tmp_path):
+    """The prior allows no more than a part by then; the loopback interface carries it all."""
+    port, served = server
+    events = tmp_path / "events.jsonl"
+    main_steps = [{"deadline_ms": 180}]
+    for _ in range(6):
+        run_ue("ue1", "127.0.0.1", port, MODEL, main_steps, "digits", str(events))
+    admitted = _of(served, Admitted)
+    assert admitted[0].estimate_source == "profile"
+    assert admitted[-1].estimate_source == "measured"
+    assert admitted[-1].estimate_mbit > 8
+    assert admitted[-1].end_byte >= admitted[0].end_byte
+
+
+def test_a_stream_needs_no_estimate_and_what_it_lacks_comes_later(tmp_path):
+    events = tmp_path / "events.jsonl"
+    steps = [{"deadline_ms": 2000, "admission": "stream", "max_bytes": 60_000}, {"all": True}]
+    with serving(tmp_path / "served", estimates={}) as (port, served):
+        run_ue("ue1", "127.0.0.1", port, MODEL, steps, "digits", str(events))
+    (offered,) = [o for o in _of(served, ModelOffered) if o.model == MODEL]
+    ended = _of(events, DownloadEnded)
+    (admitted,) = _of(served, Admitted)
+    assert admitted.admission == "stream"
+    assert admitted.reason == "nothing more was asked for"
+    largest = max(end for end in offered.end_bytes if end <= 60_000)
+    assert [(e.first_byte, e.end_byte) for e in ended] == [
+        (0, largest),
+        (largest, offered.end_bytes[-1]),
+    ]
+
+
+def test_whatever_goes_wrong_on_the_way_the_ue_has_the_model_in_the_end(tmp_path):
+    events = tmp_path / "events.jsonl"
+    faults = [{"flip_byte": 50}, {"cut_at_byte": 30_000}, {"flip_byte": 90_000, "times": 2}]
+    with serving(tmp_path / "served", faults=faults) as (port, served):
+        run_ue("ue1", "127.0.0.1", port, MODEL, [{"all": True}], "digits", str(events))
+    assert len(_of(served, FaultInjected)) == 4
+    table = read_table(CHECKPOINTS / f"{MODEL}.safetensors")
+    evaluated = _of(events, ConfigurationEvaluated)
+    assert [e.configuration for e in evaluated] == [e.configuration for e in table.entries]
+    outcomes = [e.outcome for e in _of(events, DownloadEnded)]
+    assert sorted(outcomes) == ["complete", "damaged", "damaged", "damaged", "interrupted"]
+
+
+@pytest.mark.parametrize("damage", [lambda b: b[:-7], lambda b: b[:-1] + bytes([b[-1] ^ 1])])
+def test_a_server_with_a_damaged_checkpoint_does_not_start(tmp_path, damage):
+    path = tmp_path / "m.safetensors"
+    path.write_bytes(damage((CHECKPOINTS / f"{MODEL}.safetensors").read_bytes()))
+    with pytest.raises(BadModelError, match=r"m\.safetensors is cut off or altered"):
+        serve("edge", "127.0.0.1", 0, str(tmp_path), {}, str(tmp_path / "events.jsonl"))
 
 
 def test_a_checkpoint_without_a_table_is_a_plain_file(server):

@@ -7,9 +7,11 @@ from contextlib import contextmanager
 
 import httpx
 import pytest
+import torch
 import uvicorn
 from hypothesis import given
 from hypothesis import strategies as st
+from starlette.staticfiles import StaticFiles
 
 from stage_node.delivery import (
     Admission,
@@ -18,10 +20,19 @@ from stage_node.delivery import (
     parse_range,
 )
 from stage_node.errors import BadModelError
-from stage_node.events import Admitted, EventLog, read_events
-from stage_node.model_server import ServedFile, create_app, read_catalog
+from stage_node.events import Admitted, EventLog, FaultInjected, read_events
+from stage_node.faults import Fault
+from stage_node.model_server import ModelServer
+from stage_node.models import ModelSpec, build_model
+from stage_node.prefix import PrefixReader
+from stage_node.prefix_writer import arrange, encode
+from stage_node.served_file import ServedFile, read_catalog
 
-CONTENT = bytes(range(256)) * 40
+torch.manual_seed(0)
+MODEL = build_model(
+    ModelSpec(depth=8, width=2, classes=10, in_channels=1, image_size=8, downsample="pool")
+).eval()
+CONTENT = encode(arrange(MODEL, ((1, 0, 0), (1, 1, 1)), {}), {"spec": MODEL.spec.model_dump_json()})
 ASKED = []
 
 
@@ -34,10 +45,10 @@ def admit(request, ue):
 
 
 @contextmanager
-def running(app):
-    """The application behind a real listening socket; yields its base URL."""
+def running(models):
+    """The server behind a real listening socket; yields its base URL."""
     listener = socket.create_server(("127.0.0.1", 0))
-    server = uvicorn.Server(uvicorn.Config(app, http="h11", lifespan="off", log_level="error"))
+    server = models.configured()
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
     thread.start()
     try:
@@ -54,7 +65,7 @@ def base(tmp_path_factory):
     (folder / "m.safetensors").write_bytes(CONTENT)
     with (
         EventLog(folder / "events.jsonl", "edge") as events,
-        running(create_app(read_catalog(folder), admit, events)) as url,
+        running(ModelServer(read_catalog(folder), admit, events)) as url,
     ):
         yield url, folder / "events.jsonl"
 
@@ -113,7 +124,9 @@ def test_who_has_it_all_is_sent_nothing(get):
         ("/models/m.safetensors?colour=red", {}, 400, "unknown parameter 'colour'; known: max"),
         ("/models/m.safetensors?accuracy=0", {"Range": "bytes=1-2"}, 400, "a Range is bytes=N-"),
         ("/models/m.safetensors", {"If-Match": '"old"'}, 412, "model m has changed"),
-        ("/models/m.safetensors", {"Range": "bytes=99999-"}, 416, "past the end of 10240 bytes"),
+        ("/models/m.safetensors", {"Range": "bytes=99999-"}, 416, f"end of {len(CONTENT)} bytes"),
+        ("/models/m.safetensors?admission=magic", {}, 400, "admission=magic is neither lookup nor"),
+        ("/models/m.safetensors?admission=stream&max_bytes=9", {}, 400, "until a deadline_ms"),
     ],
 )
 def test_every_refusal_says_why(get, path, headers, status, reason):
@@ -130,9 +143,9 @@ def test_without_needs_it_is_a_file_like_any_other(get):
     assert (part.status_code, part.content) == (206, CONTENT[100:200])
     assert part.headers["content-range"] == f"bytes 100-199/{len(CONTENT)}"
     assert get(Range="bytes=-10").content == CONTENT[-10:]
-    assert get(Range="bytes=10000-").content == CONTENT[10000:]
-    assert get(Range="bytes=10000-99999").content == CONTENT[10000:]
-    assert get(Range="bytes=20000-").headers["content-range"] == f"bytes */{len(CONTENT)}"
+    assert get(Range="bytes=9000-").content == CONTENT[9000:]
+    assert get(Range="bytes=9000-99999").content == CONTENT[9000:]
+    assert get(Range="bytes=99999-").headers["content-range"] == f"bytes */{len(CONTENT)}"
     assert get(Range="bytes=1-2", If_Range='"old"').status_code == 200
     assert get(Range="bytes=1-2", If_Range=whole.headers["etag"]).status_code == 206
 
@@ -148,12 +161,82 @@ def test_head_tells_the_size_and_other_methods_are_not_allowed(base):
     assert httpx.post(f"{base[0]}/models/m.safetensors").status_code == 405
 
 
-def test_curl_takes_a_range(base, tmp_path):
+def test_curl_takes_a_range_and_has_a_working_model(base, tmp_path):
+    check_with_curl(f"{base[0]}/models/m.safetensors", tmp_path)
+
+
+def test_so_it_does_from_any_static_file_server(tmp_path):
+    (tmp_path / "m.safetensors").write_bytes(CONTENT)
+    with static_files(tmp_path) as url:
+        check_with_curl(f"{url}/m.safetensors", tmp_path)
+
+
+@contextmanager
+def static_files(folder):
+    """Starlette's own file server, which knows nothing of models."""
+    listener = socket.create_server(("127.0.0.1", 0))
+    app = StaticFiles(directory=folder)
+    server = uvicorn.Server(uvicorn.Config(app, lifespan="off", log_level="error"))
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+    finally:
+        server.should_exit = True
+        thread.join()
+        listener.close()
+
+
+def check_with_curl(url, tmp_path):
+    """The first range runs as the smallest configuration, the next one completes the model."""
+    whole = PrefixReader()
+    whole.feed(CONTENT)
+    smallest, size = next(iter(whole.header.configurations.items()))
     out = tmp_path / "part"
-    subprocess.run(
-        ["curl", "-sf", "-r", "0-4999", "-o", out, f"{base[0]}/models/m.safetensors"], check=True
-    )
-    assert out.read_bytes() == CONTENT[:5000]
+    subprocess.run(["curl", "-sf", "-r", f"0-{size - 1}", "-o", out, url], check=True)
+    assert out.stat().st_size == size
+    reader = PrefixReader()
+    assert reader.feed(out.read_bytes()) == (smallest,)
+    images = torch.randn(2, 1, 8, 8)
+    with torch.inference_mode():
+        expected = MODEL.configured(smallest)(images)
+        assert torch.equal(reader.load(smallest)(images), expected)
+    subprocess.run(["curl", "-sf", "-r", f"{size}-", "-o", out, url], check=True)
+    reader.feed(out.read_bytes())
+    assert reader.missing == 0
+
+
+def test_faults_strike_as_often_as_they_are_asked_for_and_are_told(tmp_path):
+    (tmp_path / "m.safetensors").write_bytes(CONTENT)
+    with EventLog(tmp_path / "events.jsonl", "edge") as events:
+        server = ModelServer(read_catalog(tmp_path), admit, events)
+        server.faults.arm([Fault(flip_byte=100), Fault(cut_at_byte=700)])
+        with running(server) as base:
+            url = f"{base}/models/m.safetensors"
+            flipped = httpx.get(url).content
+            with pytest.raises(httpx.RemoteProtocolError, match="700 bytes"):
+                httpx.get(url)
+            assert httpx.get(url).content == CONTENT
+    differing = [i for i, (a, b) in enumerate(zip(flipped, CONTENT, strict=True)) if a != b]
+    assert differing == [100]
+    told = [e for e in read_events(tmp_path / "events.jsonl") if isinstance(e, FaultInjected)]
+    assert [(e.fault, e.at_byte) for e in told] == [("flip", 100), ("cut", 700)]
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (CONTENT[:-1], "cut off or altered"),
+        (CONTENT[:3000], "cut off or altered"),
+        (CONTENT[:5], "cut off or altered"),
+        (b"", "cut off or altered"),
+        (CONTENT[:-9] + bytes([CONTENT[-9] ^ 1]) + CONTENT[-8:], "arrived damaged: wrong SHA-256"),
+    ],
+)
+def test_a_damaged_checkpoint_is_never_served(tmp_path, content, reason):
+    (tmp_path / "m.safetensors").write_bytes(content)
+    with pytest.raises(BadModelError, match=reason):
+        read_catalog(tmp_path)
 
 
 @given(size=st.integers(1, 500), first=st.integers(0, 600), last=st.integers(0, 600))
@@ -177,11 +260,21 @@ def test_a_suffix_of_nothing_cannot_be_sent():
     assert parse_range("bytes=-99", 10).first == 0
 
 
-def test_the_etag_changes_with_the_content_and_an_empty_folder_is_refused(tmp_path):
+def test_the_etag_changes_with_the_content_and_what_is_not_there_is_refused(tmp_path):
     path = tmp_path / "m.safetensors"
-    path.write_bytes(b"one")
+    path.write_bytes(CONTENT)
     before = ServedFile.read(path).etag
-    path.write_bytes(b"two")
+    path.write_bytes(
+        encode(arrange(MODEL, ((1, 1, 1),), {}), {"spec": MODEL.spec.model_dump_json()})
+    )
     assert ServedFile.read(path).etag != before
+    with pytest.raises(BadModelError, match="no model 'x'; there are m"):
+        read_catalog(tmp_path, ["x"])
     with pytest.raises(BadModelError, match="to serve"):
         read_catalog(tmp_path / "nowhere")
+
+
+def test_only_the_models_that_are_wanted_are_read(tmp_path):
+    (tmp_path / "m.safetensors").write_bytes(CONTENT)
+    (tmp_path / "broken.safetensors").write_bytes(CONTENT[:99])
+    assert set(read_catalog(tmp_path, ["m"])) == {"m"}

@@ -1,0 +1,82 @@
+"""The connections of a model server, with what their kernel sockets know."""
+
+import asyncio
+import socket
+import time
+from collections.abc import Callable
+from typing import Any
+
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from stage_node.delivery import Sending
+from stage_node.tcp_info import PathEstimate, path_estimate, unacknowledged_bytes
+
+TCP_NOTSENT_LOWAT = 25  # linux/tcp.h
+
+Ended = Callable[[str, PathEstimate], None]
+"""Told of a connection's end: the peer's address, and what the kernel learned of the path."""
+
+
+class Connection(H11Protocol):
+    """One connection; registered with its ``Connections`` while it lasts."""
+
+    def __init__(self, connections: "Connections", *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._connections = connections
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Register it."""
+        super().connection_made(transport)
+        if self.client is not None:
+            self._connections.open[self.client] = self
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Tell what the kernel knows of the path; the socket is still open here."""
+        if self.client is not None:
+            self._connections.open.pop(self.client, None)
+            self._connections.tell(self.client[0], path_estimate(self._socket))
+        super().connection_lost(exc)
+
+    def small_buffers(self, unsent_bytes: int) -> None:
+        """Take no more than so many bytes ahead of what is on its way already."""
+        self.transport.set_write_buffer_limits(0)
+        self._socket.setsockopt(socket.IPPROTO_TCP, TCP_NOTSENT_LOWAT, unsent_bytes)
+
+    async def taken(self) -> None:
+        """Until the kernel has taken all that was written."""
+        if self.flow.write_paused:
+            await self.flow.drain()
+
+    def sending(self, request_ns: int) -> Sending:
+        """The state of the response to a request that came at ``request_ns``.
+
+        The first request of a connection comes one and a half round trips after the UE's SYN.
+        """
+        path = path_estimate(self._socket)
+        since_ms = (time.monotonic_ns() - request_ns) / 1e6
+        return Sending(
+            elapsed_ms=since_ms + 1.5 * path.min_rtt_ms,
+            unacknowledged_bytes=unacknowledged_bytes(self._socket),
+            path=path,
+        )
+
+    def cut(self) -> None:
+        """End it once what was written has gone out."""
+        self.transport.close()
+
+    @property
+    def _socket(self) -> socket.socket:
+        sock: socket.socket = self.transport.get_extra_info("socket")
+        return sock
+
+
+class Connections:
+    """The open connections by the peer's address and port; ``tell`` hears of each one's end."""
+
+    def __init__(self, tell: Ended = lambda ue, path: None) -> None:
+        self.open: dict[tuple[str, int], Connection] = {}
+        self.tell = tell
+
+    def protocol(self, *args: Any, **kwargs: Any) -> Connection:
+        """What uvicorn makes for a new connection."""
+        return Connection(self, *args, **kwargs)
