@@ -35,7 +35,7 @@ def one_way_delays(sent: pl.DataFrame, received: pl.DataFrame) -> pl.DataFrame:
     return (
         left.join(right, on=[*_SAME, "nth"], how="left", maintain_order="left")
         .with_columns(delay_ns=pl.col("arrived_ns") - pl.col("t_ns"))
-        .select(DELAY_SCHEMA)
+        .select(*DELAY_SCHEMA)
         .collect()
     )
 

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 import polars as pl
 
 from analysis.join import join_frames
+from analysis.metrics.blocks import block_figures, blocks
+from analysis.metrics.breakdown import Latency, latency
 from analysis.metrics.control import replay_figures
 from analysis.metrics.downloads import Transfer, accordion_figures, find_transfers
 from analysis.metrics.links import Links, link_traffic
@@ -24,6 +26,8 @@ class Measured:
     run: Run
     wire: Wire
     frames: pl.DataFrame
+    latency: Latency
+    blocks: pl.DataFrame
     links: Links
     throughput: pl.DataFrame
     transfers: tuple[Transfer, ...]
@@ -35,7 +39,13 @@ def measure(run: Run) -> Measured:
     wire, links = Wire(run), Links.of(run)
     frames, unjoined = join_frames(run, wire)
     transfers, unfound = find_transfers(run, wire)
+    spent = latency(run, frames, links, wire)
+    carried = blocks(run, transfers)
     throughput = links.throughput(run.begin_ns)
+    accordion = accordion_figures(run, transfers)
+    if accordion:
+        figures = block_figures(carried, transfers)
+        accordion = accordion.model_copy(update={"blocks": figures})
     traffic = link_traffic(run, links, throughput)
     summary = Summary(
         name=run.name,
@@ -45,10 +55,20 @@ def measure(run: Run) -> Measured:
         captured_packets=sum(packets.height for packets in run.captures.values()),
         links=traffic,
         replays=replay_figures(run),
-        pipeline=pipeline_figures(run, frames, links),
-        accordion=accordion_figures(run, transfers),
+        pipeline=pipeline_figures(run, frames, links, spent),
+        accordion=accordion,
     )
-    return Measured(run, wire, frames, links, throughput, transfers, summary)
+    return Measured(
+        run=run,
+        wire=wire,
+        frames=frames,
+        latency=spent,
+        blocks=carried,
+        links=links,
+        throughput=throughput,
+        transfers=transfers,
+        summary=summary,
+    )
 
 
 def _disagreements(traffic: tuple[LinkTraffic, ...]) -> list[str]:

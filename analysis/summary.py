@@ -174,6 +174,35 @@ class LinkLoad(Section):
     )
 
 
+class PlaceParts(Section):
+    """What a frame spent in one place of its way, means over the frames; the parts are those of
+    `analysis/metrics/breakdown.py`."""
+
+    place: str = Field(description="host of a stage, or a hop between two")
+    total_ms: float = Field(description="from arrival to the next place")
+    compute_ms: float = Field(description="the stage's model, coding, and the host around them")
+    serialisation_ms: float = Field(description="its bytes / capacity of the links")
+    queueing_ms: float = Field(description="behind others, in links and before a busy stage")
+    propagation_ms: float = Field(description="least delay of the links, less serialisation")
+    transport_ms: float = Field(
+        description="waiting for TCP: to be taken over, for its window, for repairs; and the way "
+        "of the result back"
+    )
+
+
+class Breakdown(Section):
+    """Where the end-to-end time of frames went."""
+
+    frames: int = Field(description="frames with a result whose every place was measured")
+    closed_share: float = Field(
+        description="of these, the share whose parts add up to the end-to-end time within 1 %"
+    )
+    worst_error: float = Field(
+        description="largest deviation of the parts' sum from the end-to-end time, as a share of it"
+    )
+    places: tuple[PlaceParts, ...] = Field(description="in the order of the way")
+
+
 class Window(Section):
     """A steady window of the pipeline under one generation."""
 
@@ -194,6 +223,9 @@ class Window(Section):
     )
     cuts: tuple[CutTraffic, ...] = Field(description="per connection")
     compute: tuple[StageCompute, ...] = Field(description="per stage")
+    breakdown: Breakdown | None = Field(
+        description="null: the capacity of a link, or when a stage was free, is not known"
+    )
     loads: tuple[LinkLoad, ...] = Field(description="per link and direction")
     busiest: LinkLoad | None = Field(description="the load that is highest")
     slowest: LinkLoad | None = Field(
@@ -401,6 +433,7 @@ class Pipeline(Section):
         "were sent instead"
     )
     windows: tuple[Window, ...] = Field(description="before and after compression")
+    breakdown: Breakdown | None = Field(description="of all frames of the run")
     bandwidth_reduction: Reductions | None = Field(
         description="Eq. 1 (US 2025/0265465 A1, [0043]): sum of W - sum of P, wire bytes per "
         "inference"
@@ -483,11 +516,35 @@ class ConfigurationFigures(Section):
     accuracy: Accuracy | None = Field(description="measured by the UE; null: never run")
 
 
+class BlockFigures(Section):
+    """One block of an Accordion model on the wire: what makes one more configuration able to run.
+
+    Times are since the first SYN of the UE's downloads of this model.
+    """
+
+    ue: str = Field(description="host that received it")
+    model: str = Field(description="name of the model")
+    configuration: str = Field(description="what is able to run with it, blocks per part")
+    first_byte: int = Field(description="first byte of the file that this download carried of it")
+    end_byte: int = Field(description="the byte after its last")
+    queued_s: float | None = Field(
+        description="the request's last byte was at the server (its capture); null: not captured"
+    )
+    first_out_s: float | None = Field(description="first byte sent (server's capture)")
+    last_out_s: float | None = Field(description="last byte first sent (server's capture)")
+    delivered_s: float | None = Field(
+        description="it and all before it were at the UE (its capture)"
+    )
+    wire_bytes: int = Field(description="with headers and retransmissions, server's capture")
+    retransmitted_bytes: int = Field(description="payload bytes sent again")
+
+
 class Accordion(Section):
     """The progressively delivered models."""
 
     downloads: tuple[Download, ...] = Field(description="in the order of time")
     configurations: tuple[ConfigurationFigures, ...] = Field(description="in the order of time")
+    blocks: tuple[BlockFigures, ...] = Field(default=(), description="in the order of time")
 
 
 class Summary(Section):

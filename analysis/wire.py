@@ -31,7 +31,7 @@ class Wire:
         """Every flow that any capture holds."""
         found: dict[Flow, None] = {}
         for interface in self._captures:
-            found |= dict.fromkeys(self._at(interface))
+            found |= dict.fromkeys(self.streams_at(interface))
         return tuple(found)
 
     def two_ends(self, flow: Flow, at_ns: int) -> TwoEnds | None:
@@ -47,13 +47,18 @@ class Wire:
         path = self._network.path(source, target)
         if not path:
             return None
-        sender = _open_at(self._at(path[0].sender.interface).get(flow, []), at_ns)
-        receiver = _open_at(self._at(path[-1].receiver.interface).get(flow, []), at_ns)
+        sender = self.stream_at(path[0].sender.interface, flow, at_ns)
+        receiver = self.stream_at(path[-1].receiver.interface, flow, at_ns)
         if sender is None or receiver is None:
             return None
         return TwoEnds(flow, sender, receiver, path)
 
-    def _at(self, interface: str) -> dict[Flow, list[Stream]]:
+    def stream_at(self, interface: str, flow: Flow, at_ns: int) -> Stream | None:
+        """What one capture saw of the stream that was open at a time."""
+        return _open_at(self.streams_at(interface).get(flow, []), at_ns)
+
+    def streams_at(self, interface: str) -> dict[Flow, list[Stream]]:
+        """Every stream in one capture."""
         if interface not in self._streams:
             packets = self._captures.get(interface)
             self._streams[interface] = {} if packets is None else streams(packets)

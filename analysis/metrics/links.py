@@ -8,11 +8,13 @@ between packets are not used: timer granularity moves single packets, and sums d
 """
 
 from dataclasses import dataclass
+from functools import cached_property
 from ipaddress import IPv4Address
 
 import numpy as np
 import polars as pl
 
+from analysis.delays import one_way_delays
 from analysis.network import LinkDirection
 from analysis.rundir import Run
 from analysis.summary import LinkLoad, LinkTraffic
@@ -32,7 +34,10 @@ THROUGHPUT_SCHEMA: dict[str, type[pl.DataType]] = {
 
 @dataclass(frozen=True)
 class Links:
-    """The traffic of every direction of every link: what went in, and what came out."""
+    """The traffic of every direction of every link: what went in, and what came out.
+
+    ``sent`` and ``received`` are packet tables (``analysis.packets``).
+    """
 
     directions: tuple[LinkDirection, ...]
     sent: tuple[pl.DataFrame, ...]
@@ -58,6 +63,14 @@ class Links:
             for d, goodput in zip(directions, goodputs, strict=True)
         )
         return cls(directions, sent, received, goodputs, capacities)
+
+    @cached_property
+    def delays(self) -> tuple[pl.DataFrame, ...]:
+        """How long each packet took over each direction (``analysis.delays.DELAY_SCHEMA``)."""
+        return tuple(
+            one_way_delays(sent, received)
+            for sent, received in zip(self.sent, self.received, strict=True)
+        )
 
     def loads(self, begin_ns: int, end_ns: int) -> tuple[LinkLoad, ...]:
         """How busy each direction was between two moments."""
@@ -126,13 +139,13 @@ def link_traffic(run: Run, links: Links, throughput: pl.DataFrame) -> tuple[Link
 def _travelling(run: Run, direction: LinkDirection, interface: str) -> pl.DataFrame:
     """Packets on an interface that travel in this direction."""
     sources = [int(IPv4Address(ip)) for ip in direction.sources]
-    packets = run.captures[interface].select("t_ns", "wirelen", "src", "payload_len")
-    return packets.filter(pl.col("src").is_in(sources)).drop("src")
+    return run.captures[interface].filter(pl.col("src").is_in(sources))
 
 
 def _overhead(captures: list[pl.DataFrame]) -> float | None:
     """Wire bytes per payload byte of a link's largest data packet; None without a full one."""
-    largest = pl.concat(captures).sort("payload_len").tail(1)
+    sizes = pl.concat([packets.select("payload_len", "wirelen") for packets in captures])
+    largest = sizes.filter(pl.col("payload_len") == pl.col("payload_len").max()).head(1)
     if not largest.height or largest["payload_len"][0] < _FULL_PAYLOAD_BYTES:
         return None
     return float(largest["wirelen"][0] / largest["payload_len"][0])

@@ -6,6 +6,7 @@ import numpy as np
 import polars as pl
 
 from analysis.metrics.baselines import baselines
+from analysis.metrics.breakdown import Latency
 from analysis.metrics.control import control_figures
 from analysis.metrics.links import Links
 from analysis.network import LinkDirection
@@ -39,7 +40,9 @@ _ROUNDING = 1e-9
 """0.98 - 0.01 is a little more than 0.97 in binary."""
 
 
-def pipeline_figures(run: Run, frames: pl.DataFrame, links: Links) -> Pipeline | None:
+def pipeline_figures(
+    run: Run, frames: pl.DataFrame, links: Links, spent: Latency
+) -> Pipeline | None:
     """Everything about the split model; None where the run had none.
 
     ``frames`` is the joined table of ``analysis.join``.
@@ -47,7 +50,7 @@ def pipeline_figures(run: Run, frames: pl.DataFrame, links: Links) -> Pipeline |
     partition = next(iter(run.events_of(PartitionChosen)), None)
     if partition is None:
         return None
-    windows = tuple(_window(run, frames, links, m) for m in run.events_of(Measurement))
+    windows = tuple(_window(run, frames, links, spent, m) for m in run.events_of(Measurement))
     cuts = len(partition.stages) - 1
     ended = next(iter(run.events_of(LoopEnded)), None)
     hashes = next(iter(run.events_of(FrozenHash)), None)
@@ -60,6 +63,7 @@ def pipeline_figures(run: Run, frames: pl.DataFrame, links: Links) -> Pipeline |
         frozen_sha256=hashes.before if hashes else None,
         raw_input_bytes=partition.raw_input_bytes,
         windows=windows,
+        breakdown=spent.figures(spent.inferences),
         bandwidth_reduction=_reductions(windows, cuts, lambda cut: cut.wire_bytes),
         latency_reduction=_reductions(
             windows, cuts, lambda cut: cut.transfer.median_ms if cut.transfer else None
@@ -104,7 +108,9 @@ def _admitted(run: Run, window: Measurement) -> pl.DataFrame:
     )
 
 
-def _window(run: Run, frames: pl.DataFrame, links: Links, window: Measurement) -> Window:
+def _window(
+    run: Run, frames: pl.DataFrame, links: Links, spent: Latency, window: Measurement
+) -> Window:
     results = _admitted(run, window)
     inside = window_frames(run, frames, window)
     loads = links.loads(window.begin_ns, window.end_ns)
@@ -123,6 +129,7 @@ def _window(run: Run, frames: pl.DataFrame, links: Links, window: Measurement) -
         ),
         cuts=tuple(sorted((_cut(run, c) for c in cuts), key=lambda figures: figures.cut)),
         compute=_compute(run, results),
+        breakdown=spent.figures(results),
         loads=loads,
         busiest=max(
             (load for load in loads if load.busy is not None),

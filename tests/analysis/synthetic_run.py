@@ -121,17 +121,16 @@ class SyntheticRun:
             for label, begin in plan.items()
             for k in range(FRAMES)
         }
-        admitted = dict(queued)
+        admitted = {key: t - (COMPUTE_MS + 1) * MS for key, t in queued.items()}
+        for key, t in queued.items():
+            self._computed("ue1", key, t - COMPUTE_MS * MS)
         end = 0
         for cut in range(2):
             delivered = self._cut(cut, queued, start_ns)
             queued = {key: t + COMPUTE_MS * MS for key, t in delivered.items()}
             host = ("edge", "cloud")[cut]
-            for (label, k), t in delivered.items():
-                self.compute.append(
-                    {"node": host, **self._key(label, k), "samples": BATCH}
-                    | {"t_begin_ns": t, "t_end_ns": t + COMPUTE_MS * MS}
-                )
+            for key, t in delivered.items():
+                self._computed(host, key, t)
         for (label, k), t in queued.items():
             self.results.append(
                 {**self._key(label, k), "samples": BATCH, "correct": BATCH - 1}
@@ -144,6 +143,12 @@ class SyntheticRun:
     def _key(self, label: str, k: int) -> dict[str, object]:
         before = label == "before"
         return {"sequence": k if before else 1000 + k, "generation": 0 if before else 2}
+
+    def _computed(self, host: str, key: tuple[str, int], t_ns: int) -> None:
+        self.compute.append(
+            {"node": host, **self._key(*key), "samples": BATCH}
+            | {"t_free_ns": t_ns, "t_begin_ns": t_ns, "t_end_ns": t_ns + COMPUTE_MS * MS}
+        )
 
     def _cut(
         self, cut: int, queued: dict[tuple[str, int], int], start_ns: int
