@@ -16,8 +16,11 @@ from typing import Any
 import polars as pl
 from matplotlib.figure import Figure
 
+from analysis.errors import NotARunError
+from analysis.measure import measure
 from analysis.plots import style
-from analysis.summary import Control, Fidelity, Summary
+from analysis.rundir import read_run
+from analysis.summary import Fidelity, Summary
 
 GOAL_SHARE, GOAL_POINTS = 0.95, 1.0
 
@@ -42,8 +45,9 @@ def table_of(summaries: Sequence[tuple[str, Summary]]) -> dict[str, Any]:
 
 
 def _run(name: str, summary: Summary) -> dict[str, Any]:
-    assert summary.pipeline is not None and summary.pipeline.control is not None
-    control: Control = summary.pipeline.control
+    control = summary.pipeline.control if summary.pipeline else None
+    if control is None or not {"automatic", "oracle"} <= {mode.mode for mode in control.modes}:
+        raise NotARunError(f"{name}: not served under automatic control and the oracle")
     modes: dict[str, dict[str, Any]] = {
         mode.mode: {
             "within_share": mode.within_share,
@@ -120,8 +124,12 @@ def main(arguments: Sequence[str]) -> int:
         print("usage: python -m testbed.evidence.control OUT_FOLDER RUN_DIR...", file=sys.stderr)
         return 2
     folder, *runs = map(Path, arguments)
-    summaries = [(run.name, Summary.read(run / "summary.json")) for run in runs]
-    table = table_of(summaries)
+    try:
+        summaries = [(run.name, measure(read_run(run)).summary) for run in runs]
+        table = table_of(summaries)
+    except NotARunError as error:
+        print(f"control: {error}", file=sys.stderr)
+        return 2
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "table.json").write_text(json.dumps(table, indent=1) + "\n")
     verdicts = ("pass", "warn", "fail", "unknown")

@@ -77,17 +77,13 @@ def play(guest: Guest) -> Played:
     record = json.loads((guest.directory / "record.json").read_text())
     asked = np.array([step.rate_mbit * BIN_MS * 125 for step in TRACE.steps])
     # iperf3's datagrams of 1472 bytes; the delay comes before the line, so bins need no shift.
-    sent, received = (
-        packets.filter(packets["wirelen"] == 1514)
-        for packets in (
-            read_capture(guest.directory / f"captures/{end}-eth0.pcap").packets for end in "ab"
-        )
-    )
+    captures = [read_capture(guest.directory / f"captures/{end}-eth0.pcap").packets for end in "ab"]
+    missing = captures[0].height - captures[1].height  # nothing is lost the other way
+    received = captures[1].filter(captures[1]["wirelen"] == 1514)
     t_ms = (received["t_ns"].to_numpy() - record["origin"]) / 1e6
     edges = np.arange(0, SECONDS * 1000 + 1, BIN_MS)
     delivered = np.histogram(t_ms, edges)[0] * 1514
     (up,) = (each for each in record["qdisc"] if each["direction"] == "a_to_b")
-    missing = sent.height - received.height
     return Played(
         correlation=float(np.corrcoef(delivered, asked)[0, 1]),
         total=float(delivered.sum() / asked.sum()),

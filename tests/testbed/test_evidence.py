@@ -93,24 +93,30 @@ def test_a_layer_that_does_not_exist_is_one_line_and_status_2(tmp_path, capsys):
 
 def test_control_on_several_traces_is_told_with_median_and_spread(tmp_path: Path) -> None:
     """Two runs with known shares; the second misses the goal by its accuracy."""
-    runs = []
-    for number, (within, accuracy) in enumerate(((0.97, 0.98), (0.99, 0.95))):
-        path = tmp_path / f"seed{number}"
-        SyntheticRun().write(path)
-        controlled_summary(path, within, accuracy, oracle=0.985).write(path / "summary.json")
-        runs.append(str(path))
-    assert control.main([str(tmp_path / "out"), *runs]) == 0
-    table = json.loads((tmp_path / "out/table.json").read_text())
+    summaries = [
+        (f"seed{number}", controlled(tmp_path / f"seed{number}", within, accuracy, oracle=0.985))
+        for number, (within, accuracy) in enumerate(((0.97, 0.98), (0.99, 0.95)))
+    ]
+    table = control.table_of(summaries)
     assert table["automatic"]["within_share"] == {"median": 0.98, "min": 0.97, "max": 0.99}
     lost = table["automatic"]["points_below_oracle"]
     assert lost["median"] == pytest.approx(2.0) and lost["max"] == pytest.approx(3.5)
     assert table["automatic"]["reached"] == [True, False]
-    assert (tmp_path / "out/control.svg").exists()
-    assert (tmp_path / "out/control.csv").read_text().count("\n") == 1 + 4
+    assert control.marks(table).height == 4
+
+
+def test_runs_without_control_and_no_runs_at_all_are_status_2(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    SyntheticRun().write(tmp_path / "run")
     assert control.main([]) == 2
+    assert control.main([str(tmp_path / "out"), str(tmp_path / "none")]) == 2
+    assert control.main([str(tmp_path / "out"), str(tmp_path / "run")]) == 2
+    assert "not served under automatic control and the oracle" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
 
 
-def controlled_summary(folder: Path, within: float, accuracy: float, oracle: float) -> Summary:
+def controlled(folder: Path, within: float, accuracy: float, oracle: float) -> Summary:
     def mode(name: str, share: float, right: float) -> ControlMode:
         return ControlMode(
             mode=name,
@@ -128,7 +134,7 @@ def controlled_summary(folder: Path, within: float, accuracy: float, oracle: flo
         )
 
     modes = (mode("automatic", within, accuracy), mode("oracle", 1.0, oracle))
-    whole = measure(read_run(folder)).summary
+    whole = measure(read_run(SyntheticRun().write(folder))).summary
     assert whole.pipeline
-    controlled = whole.pipeline.model_copy(update={"control": Control(bound_ms=200, modes=modes)})
-    return whole.model_copy(update={"pipeline": controlled})
+    pipeline = whole.pipeline.model_copy(update={"control": Control(bound_ms=200, modes=modes)})
+    return whole.model_copy(update={"pipeline": pipeline})
