@@ -7,12 +7,14 @@ from analysis.packets import FIN, RST, SYN
 from analysis.streams import NEVER, Int64s, Stream
 
 FLIGHT_SCHEMA: dict[str, pl.DataType] = {
+    "row": pl.Int64(),
     "t_ns": pl.Int64(),
     "flight_bytes": pl.Int64(),
     "window_bytes": pl.Int64(),
 }
-"""After each packet of either direction: bytes sent and not acknowledged, and how many the receiver
-would have let be; null before it told, or where its window's scale was not captured."""
+"""After each packet of either direction (``row``: its place in the packet table): bytes sent and
+not acknowledged, SYN and FIN among them; and how many more than the last acknowledged the receiver
+would take, null before it told or where its window's scale was not captured."""
 
 SACK_SCHEMA: dict[str, pl.DataType] = {
     "t_ns": pl.Int64(),
@@ -45,9 +47,10 @@ def bytes_in_flight(stream: Stream) -> pl.DataFrame:
     begin = np.maximum(acknowledged, sent.begin.min(initial=0))
     return pl.DataFrame(
         {
+            "row": row[order],
             "t_ns": np.concatenate([sent.t_ns, returned.t_ns])[order],
             "flight_bytes": np.maximum(top - begin, 0),
-            "window_bytes": pl.Series(np.where(known >= 0, window[known], -1)),
+            "window_bytes": np.where(known >= 0, window[known], -1),
         },
         schema=FLIGHT_SCHEMA,
     ).with_columns(pl.col("window_bytes").replace(-1, None))

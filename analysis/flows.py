@@ -27,7 +27,8 @@ class FlowFigures:
     """One flow, in numbers.
 
     ``packets`` and ``wire_bytes`` count all that was sent this way, acknowledgements too;
-    ``payload_bytes`` without repetitions, ``repeated_bytes`` the repetitions.
+    ``payload_bytes`` without repetitions, ``repeated_bytes`` the repetitions, which
+    ``repeated_segments`` carried: what was sent again, in the sender's capture.
     ``retransmissions`` (all sorts, of which ``fast`` and ``spurious``) and ``out_of_order`` are
     segments, after Wireshark's rules (:mod:`analysis.segment_kinds`). ``duplicate_acks``,
     ``sack_blocks`` and the zero windows are what the receiver sent back. ``rtt`` leaves out what
@@ -41,6 +42,7 @@ class FlowFigures:
     wire_bytes: int
     payload_bytes: int
     repeated_bytes: int
+    repeated_segments: int
     retransmissions: int
     fast_retransmissions: int
     spurious_retransmissions: int
@@ -71,6 +73,7 @@ def flow_figures(stream: Stream) -> FlowFigures:
         wire_bytes=int(sent.wirelen.sum()),
         payload_bytes=stream.payload_bytes,
         repeated_bytes=int(stream.repeated_bytes.sum()),
+        repeated_segments=int((stream.repeated_bytes > 0).sum()),
         retransmissions=int(kinds.is_retransmission.sum()),
         fast_retransmissions=int((kinds.kind == Kind.FAST_RETRANSMISSION).sum()),
         spurious_retransmissions=int((kinds.kind == Kind.SPURIOUS_RETRANSMISSION).sum()),

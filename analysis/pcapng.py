@@ -70,10 +70,11 @@ class _Clock:
 
     def _part_ns(self, fraction: npt.NDArray[np.uint64]) -> Int64s:
         if self.is_binary:
-            # Bits beyond those that a nanosecond can tell apart are dropped.
-            surplus = max(self.power - _MAX_SHIFT, 0)
-            kept = (fraction >> np.uint64(surplus)) * np.uint64(10**9)
-            part = kept >> np.uint64(self.power - surplus)
+            # In two halves, since the product of the whole may not fit.
+            low_bits = max(self.power - _MAX_SHIFT, 0)
+            shift, giga = np.uint64(low_bits), np.uint64(10**9)
+            low = (fraction & np.uint64((1 << low_bits) - 1)) * giga >> shift
+            part = (fraction >> shift) * giga + low >> np.uint64(self.power - low_bits)
         elif self.power <= 9:
             part = fraction * np.uint64(10 ** (9 - self.power))
         else:

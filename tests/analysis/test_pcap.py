@@ -2,120 +2,24 @@
 
 import struct
 import time
-from ipaddress import IPv4Address
 from itertools import accumulate
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from scapy.layers.inet import IP, TCP, UDP
-from scapy.layers.inet6 import IPv6
-from scapy.layers.l2 import ARP, Ether
+from scapy.layers.inet import IP, TCP
 from scapy.packet import Packet
 from scapy.utils import PcapReader
 
 from analysis import pcap
 from analysis.capture import read_capture
 from analysis.errors import DamagedCaptureError
-from analysis.packets import PACKET_SCHEMA
+from tests.analysis.dissection import OPTIONS, dissected, ether, packets
 from tests.analysis.tcp_simulator import write_pcap
 
-
-def ether() -> Packet:
-    """With both addresses given, for scapy would ask the network for them."""
-    return Ether(src="02:00:00:00:00:01", dst="02:00:00:00:00:02")
-
-
-STAMPS = ("Timestamp", (0xFEDCBA98, 0x01234567))
-OPTIONS = [
-    [],
-    [("NOP", None), ("NOP", None), STAMPS],
-    [("MSS", 1460), ("SAckOK", b""), STAMPS, ("NOP", None), ("WScale", 7)],
-    [("NOP", None), ("NOP", None), ("SAck", (1000, 2000)), ("NOP", None), ("NOP", None), STAMPS],
-    [
-        ("NOP", None),
-        ("NOP", None),
-        STAMPS,
-        ("NOP", None),
-        ("NOP", None),
-        ("SAck", (5, 2**32 - 1, 7, 9)),
-    ],
-    [("SAck", tuple(range(8))), ("NOP", None), ("NOP", None)],
-    [("MSS", 1460), ("EOL", None)],
-    [STAMPS, ("EOL", None)],
-]
-FLAGS = ["S", "SA", "A", "PA", "FA", "R", "RA", "PAU", "AEC"]
-
-tcp_packets = st.builds(
-    lambda src, dst, sport, dport, seq, ack, flags, window, options, size, ip_id, ip_options: (
-        ether()
-        / IP(src=str(src), dst=str(dst), id=ip_id, options=ip_options)
-        / TCP(
-            sport=sport,
-            dport=dport,
-            seq=seq,
-            ack=ack,
-            flags=flags,
-            window=window,
-            options=options,
-        )
-        / bytes(size)
-    ),
-    src=st.ip_addresses(v=4),
-    dst=st.ip_addresses(v=4),
-    sport=st.integers(0, 65535),
-    dport=st.integers(0, 65535),
-    seq=st.integers(0, 2**32 - 1),
-    ack=st.integers(0, 2**32 - 1),
-    flags=st.sampled_from(FLAGS),
-    window=st.integers(0, 65535),
-    options=st.sampled_from(OPTIONS),
-    size=st.sampled_from([0, 1, 10, 1448]),
-    ip_id=st.integers(0, 65535),
-    ip_options=st.sampled_from([b"", b"\x01\x01\x01\x00"]),
-)
-other_packets = st.sampled_from(
-    [
-        ether() / ARP(psrc="10.0.0.1", pdst="10.0.0.2"),
-        ether() / IPv6(src="::1", dst="::2") / TCP(sport=1, dport=2),
-        ether() / IP(src="10.0.0.1", dst="10.0.0.2") / UDP(sport=1, dport=2) / b"data",
-        ether() / IP(src="10.0.0.1", dst="10.0.0.2", frag=100, proto=6) / bytes(64),
-        ether() / bytes(40),
-    ]
-)
 times = st.integers(0, 2**32 * 10**9 - 1)
-captured = st.lists(st.tuples(times, st.one_of(tcp_packets, other_packets)), max_size=12)
-
-
-def dissected(packet: Packet, t_ns: int, wirelen: int) -> dict[str, object]:
-    """The row that scapy's dissection gives."""
-    row: dict[str, object] = dict.fromkeys(PACKET_SCHEMA, 0)
-    row |= {"t_ns": t_ns, "wirelen": wirelen, "is_tcp": False}
-    row |= {"window_scale": -1, "has_timestamps": False, "sack": None}
-    if IP in packet and packet[Ether].type == 0x0800:
-        ip = packet[IP]
-        row |= {"src": int(IPv4Address(ip.src)), "dst": int(IPv4Address(ip.dst)), "ip_id": ip.id}
-        if TCP in packet and ip.frag == 0:
-            tcp = packet[TCP]
-            row |= {"is_tcp": True, "sport": tcp.sport, "dport": tcp.dport, "seq": tcp.seq}
-            row |= {"ack": tcp.ack, "flags": int(tcp.flags), "window": tcp.window}
-            row["payload_len"] = ip.len - ip.ihl * 4 - tcp.dataofs * 4
-            row |= dissected_options(tcp)
-    return row
-
-
-def dissected_options(tcp: TCP) -> dict[str, object]:
-    options = {name: value for name, value in tcp.options if not isinstance(value, bytes)}
-    row: dict[str, object] = {}
-    if "WScale" in options:
-        row["window_scale"] = options["WScale"]
-    if "Timestamp" in options:
-        tsval, tsecr = options["Timestamp"]
-        row |= {"has_timestamps": True, "tsval": tsval, "tsecr": tsecr}
-    if "SAck" in options:
-        row["sack"] = list(options["SAck"])
-    return row
+captured = st.lists(st.tuples(times, packets), max_size=12)
 
 
 def oracle(path: Path) -> list[dict[str, object]]:
@@ -124,7 +28,7 @@ def oracle(path: Path) -> list[dict[str, object]]:
         unit_ns = 1 if reader.nano else 1000
         for raw, meta in iter_raw(reader):
             t_ns = meta.sec * 10**9 + meta.usec * unit_ns
-            rows.append(dissected(Ether(raw), t_ns, meta.wirelen))
+            rows.append(dissected(raw, t_ns, meta.wirelen))
     return rows
 
 
