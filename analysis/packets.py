@@ -42,10 +42,11 @@ PACKET_SCHEMA: dict[str, pl.DataType] = {
 ``t_ns`` is CLOCK_REALTIME. ``interface`` counts the interfaces that the file describes, from 0.
 ``wirelen`` counts from the Ethernet header on, without the frame check sequence. ``src``, ``dst``
 and ``ip_id`` are 0 unless the packet is IPv4. The TCP columns are 0 unless ``is_tcp``: the whole
-fixed TCP header was captured. ``payload_len`` is from the IPv4 total length, so it is right in
-short snapshots too. ``window`` is as sent, not scaled. Of the options, as far as they were
-captured: ``window_scale`` is -1 without, ``tsval`` and ``tsecr`` hold where ``has_timestamps``,
-``sack`` lists the edges of the blocks (left, right, left, ...), null where there are none.
+fixed TCP header was captured, and its own length is possible. ``payload_len`` is from the IPv4
+total length, so it is right in short snapshots too. ``window`` is as sent, not scaled. Of the
+options, as far as they were captured: ``window_scale`` is -1 without, ``tsval`` and ``tsecr`` hold
+where ``has_timestamps``, ``sack`` lists the edges of the blocks (left, right, left, ...), null
+where there are none.
 """
 
 _HEADERS: np.dtype[np.void] = np.dtype(

@@ -3,7 +3,7 @@
 import numpy as np
 import polars as pl
 
-from analysis.packets import ACK
+from analysis.packets import ACK, FIN, SYN
 from analysis.streams import Bools, Int64s, Stream
 
 ACK_RTT_SCHEMA: dict[str, pl.DataType] = {
@@ -74,9 +74,7 @@ def _sent_twice(stream: Stream, segment: Int64s, ack_row: Int64s) -> Bools:
     sent = stream.sent
     begin, end = sent.begin[segment], sent.end[segment]
     ambiguous = np.zeros(len(segment), np.bool_)
-    data = np.flatnonzero(sent.end > sent.begin)
-    top = np.maximum.accumulate(sent.end[data])
-    again = data[1:][sent.begin[data][1:] < top[:-1]]
+    again = _repetitions(stream)
     order = np.argsort(end)
     # Which samples may touch a segment: neighbours, once their beginnings rise as well.
     rising = np.minimum.accumulate(begin[order][::-1])[::-1]
@@ -87,6 +85,16 @@ def _sent_twice(stream: Stream, segment: Int64s, ack_row: Int64s) -> Bools:
         touched = (begin[near] < sent.end[repeat]) & (segment[near] <= repeat)
         ambiguous[near] |= touched & (sent.row[repeat] < ack_row[near])
     return ambiguous
+
+
+def _repetitions(stream: Stream) -> Int64s:
+    """Which of the packets sent repeat a byte, a SYN or a FIN."""
+    sent = stream.sent
+    repeats = np.zeros(len(sent), np.bool_)
+    repeats[stream.has_data] = stream.repeated_bytes > 0
+    for flag in (SYN, FIN):
+        repeats[np.flatnonzero(sent.flags & flag)[1:]] = True
+    return np.flatnonzero(repeats)
 
 
 def rtt_from_timestamps(stream: Stream) -> pl.DataFrame:

@@ -80,7 +80,7 @@ def dissected(raw: bytes, t_ns: int, wirelen: int, interface: int = 0) -> dict[s
     if IP in packet and packet[Ether].type == 0x0800:
         ip = packet[IP]
         row |= {"src": int(IPv4Address(ip.src)), "dst": int(IPv4Address(ip.dst)), "ip_id": ip.id}
-        if TCP in packet and ip.frag == 0:
+        if TCP in packet and ip.frag == 0 and packet[TCP].dataofs >= 5:  # RFC 9293: 20 bytes
             row |= _tcp(packet[TCP], ip)
     return row
 

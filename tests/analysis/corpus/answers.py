@@ -24,7 +24,10 @@ FLAGS = (
 """Fields ``tcp.analysis.*`` of which the numbers of the frames that have them are kept."""
 VALUES = ("ack_rtt", "bytes_in_flight")
 """Fields ``tcp.analysis.*`` of which the values are kept, by the number of the frame."""
-COLUMNS = ("frame.number", "frame.len", "tcp.len", *(f"tcp.analysis.{n}" for n in FLAGS + VALUES))
+COLUMNS = (
+    *("frame.number", "frame.len", "tcp.hdr_len", "tcp.len"),
+    *(f"tcp.analysis.{name}" for name in FLAGS + VALUES),
+)
 
 
 def ask(capture: Path) -> dict[str, Any]:
@@ -42,7 +45,10 @@ def ask(capture: Path) -> dict[str, Any]:
     answer: dict[str, Any] = {
         "packets": len(rows),
         "bytes": sum(int(row["frame.len"]) for row in rows),
-        "payload_bytes": sum(int(row["tcp.len"] or 0) for row in rows),
+        # A header of less than 20 bytes, which tshark calls bogus, has no payload behind it.
+        "payload_bytes": sum(
+            int(row["tcp.len"]) for row in rows if int(row["tcp.hdr_len"] or 0) >= 20
+        ),
         "complaint": " ".join(result.stderr.split(str(capture.name))[1:]).strip('" \n'),
     }
     for name in FLAGS:
