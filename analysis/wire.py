@@ -26,6 +26,11 @@ class Wire:
         self._network: Network = run.network
         self._streams: dict[str, dict[Flow, list[Stream]]] = {}
 
+    @property
+    def interfaces(self) -> tuple[str, ...]:
+        """Where something was captured."""
+        return tuple(self._captures)
+
     @cached_property
     def flows(self) -> tuple[Flow, ...]:
         """Every flow that any capture holds."""

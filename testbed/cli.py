@@ -115,6 +115,22 @@ def report(
 
 
 @app.command()
+def trace(
+    directory: Annotated[Path, typer.Argument(metavar="DIR", help="A run directory.")],
+    frames: Annotated[
+        int, typer.Option("--frames", min=0, help="How many of the slowest frames to show.")
+    ] = 8,
+) -> None:
+    """Say what the captures of a run tell: flows, slowest frames and why, downloads.
+
+    Reads the directory and writes nothing.
+    """
+    from testbed.tracing import show_trace
+
+    raise typer.Exit(show_trace(directory, frames, console))
+
+
+@app.command()
 def doctor() -> None:
     """Say what this machine offers, where experiments would run, and what would fix the rest."""
     from testbed.doctor import examine, render

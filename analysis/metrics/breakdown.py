@@ -11,15 +11,18 @@ each place its time goes to five parts:
     decoding, waking threads); encoding, from handed over (``t_queued``), or the end of sending the
     frame before if later, to the first system call that sends it (ledger: ``t_begin`` of the send).
 ``queueing``
-    At a host: from arrival until the stage had passed on the frame before. On a hop: in the queues
-    of links, behind what others sent (``analysis.metrics.crossing``).
+    Behind others. At a host: from arrival until the stage had passed on the frame before. On a hop,
+    at the sender, while the slowest link was busy with what came before; and in queues of links.
 ``transport``
-    Waiting for TCP. From handed over until the frame before had been sent; from the first system
-    call to the first byte out (sender's capture); and on the wire, while TCP left the slowest link
+    Waiting for TCP. At the sender, while the slowest link was idle; on the wire, while TCP left it
     idle or repaired a loss. The way of the result back, over the unshaped management network that
     has no captures, is transport from the end of the last stage's compute to the result (ledger).
 ``serialisation``, ``propagation``
-    On the wire, see ``analysis.metrics.crossing``.
+    On the wire.
+
+What a frame waits at the sender is from handed over (ledger) until the frame before had been sent
+(ledger), and from the first system call that sends it (ledger) to its first byte out (sender's
+capture). How waiting and the time on the wire are divided is told in ``analysis.metrics.crossing``.
 
 *Arrival* is admission by the source (ledger) at the first stage, and the last byte delivered
 (receiver's capture) at the others. At hosts and up to the first byte out the parts are differences
@@ -155,11 +158,12 @@ def _hops(frames: pl.DataFrame, links: Links, wire: Wire, run: Run) -> pl.DataFr
     """Joined activation frames with what their crossing was spent on."""
     known = paces(run, links)
     wire_columns = (pl.lit(None, pl.Float64).alias(part) for part in WIRE_PARTS)
-    free = pl.lit(None, pl.Int64).alias("t_sender_free_ns")
-    parts = [frames.clear().with_columns(free, *wire_columns)]
+    turn = pl.lit(None, pl.Int64).alias("t_turn_ns")
+    parts = [frames.clear().with_columns(turn, *wire_columns)]
     for sent in frames.partition_by("local_ip", "local_port", "peer_ip", "peer_port"):
+        before_sent = pl.min_horizontal(pl.col("t_end_ns").shift(1, fill_value=0), "t_begin_ns")
         ordered = sent.sort("first_byte").with_columns(
-            pl.col("t_end_ns").shift(1, fill_value=0).alias("t_sender_free_ns")
+            pl.max_horizontal("t_queued_ns", before_sent).alias("t_turn_ns")
         )
         activations = ordered.filter(pl.col("kind") == "activation")
         if not activations.height:  # the greeting of the receiving end
@@ -187,17 +191,14 @@ def _at_host(computed: pl.DataFrame, arrivals: pl.DataFrame, stage: int, host: s
 
 
 def _on_hop(hop: pl.DataFrame, stage: int, place: str) -> pl.DataFrame:
-    queued, begin = pl.col("t_queued_ns"), pl.col("t_begin_ns")
-    free = pl.max_horizontal(queued, pl.min_horizontal("t_sender_free_ns", begin))
     return _rows(
         hop.drop_nulls(["t_first_out_ns", "t_delivered_ns"]),
         order=2 * stage + 1,
         place=place,
-        begin=queued,
+        begin=pl.col("t_queued_ns"),
         end=pl.col("t_delivered_ns"),
-        compute=begin - free,
-        transport=(free - queued) + (pl.col("t_first_out_ns") - begin) + pl.col("transport"),
-        **{part: pl.col(part) for part in ("serialisation", "queueing", "propagation")},
+        compute=pl.col("t_begin_ns") - pl.col("t_turn_ns"),
+        **{part: pl.col(part) for part in WIRE_PARTS},
     )
 
 

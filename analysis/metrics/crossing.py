@@ -1,7 +1,12 @@
 """What a frame's time on the wire was spent on, from captures at both ends of every link.
 
+A frame that was handed to the sender, and whose turn has not come, waits. While it waits, the
+slowest link of its path, the one of least capacity, is either busy, mostly with the frames before
+it: **queueing**; or it has nothing to send, because TCP holds those back: **transport**. Busy time
+is the service time of what then arrives behind that link, a propagation later.
+
 ``D``, from first byte out (sender's capture) to last byte delivered (receiver's capture), is taken
-apart at the slowest link of the path, the one of least capacity:
+apart at the slowest link:
 
 * *Before*: from the frame's first byte out to the departure of that packet of the frame which
   arrives first behind the slowest link. More than 0 only where packets were lost: **transport**.
@@ -69,12 +74,19 @@ def crossings(
 ) -> pl.DataFrame:
     """Parts in ns of every frame of one connection, one column for each of ``WIRE_PARTS``.
 
-    ``frames`` has the columns of ``analysis.join``. Null where the frame did not arrive whole, or
-    where the pace of a link is not known.
+    ``frames`` has the columns of ``analysis.join``, and ``t_turn_ns``: the sender had sent the
+    frame before. Null where a frame did not arrive whole, or the pace of a link is not known.
     """
     way = _way(frames, ends, wire, paces)
     spans = frames.select("first_byte", "end_byte", "t_first_out_ns", "t_delivered_ns").rows()
-    rows = [_parts(way, *span) if way and None not in span else None for span in spans]
+    waits = frames.select("t_queued_ns", "t_turn_ns", "t_begin_ns", "t_first_out_ns").rows()
+    rows = []
+    for span, (queued_ns, turn_ns, begin_ns, out_ns) in zip(spans, waits, strict=True):
+        parts = _parts(way, *span) if way and None not in span else None
+        if way and parts:
+            _wait(parts, way, queued_ns, turn_ns)
+            _wait(parts, way, begin_ns, out_ns)
+        rows.append(parts)
     return pl.DataFrame(
         {part: [getattr(row, part) if row else None for row in rows] for part in WIRE_PARTS},
         schema=dict.fromkeys(WIRE_PARTS, pl.Float64),
@@ -123,6 +135,17 @@ def _parts(way: _Way, first: int, end: int, out_ns: int, delivered_ns: int) -> _
     _leg(parts, way.beyond, int(near.wirelen[tail]), end_ns, delivered_ns)
     parts.queueing = max(parts.queueing, 0.0)
     return parts
+
+
+def _wait(parts: _Parts, way: _Way, begin_ns: int, end_ns: int) -> None:
+    """Waiting at the sender, from one moment to another."""
+    times = np.array([begin_ns, end_ns])
+    away_ns = np.sum([pace.propagation_at(times) for pace in way.until], axis=0)
+    later = times + away_ns.astype(np.int64)
+    busy_ns = float(np.diff(way.slowest.served_until(later))[0])
+    wait_ns = float(end_ns - begin_ns)
+    parts.queueing += min(busy_ns, wait_ns)
+    parts.transport += max(wait_ns - busy_ns, 0.0)
 
 
 def _leg(

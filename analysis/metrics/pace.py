@@ -2,7 +2,10 @@
 
 **Service.** A link sends one byte after the other at its capacity: what the probe measured, or,
 after a change that the run applied (``LinkChanged``), the rate of that change. Both count whole
-Ethernet frames, as the captures and netem do. *Service time* is the sum of bytes / capacity.
+Ethernet frames, as the captures and netem do. *Service time* is the sum of bytes / capacity. Where
+the probe could not tell (loss sets the goodput then), the capacity is what the link delivered while
+it was busy for certain: bytes / time between arrivals of packets that had entered before the one in
+front of them was through (Keshav's packet pairs, SIGCOMM 1991, summed).
 
 **Propagation.** The least time that any packet took from the capture before the link to the one
 behind it, less its own service time: over a whole run some packet finds an empty queue (the SYN, if
@@ -21,6 +24,9 @@ from analysis.network import LinkDirection
 from analysis.rundir import Run
 from analysis.streams import NEVER, Int64s
 from stage_node.events import LinkChanged
+
+BUSY_PACKETS = 200
+"""Fewer packets that found the link busy say too little of its capacity."""
 
 Floats = npt.NDArray[np.float64]
 
@@ -79,7 +85,7 @@ def _pace(
     changes = [c for c in run.events_of(LinkChanged) if (c.link, c.direction) == way]
     arrived = delays.drop_nulls()
     rates = [c.rate_mbit for c in changes]
-    first_mbit = capacity_mbit or next(iter(rates), None)
+    first_mbit = capacity_mbit or next(iter(rates), None) or _busy_mbit(arrived)
     if first_mbit is None or not arrived.height:
         return None
     delays_ms = np.array([c.delay_ms for c in changes])
@@ -99,3 +105,14 @@ def _pace(
     alone = arrived["delay_ns"].to_numpy() - service - pace.propagation_at(came)
     served_ns = np.cumsum(pace.service_ns(sizes, t_ns))
     return replace(pace, propagation_ns=float(alone.min()), served_ns=served_ns)
+
+
+def _busy_mbit(arrived: pl.DataFrame) -> float | None:
+    """Rate of the packets that found the one before them still on the link."""
+    ordered = arrived.sort("arrived_ns")
+    through = pl.col("arrived_ns").shift(1) - pl.col("delay_ns").min()
+    gap_ns = pl.col("arrived_ns").diff()
+    busy = ordered.with_columns(gap_ns=gap_ns).filter(pl.col("t_ns") < through)
+    if busy.height < BUSY_PACKETS or not busy["gap_ns"].sum():
+        return None
+    return int(busy["wirelen"].sum()) * 8e3 / int(busy["gap_ns"].sum())

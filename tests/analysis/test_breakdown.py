@@ -1,10 +1,17 @@
 """Where the time of each frame went, against a simulation whose every delay is known."""
 
+import json
+from collections.abc import Callable
+from pathlib import Path
+
 import numpy as np
 import polars as pl
 import pytest
 
 from analysis.metrics.breakdown import PARTS
+from analysis.metrics.links import Links
+from analysis.metrics.pace import paces
+from analysis.rundir import read_run
 from analysis.summary import Breakdown, PlaceParts
 from tests.analysis.conftest import Known
 from tests.analysis.synthetic_run import (
@@ -107,3 +114,19 @@ def test_blocks_are_on_the_time_line(known: Known) -> None:
         assert block.retransmitted_bytes == 0
         assert block.wire_bytes > block.end_byte - block.first_byte
     assert blocks[0].queued_s == blocks[1].queued_s  # one request for both
+
+
+def test_the_capacity_of_a_link_that_was_not_probed_is_measured_where_it_was_busy(
+    copied: Callable[[], Path],
+) -> None:
+    path = copied()
+    fidelity = json.loads((path / "fidelity.json").read_text())
+    for probe in fidelity["links"]:
+        probe["goodput_mbit"] = None
+    (path / "fidelity.json").write_text(json.dumps(fidelity))
+    run = read_run(path)
+    links = Links.of(run)
+    assert set(links.capacity_mbit) == {None}
+    measured = {step.label: pace.ns_per_byte[0] for step, pace in paces(run, links).items()}
+    for cut, hop in enumerate(HOPS):
+        assert 8e3 / measured[hop] == pytest.approx(RATES_MBIT[cut], rel=0.001)
