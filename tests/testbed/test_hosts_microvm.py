@@ -9,7 +9,7 @@ import pytest
 
 from testbed.errors import HostUnavailableError
 from testbed.hosts import microvm
-from testbed.hosts.cpu import claim_cpu
+from testbed.hosts.cpu import claim_cpu, own_cpu
 from testbed.hosts.host import output_file
 
 
@@ -87,6 +87,36 @@ def test_guests_share_a_cpu_only_when_every_cpu_has_one(monkeypatch):
     finally:
         for _, claim in claims:
             claim.close()
+
+
+def test_a_guest_takes_the_cpu_that_fewest_have_whoever_came_first(monkeypatch):
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {903, 904})
+    first, second, third = (claim_cpu() for _ in range(3))
+    assert [cpu for cpu, _ in (first, second, third)] == [904, 903, 904]
+    first[1].close()
+    second[1].close()
+    with third[1]:  # the second that came to 904 is alone there now, and 903 is empty
+        cpu, claim = claim_cpu()
+        claim.close()
+        assert cpu == 903
+
+
+def test_a_cpu_of_ones_own_is_waited_for_and_not_shared(monkeypatch):
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {905, 906})
+    monkeypatch.setattr("testbed.hosts.cpu.WAIT_S", 0)
+    asked = []
+
+    def patience() -> bool:
+        asked.append(1)
+        return len(asked) > 3
+
+    with own_cpu() as one, own_cpu() as other:
+        assert {one, other} == {905, 906}
+        with own_cpu(patience) as none_left:
+            assert none_left is None and len(asked) == 4
+    cpu, guest = claim_cpu()
+    with guest, own_cpu() as one:
+        assert {cpu, one} == {905, 906}
 
 
 def test_a_machine_without_the_kernel_is_told_what_to_install(monkeypatch, tmp_path):
