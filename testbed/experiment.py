@@ -7,7 +7,7 @@ ranges), then its sense (profiles, hosts, layers, checkpoints that must exist).
 
 import difflib
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 import yaml
 from pydantic import (
@@ -23,7 +23,7 @@ from pydantic import (
 )
 
 from controller.ladder import ModuleFile
-from controller.targets import AutomaticControl, FringeTargets
+from controller.targets import AutomaticControl, FringeTargets, check_goal
 from stage_node.faults import Fault
 from stage_node.steps import AdmissionName, Step
 from testbed.errors import BadExperimentError
@@ -39,6 +39,9 @@ class Section(BaseModel):
     """A part of the experiment file; unknown fields are mistakes."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+FileT = TypeVar("FileT", bound=Section)
 
 
 class GeneratedTrace(Section):
@@ -276,6 +279,11 @@ class PipelineSection(Section):
             raise ValueError("speeds: only `split: auto` reckons with them")
         return self
 
+    @model_validator(mode="after")
+    def _has_something_to_reach(self) -> "PipelineSection":
+        check_goal(self.targets, self.control)
+        return self
+
 
 class Download(Section):
     """What one UE asks for, step by step."""
@@ -328,23 +336,34 @@ def load_experiment(path: Path, assignments: list[str] | None = None) -> Experim
 
     Raises BadExperimentError with one line per mistake.
     """
+    raw = read_mapping(path)
+    for assignment in assignments or []:
+        _assign(raw, assignment)
+    return _anchored(validate_experiment(raw, str(path)), path.parent)
+
+
+def read_mapping(path: Path) -> dict[str, Any]:
+    """The fields of a YAML file, none of them given twice."""
     try:
         raw = yaml.load(path.read_text(encoding="utf-8"), Loader=_UniqueKeys)
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise BadExperimentError(f"{path}: cannot be read: {_first_line(error)}") from error
     if not isinstance(raw, dict):
         raise BadExperimentError(f"{path}: expected a mapping of fields")
-    for assignment in assignments or []:
-        _assign(raw, assignment)
-    return _anchored(validate_experiment(raw, str(path)), path.parent)
+    return raw
 
 
 def validate_experiment(raw: dict[str, Any], origin: str) -> Experiment:
     """The typed experiment of a parsed file; ``origin`` names it in error messages."""
+    return validated(Experiment, raw, origin)
+
+
+def validated(kind: type[FileT], raw: dict[str, Any], origin: str) -> FileT:
+    """What a parsed file says, typed; BadExperimentError with one line per mistake."""
     try:
-        return Experiment.model_validate(raw)
+        return kind.model_validate(raw)
     except ValidationError as error:
-        lines = [f"{origin}: {line}" for line in _explain(error)]
+        lines = [f"{origin}: {line}" for line in _explain(error, kind)]
         raise BadExperimentError("\n".join(lines)) from error
 
 
@@ -444,13 +463,13 @@ def _put(place: Any, part: str, value: Any) -> None:
         place[int(part)] = value
 
 
-def _explain(error: ValidationError) -> list[str]:
+def _explain(error: ValidationError, kind: type[Section]) -> list[str]:
     """One line per mistake: the field's path, then what was expected."""
     lines = []
     for mistake in error.errors():
         path = _field_path(mistake["loc"])
         where = ".".join(path) or "the file"
-        lines.append(f"{where}: {_reason(mistake, path)}")
+        lines.append(f"{where}: {_reason(mistake, path, kind)}")
     return list(dict.fromkeys(lines))
 
 
@@ -465,11 +484,11 @@ def _field_path(location: tuple[int | str, ...]) -> list[str]:
     return [step for step in steps if step not in _TAGS]
 
 
-def _reason(mistake: Any, path: list[str]) -> str:
-    kind = mistake["type"]
-    if kind == "extra_forbidden":
-        return f"unknown field{_suggestion(path[-1], path[0])}"
-    if kind == "missing":
+def _reason(mistake: Any, path: list[str], kind: type[Section]) -> str:
+    mistaken = mistake["type"]
+    if mistaken == "extra_forbidden":
+        return f"unknown field{_suggestion(path[-1], path[0], kind)}"
+    if mistaken == "missing":
         return "missing"
     message = mistake["msg"].removeprefix("Value error, ")
     given = mistake.get("input")
@@ -477,9 +496,9 @@ def _reason(mistake: Any, path: list[str]) -> str:
     return f"{message[0].lower()}{message[1:]}{shown}"
 
 
-def _suggestion(name: str, section: str) -> str:
+def _suggestion(name: str, section: str, kind: type[Section]) -> str:
     """``did you mean``: a field of that section with a unit, or one spelled alike."""
-    known = sorted(_field_names(section))
+    known = sorted(_field_names(section, kind))
     with_unit = [field for field in known if field.startswith(f"{name}_")]
     close = with_unit or difflib.get_close_matches(name, known, n=1)
     if not close:
@@ -488,11 +507,11 @@ def _suggestion(name: str, section: str) -> str:
     return f"; did you mean {' or '.join(close)}?{unit}"
 
 
-def _field_names(section: str) -> set[str]:
+def _field_names(section: str, kind: type[Section]) -> set[str]:
     """Every field name of a section of the file, nested ones included; of the top for a typo."""
-    field = Experiment.model_fields.get(section)
+    field = kind.model_fields.get(section)
     if field is None or field.annotation is None:
-        return set(Experiment.model_fields)
+        return set(kind.model_fields)
     schema = TypeAdapter(field.annotation).json_schema()
     parts = [schema, *schema.get("$defs", {}).values()]
     return {name for part in parts for name in part.get("properties", {})}
