@@ -7,13 +7,13 @@ beginning: automatic control, fixed rungs, an oracle.
 import time
 from collections.abc import Callable, Sequence
 
-from controller.choices import Choice, choices_of, place_of, uncompressed_choice
+from controller.choices import Choice, check_modes, choices_of, place_of, uncompressed_choice
 from controller.choosers import Automatic, Chooser, Fixed, Oracle, Pick, Seen
 from controller.known_rates import KnownRates
 from controller.ladder import Ladder
 from controller.optimizer import Emit
 from controller.session import LivePipeline
-from controller.targets import AutomaticControl
+from controller.targets import AutomaticControl, FringeTargets
 from stage_node.control import ControlClient
 from stage_node.events import ControlBegins, RungChosen
 
@@ -28,6 +28,7 @@ def control(
     batch: int,
     window: int,
     settings: AutomaticControl,
+    targets: FringeTargets,
     truth: Sequence[KnownRates],
     emit: Emit,
     clock: Callable[[], float] = time.monotonic,
@@ -37,7 +38,8 @@ def control(
 
     All choices are made resident first, so that a switch moves nothing but the source's stamp.
     """
-    choices = choices_of(ladders, batch, settings.min_accuracy)
+    choices = choices_of(ladders, batch, targets)
+    check_modes(choices, settings)
     modes = [_chooser(mode, choices, settings, window, truth) for mode in settings.modes]
     served = (*choices, uncompressed_choice(ladders, batch))
     generations = [live.prepare(choice.rungs) for choice in served]

@@ -8,11 +8,14 @@ from controller.errors import BadTargetsError
 from controller.ladder import Ladder
 from controller.pipeline import Rungs
 from controller.policy import Option, front
-from controller.targets import AutomaticControl
+from controller.targets import AutomaticControl, FringeTargets
 from stage_node.wire import HEADER_BYTES
 
 MOST_RUNGS = 12
 """Of each ladder; the rest lie between these and would only make the policy hesitate."""
+
+_ROUNDING = 1e-9
+"""0.98 - (0.98 - 0.97) is a little less than 0.97 in binary."""
 
 
 @dataclass(frozen=True)
@@ -23,19 +26,20 @@ class Choice:
     rungs: Rungs
 
 
-def choices_of(
-    ladders: Sequence[Ladder], batch: int, min_accuracy: float = 0.0
-) -> tuple[Choice, ...]:
-    """Combinations of the ladders' rungs worth choosing from, the most accurate first; losses of
-    several cuts are taken to add up. The most accurate stays where nothing is above the floor.
+def choices_of(ladders: Sequence[Ladder], batch: int, targets: FringeTargets) -> tuple[Choice, ...]:
+    """Combinations of the ladders' rungs worth choosing from, the most accurate first, none below
+    the accuracy floor; losses of several cuts are taken to add up.
+
+    Raises ``BadTargetsError`` where the uncompressed model itself is below the floor; otherwise
+    there is always a choice, for what is no less accurate and smaller may take its place.
     """
+    floor = targets.accuracy_floor(uncompressed_choice(ladders, batch).option.accuracy)
     thinned = [_thinned(ladder) for ladder in ladders]
     choices: dict[Option, Rungs] = {}
     for indices in itertools.product(*thinned):
         choice = _choice(ladders, indices, batch)
         choices[choice.option] = choice.rungs
-    options = front(list(choices))
-    allowed = [option for option in options if option.accuracy >= min_accuracy] or options[:1]
+    allowed = [option for option in front(list(choices)) if option.accuracy >= floor - _ROUNDING]
     return tuple(Choice(option, choices[option]) for option in allowed)
 
 
@@ -50,17 +54,24 @@ def place_of(mode: int | str, choices: Sequence[Choice]) -> int:
     if mode in names:
         return names.index(str(mode))
     raise BadTargetsError(
-        f"control.modes: no rungs {mode!r}; there are {len(names)}, the most accurate first: "
+        f"modes: no rungs {mode!r}; there are {len(names)}, the most accurate first: "
         f"{' / '.join(names)}"
     )
 
 
-def check_modes(ladders: Sequence[Ladder], batch: int, settings: AutomaticControl) -> None:
-    """``BadTargetsError`` for a mode that names rungs which are no choice."""
-    choices = choices_of(ladders, batch, settings.min_accuracy)
+def check_modes(choices: Sequence[Choice], settings: AutomaticControl) -> None:
+    """``BadTargetsError`` for a mode that names rungs which are no choice, or those of another."""
+    named: dict[int, int | str] = {}
     for mode in settings.modes:
-        if mode not in ("automatic", "oracle", "uncompressed"):
-            place_of(mode, choices)
+        if mode in ("automatic", "oracle", "uncompressed"):
+            continue
+        place = place_of(mode, choices)
+        if place in named:
+            raise BadTargetsError(
+                f"modes: {named[place]!r} and {mode!r} are the same rungs, "
+                f"{choices[place].option.name}"
+            )
+        named[place] = mode
 
 
 def uncompressed_choice(ladders: Sequence[Ladder], batch: int) -> Choice:

@@ -121,6 +121,7 @@ def _compress(
     if plan.control is not None:
         control(
             *(pipeline, clients, table.ladders, plan.batch, plan.window, plan.control),
+            targets=plan.targets,
             truth=plan.truth,
             emit=emit,
         )

@@ -15,7 +15,7 @@ from controller.mechanisms import CutFacts, MechanismName, combinations, is_chai
 from controller.modules import load_modules
 from controller.partition import Partition
 from controller.placement import Placement
-from controller.targets import AutomaticControl, FringeTargets
+from controller.targets import AutomaticControl, FringeTargets, check_goal
 from stage_node.codecs import Codec, Coding
 from stage_node.models import ChainModel
 from stage_node.rung import Rung
@@ -77,6 +77,7 @@ class PipelinePlan(BaseModel):
         for stage in self.stages[1:]:
             if stage.listen_ip is None:
                 raise ValueError(f"stage {stage.name} has no listen_ip for the stage before it")
+        check_goal(self.targets, self.control)
         return self
 
     @property

@@ -9,9 +9,10 @@ from controller.mechanisms import MechanismName
 
 
 class FringeTargets(BaseModel):
-    """The control options of the loop.
+    """The control options of the loop, and of automatic control.
 
-    Exactly one accuracy floor, and at least one thing to reach. All bytes are counted over all
+    Exactly one accuracy floor, which neither steps below. The loop also needs at least one thing
+    to reach (``check_goal``); control has its bound instead. All bytes are counted over all
     cuts together, frame headers included; the latency is the median from the admission of a
     frame at the source to its result.
     """
@@ -52,16 +53,13 @@ class FringeTargets(BaseModel):
             raise ValueError("mechanisms: name each mechanism once")
         if self.bandwidth_reduction is not None and self.max_bytes_per_inference is not None:
             raise ValueError("give one of bandwidth_reduction and max_bytes_per_inference")
-        if (
-            self.bandwidth_reduction is None
-            and self.max_bytes_per_inference is None
-            and self.max_latency_ms is None
-        ):
-            raise ValueError(
-                "nothing to reach: give bandwidth_reduction, max_bytes_per_inference "
-                "or max_latency_ms"
-            )
         return self
+
+    @property
+    def has_goal(self) -> bool:
+        """Whether there is anything to reach."""
+        goals = (self.bandwidth_reduction, self.max_bytes_per_inference, self.max_latency_ms)
+        return any(goal is not None for goal in goals)
 
     def accuracy_floor(self, uncompressed: float) -> float:
         """The share of correct answers below which no step is kept.
@@ -91,9 +89,9 @@ class AutomaticControl(BaseModel):
     The pipeline is served for ``duration_s`` under each of ``modes``, one after the other, each
     with the links' traces from their beginning: ``automatic``; ``oracle``, which knows the traces;
     ``uncompressed``; or fixed rungs, by their place among the choices (0: the most accurate, -1:
-    the fewest bytes) or by name. A frame is admitted ``frames_per_s`` times a second as long as
-    the window has room (``None``: as fast as it has). Decisions are taken every ``interval_s``.
-    ``min_accuracy`` (a share, by the ladders' forecast) bounds how far control may step down.
+    the fewest bytes) or by name; none of them twice. A frame is admitted ``frames_per_s`` times a
+    second as long as the window has room (``None``: as fast as it has). Decisions are taken every
+    ``interval_s``, among rungs that by the ladders' forecast keep the floor of ``FringeTargets``.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -103,9 +101,28 @@ class AutomaticControl(BaseModel):
     interval_s: float = Field(default=0.1, gt=0)
     modes: Annotated[tuple[int | str, ...], Field(min_length=1)] = ("automatic",)
     frames_per_s: Annotated[float, Field(gt=0)] | None = None
-    min_accuracy: float = Field(default=0.0, ge=0, le=1)
+
+    @model_validator(mode="after")
+    def _makes_sense(self) -> Self:
+        if self.interval_s >= self.duration_s:
+            raise ValueError(
+                f"interval_s: no decision falls within duration_s, {self.duration_s:g} s"
+            )
+        twice = [mode for i, mode in enumerate(self.modes) if mode in self.modes[:i]]
+        if twice:
+            raise ValueError(f"modes: {twice[0]!r} is given twice")
+        return self
 
     @property
     def frame_ms(self) -> float:
         """From one frame to the next; 0: as fast as they go."""
         return 1e3 / self.frames_per_s if self.frames_per_s else 0.0
+
+
+def check_goal(targets: FringeTargets, control: AutomaticControl | None) -> None:
+    """``ValueError`` where the loop is to run and has nothing to reach."""
+    if control is None and not targets.has_goal:
+        raise ValueError(
+            "targets: nothing to reach: give bandwidth_reduction, max_bytes_per_inference or "
+            "max_latency_ms (or control, which needs none)"
+        )

@@ -6,7 +6,7 @@ from pathlib import Path
 from rich import box
 from rich.table import Table
 
-from controller.choices import check_modes
+from controller.choices import check_modes, choices_of
 from controller.ladder import Ladder, LadderTable
 from controller.ladder_builder import build_ladder
 from controller.ladder_request import TABLE, ensure_ladder
@@ -24,7 +24,7 @@ def measured_ladder(plan: PipelinePlan) -> Path:
     table = read_table(folder)
     check_ladder(table, plan.targets)
     if plan.control is not None:
-        check_modes(table.ladders, plan.batch, plan.control)
+        check_modes(choices_of(table.ladders, plan.batch, plan.targets), plan.control)
     return folder
 
 

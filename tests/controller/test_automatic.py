@@ -15,7 +15,7 @@ from controller.errors import BadTargetsError
 from controller.known_rates import KnownRates
 from controller.ladder import Ladder, LadderRung
 from controller.pipeline import Rungs
-from controller.targets import AutomaticControl
+from controller.targets import AutomaticControl, FringeTargets
 from stage_node.events import ControlBegins, RungChosen
 from stage_node.messages import RecentReply
 from stage_node.rung import Rung
@@ -38,7 +38,8 @@ def ladder(channels: int, rungs: Sequence[tuple[int | None, int, float]]) -> Lad
 
 
 LADDERS = (ladder(16, FIRST), ladder(16, SECOND))
-CHOICES = choices_of(LADDERS, BATCH, 0.9)
+TARGETS = FringeTargets(min_accuracy=0.9)
+CHOICES = choices_of(LADDERS, BATCH, TARGETS)
 
 
 def wandering(seed: int, seconds: float = 60.0, peak_mbit: float = 3.0) -> KnownRates:
@@ -142,14 +143,13 @@ class SimulatedPipeline:
         settings = AutomaticControl(
             bound_ms=BOUND_MS,
             duration_s=seconds,
-            min_accuracy=0.9,
             modes=modes,
             frames_per_s=FRAMES_PER_S,
         )
         control(
             self,  # type: ignore[arg-type]
             [self.client(stage) for stage in range(3)],  # type: ignore[misc]
-            *(LADDERS, BATCH, 4, settings, self.truth, self.emit),
+            *(LADDERS, BATCH, 4, settings, TARGETS, self.truth, self.emit),
             clock=lambda: self.now_s,
             sleep=self.sleep,
         )
@@ -170,7 +170,15 @@ def test_choices_are_a_front_and_the_floor_cuts_it_off() -> None:
     sizes = [sum(choice.option.frame_bytes) for choice in CHOICES]
     assert sizes == sorted(sizes, reverse=True)
     assert "uncompressed" not in CHOICES[0].option.name, "as accurate with fewer bytes"
-    assert len(choices_of(LADDERS, BATCH, 1.0)) == 1
+
+
+def test_the_floor_is_kept_to_the_last_image_and_one_that_the_model_misses_is_refused() -> None:
+    lossless = choices_of(LADDERS, BATCH, FringeTargets(max_accuracy_loss_points=0))
+    assert lossless and {choice.option.accuracy for choice in lossless} == {0.987}
+    exact = choices_of(LADDERS, BATCH, FringeTargets(min_accuracy=0.967))
+    assert min(choice.option.accuracy for choice in exact) == pytest.approx(0.967)
+    with pytest.raises(BadTargetsError, match=r"min_accuracy: .* only 0\.9870 of the 0\.9990"):
+        choices_of(LADDERS, BATCH, FringeTargets(min_accuracy=0.999))
 
 
 def test_it_climbs_from_the_strongest_although_short_frames_tell_no_rate() -> None:
@@ -222,12 +230,32 @@ def test_rungs_that_do_not_exist_are_refused_by_name_before_anything_is_served(
     mode: int | str,
 ) -> None:
     pipeline = SimulatedPipeline((STATIC, STATIC))
-    with pytest.raises(BadTargetsError, match=r"control\.modes: no rungs .*; there are"):
+    with pytest.raises(BadTargetsError, match=r"modes: no rungs .*; there are"):
         pipeline.run("automatic", mode)
     assert not pipeline.served
 
 
-@pytest.mark.parametrize("wrong", [{"bound_ms": 0}, {"duration_s": -1}, {"interval_s": 0}])
-def test_settings_that_make_no_sense_are_refused(wrong: dict[str, float]) -> None:
+@pytest.mark.parametrize(
+    "modes", [("automatic", 0, CHOICES[0].option.name), ("automatic", 1, 1 - len(CHOICES))]
+)
+def test_the_same_rungs_by_two_names_are_refused(modes: tuple[int | str, ...]) -> None:
+    pipeline = SimulatedPipeline((STATIC, STATIC))
+    with pytest.raises(BadTargetsError, match=r"modes: .* and .* are the same rungs, "):
+        pipeline.run(*modes)
+    assert not pipeline.served
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"bound_ms": 0},
+        {"duration_s": -1},
+        {"interval_s": 0},
+        {"interval_s": 10},
+        {"modes": ["automatic", "oracle", "automatic"]},
+        {"modes": [0, 1, 0]},
+    ],
+)
+def test_settings_that_make_no_sense_are_refused(wrong: dict[str, object]) -> None:
     with pytest.raises(ValueError, match=next(iter(wrong))):
         AutomaticControl.model_validate({"bound_ms": 10, "duration_s": 10} | wrong)

@@ -3,7 +3,7 @@
 import pytest
 from pydantic import ValidationError
 
-from controller.targets import FringeTargets
+from controller.targets import AutomaticControl, FringeTargets, check_goal
 
 
 @pytest.mark.parametrize(
@@ -14,7 +14,6 @@ from controller.targets import FringeTargets
             {"min_accuracy": 0.9, "max_accuracy_loss_points": 1, "bandwidth_reduction": 2},
             "one of min_accuracy and max_accuracy_loss_points",
         ),
-        ({"min_accuracy": 0.9}, "nothing to reach"),
         (
             {"min_accuracy": 0.9, "bandwidth_reduction": 2, "max_bytes_per_inference": 100},
             "one of bandwidth_reduction and max_bytes_per_inference",
@@ -31,6 +30,14 @@ def test_contradictory_or_impossible_options_are_refused(
 ) -> None:
     with pytest.raises(ValidationError, match=complaint):
         FringeTargets(**fields)
+
+
+def test_the_loop_needs_a_goal_and_control_has_its_bound() -> None:
+    floor = FringeTargets(min_accuracy=0.9)
+    with pytest.raises(ValueError, match="targets: nothing to reach: give bandwidth_reduction"):
+        check_goal(floor, None)
+    check_goal(floor, AutomaticControl(bound_ms=100, duration_s=10))
+    check_goal(FringeTargets(min_accuracy=0.9, max_latency_ms=5), None)
 
 
 def test_the_byte_budget_is_a_factor_of_the_uncompressed_pipeline_or_absolute() -> None:

@@ -83,7 +83,12 @@ def test_the_good_file_is_good() -> None:
         ("pipeline.window", 10**6, ["pipeline.window", "1024"]),
         ("network.bandwidth", 5, ["network.bandwidth: unknown field"]),
         ("pipeline.batch", "many", ["pipeline.batch", "integer"]),
-        ("pipeline.targets", {"min_accuracy": 0.9}, ["pipeline.targets", "bandwidth_reduction"]),
+        ("pipeline.targets", {"min_accuracy": 0.9}, ["pipeline: targets", "bandwidth_reduction"]),
+        (
+            "pipeline.control",
+            {"bound_ms": 100, "duration_s": 5, "modes": ["oracle", "oracle"]},
+            ["pipeline.control", "modes", "'oracle' is given twice"],
+        ),
         (
             "pipeline.targets",
             {"max_accuracy_loss_points": 1, "bandwidth_reduction": 1000},
