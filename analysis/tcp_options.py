@@ -84,16 +84,14 @@ def _words(buffer: bytearray) -> npt.NDArray[np.uint32]:
 def _sack(words: npt.NDArray[np.uint32], at: Int64s, size: Int64s) -> pl.Series:
     """Lists of edges for the few segments that have any."""
     dtype = pl.List(pl.UInt32)
-    with_sack = np.flatnonzero(size)
     nothing = pl.Series("sack", [None], dtype=dtype)
-    if not len(with_sack):
-        return nothing.new_from_index(0, len(at))
-    steps = 4 * np.arange(2 * _MAX_BLOCKS)
-    inside = steps < size[with_sack, None]
-    edges = words[np.where(inside, at[with_sack, None] + steps, 0)].astype(np.uint32)
-    lists = pl.DataFrame({"sack": edges, "count": size[with_sack] // 4}).select(
-        pl.col("sack").arr.to_list().list.head(pl.col("count"))
-    )
-    index = np.full(len(at), len(with_sack))
-    index[with_sack] = np.arange(len(with_sack))
-    return pl.concat([lists["sack"], nothing]).gather(index)
+    place = np.zeros(len(at), np.int64)
+    lists, listed = [nothing], 1
+    for blocks in range(1, _MAX_BLOCKS + 1):
+        segments = np.flatnonzero(size == 8 * blocks)
+        if len(segments):
+            edges = words[at[segments, None] + 4 * np.arange(2 * blocks)].astype(np.uint32)
+            lists.append(pl.Series("sack", edges).cast(dtype))
+            place[segments] = listed + np.arange(len(segments))
+            listed += len(segments)
+    return pl.concat(lists).gather(place)

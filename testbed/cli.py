@@ -120,14 +120,25 @@ def trace(
     frames: Annotated[
         int, typer.Option("--frames", min=0, help="How many of the slowest frames to show.")
     ] = 8,
+    packets: Annotated[
+        Path | None,
+        typer.Option(
+            "--packets",
+            metavar="FILE",
+            dir_okay=False,
+            help="Write every packet to this file, as CSV where it ends in .csv, else as Parquet.",
+        ),
+    ] = None,
 ) -> None:
     """Say what the captures of a run tell: flows, slowest frames and why, downloads.
 
-    Reads the directory and writes nothing.
+    Reads the directory and writes nothing into it.
     """
     from testbed.tracing import show_trace
 
-    raise typer.Exit(show_trace(directory, frames, console))
+    if packets is not None and not packets.parent.is_dir():
+        raise typer.BadParameter(f"{packets.parent}: no such directory", param_hint="--packets")
+    raise typer.Exit(show_trace(directory, frames, console, packets))
 
 
 @app.command()

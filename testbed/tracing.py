@@ -6,6 +6,7 @@ from rich.console import Console
 from rich.table import Table
 
 from analysis.measure import Measured, measure
+from analysis.packet_table import packet_table, write_packets
 from analysis.rundir import read_run
 from analysis.summary import Breakdown, Summary
 from analysis.trace import slowest_frames, traced_flows
@@ -15,10 +16,13 @@ WIDTH = 100
 FLOWS_SHOWN = 12
 
 
-def show_trace(directory: Path, frames: int, console: Console) -> int:
+def show_trace(
+    directory: Path, frames: int, console: Console, packets_to: Path | None = None
+) -> int:
     """Print flows, break-down, the slowest frames and downloads; 1 where records are damaged.
 
-    Raises ``NotARunError`` where there is no run.
+    Every captured packet is written to ``packets_to``, where that is given. Raises
+    ``NotARunError`` where there is no run.
     """
     measured = measure(read_run(directory))
     summary = measured.summary
@@ -32,6 +36,9 @@ def show_trace(directory: Path, frames: int, console: Console) -> int:
         console.print(f"  {problem}", style="red", highlight=False, markup=False)
     for part in (_flows(measured), *_frames(measured, frames), _downloads(summary)):
         console.print(part, highlight=False)
+    if packets_to is not None:
+        write_packets(packet_table(measured.run, measured.wire), packets_to)
+        console.print(f"{packets} packets in {packets_to}", highlight=False, markup=False)
     return 1 if summary.problems else 0
 
 
