@@ -26,6 +26,7 @@ from stage_node.models import ChainModel
 from stage_node.models.chain import Segment
 
 EVALUATION_BATCH = 500
+LARGEST_GRADIENT = 1.0
 
 
 @dataclass(frozen=True)
@@ -178,6 +179,8 @@ def train(
         loss = loss_of(student, teacher, recipe, batch, done < recipe.features_only)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
+        # Fringe layers that were trained before can be thrown far off by a single batch.
+        nn.utils.clip_grad_norm_(student.parameters(), LARGEST_GRADIENT)
         optimizer.step()
         losses.append(loss.item())
         step += 1
