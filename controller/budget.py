@@ -24,6 +24,11 @@ def bytes_for_latency(
     From its first byte out to its last byte delivered: ``delay_ms`` one way, and the time that a
     link of ``rate_mbit`` takes for the bytes. ``BadTargetsError`` where nothing is left.
     """
+    if delay_ms >= latency_ms:
+        raise BadTargetsError(
+            f"{latency_ms:g} ms: the one-way delay alone is {delay_ms:g} ms; nothing is left for "
+            "an activation"
+        )
     return _payload_bytes(latency_ms - delay_ms, rate_mbit, images, f"{latency_ms:g} ms")
 
 
@@ -41,7 +46,7 @@ def _payload_bytes(busy_ms: float, rate_mbit: float, images: int, wanted: str) -
     """What a frame can hold that keeps the link busy for ``busy_ms``, per image."""
     if not 0 < rate_mbit < math.inf or busy_ms == math.inf:
         raise BadTargetsError(f"{wanted} at {rate_mbit:g} Mbit/s sets no limit to the bytes")
-    wire_bytes = int(max(busy_ms, 0) * rate_mbit * 125)  # a Mbit/s is 125 bytes in a millisecond
+    wire_bytes = int(busy_ms * rate_mbit * 125)  # a Mbit/s is 125 bytes in a millisecond
     full, rest = divmod(wire_bytes, SEGMENT_BYTES + PACKET_HEADER_BYTES)
     frame_bytes = full * SEGMENT_BYTES + max(0, rest - PACKET_HEADER_BYTES)
     payload_bytes = (frame_bytes - HEADER_BYTES) / images

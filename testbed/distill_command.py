@@ -62,7 +62,9 @@ Hidden = Annotated[int, _in(FORM, "Width of inner layers; 0: linear, started fro
 Epochs = Annotated[int, _in(TRAINING, "Passes over the train split.", min=1)]
 Minutes = Annotated[
     float | None,
-    _in(TRAINING, "End by then, the learning rate annealed, even if epochs are left.", min=0),
+    _in(
+        TRAINING, "End by then (more than 0), the learning rate annealed, even if epochs are left."
+    ),
 ]
 Batch = Annotated[int, _in(TRAINING, "Images of a step.", min=1)]
 LearningRate = Annotated[float, _in(TRAINING, "At its highest.", min=0)]
@@ -82,7 +84,12 @@ Seed = Annotated[int, _in(TRAINING, "Of order and augmentation.")]
 Start = Annotated[
     Path | None, _in(FILES, "A bottleneck of the same form, narrower or wider, to begin at.")
 ]
-Data = Annotated[str | None, _in(FILES, "Data set of a model; an experiment names its own.")]
+Data = Annotated[
+    str | None,
+    _in(
+        FILES, "Data set of a model: digits or cifar10 (the default); an experiment names its own."
+    ),
+]
 DataFolder = Annotated[Path | None, _in(FILES, "Where the archives of data sets lie.")]
 Work = Annotated[
     Path | None,

@@ -21,8 +21,11 @@ from testbed.errors import BadExperimentError
 from testbed.experiment import find_experiment, load_experiment, shipped_experiments
 from testbed.networks import build_network
 from testbed.planning import plan_pipeline
-from testbed.validation import check_data, existing_checkpoint
+from testbed.validation import check_data, check_split, existing_checkpoint
 from topologies.paths import bottleneck_mbit, delay_ms, path_between
+
+DATA = "cifar10"
+"""The data set of a model for which none is named."""
 
 
 @dataclass(frozen=True)
@@ -110,7 +113,16 @@ def run_distillation(wish: Wish, console: Console | None = None) -> Distilled:
     console = console or Console()
     if not wish.out.parent.is_dir():
         raise BadExperimentError(f"--out: there is no folder {wish.out.parent}")
+    minutes = wish.training.minutes
+    if minutes is not None and not minutes > 0:
+        raise BadExperimentError(f"--minutes: must be more than 0, got {minutes:g}")
     subject = _subject(wish)
+    images = len(subject.dataset.train)
+    if wish.training.batch > images:
+        raise BadExperimentError(
+            f"--batch: {wish.training.batch} images, but {subject.dataset.name} has {images} to "
+            "train on"
+        )
     receiving_fringe(subject.model, subject.after, subject.fringe_layers)
     if wish.training.tune_sender:
         sending_fringe(subject.model, subject.after, subject.fringe_layers)
@@ -197,12 +209,24 @@ def _subject(wish: Wish) -> Subject:
 def _of_model(wish: Wish) -> Subject:
     if wish.assignments:
         raise BadExperimentError("--set: only an experiment has fields to replace")
+    checkpoint = _model_or_experiment(wish.subject)
     if wish.after is None:
         raise BadExperimentError("--after: missing; a model alone does not say where it is cut")
-    model = load_model(existing_checkpoint(wish.subject))
-    dataset = load_dataset(wish.data or "cifar10", wish.data_folder)
+    model = load_model(checkpoint)
+    dataset = load_dataset(wish.data or DATA, wish.data_folder)
     check_data(model, dataset)
     return Subject(model, dataset, wish.after, wish.link, wish.training.fringe_layers or 1)
+
+
+def _model_or_experiment(name: str) -> Path:
+    """The checkpoint of a name that is no experiment's; an error says that it might have been."""
+    try:
+        return existing_checkpoint(name)
+    except BadExperimentError as error:
+        experiments = ", ".join(shipped_experiments())
+        raise BadExperimentError(
+            f"{error}; nor is there an experiment of that name (there are: {experiments})"
+        ) from None
 
 
 def _of_experiment(wish: Wish) -> Subject:
@@ -211,9 +235,8 @@ def _of_experiment(wish: Wish) -> Subject:
         raise BadExperimentError("--data: the experiment names its own data set")
     file = find_experiment(Path(wish.subject))
     experiment = load_experiment(file, list(wish.assignments))
-    if experiment.pipeline is None:
-        raise BadExperimentError(f"{file}: has no pipeline section, and so no cut")
-    existing_checkpoint(experiment.pipeline.model)
+    check_split(experiment, str(file))
+    assert experiment.pipeline is not None, "checked"
     spec = build_network(experiment.network)
     plan = plan_pipeline(experiment.pipeline, spec)
     cuts = plan.partition.cuts

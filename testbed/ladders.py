@@ -7,29 +7,40 @@ from rich import box
 from rich.table import Table
 
 from controller.choices import check_modes, choices_of
+from controller.errors import BadTargetsError
 from controller.ladder import Ladder, LadderTable
 from controller.ladder_builder import build_ladder
 from controller.ladder_request import TABLE, ensure_ladder
 from controller.plan import PipelinePlan, check_ladder
+from testbed.errors import BadExperimentError
 from testbed.rundir import RunDirectory
+from testbed.validation import TARGETS
 
 
 def measured_ladder(plan: PipelinePlan) -> Path:
-    """The directory of the plan's ladder, from the cache or built now.
+    """The directory of the plan's ladder, from the cache or built now."""
+    return ensure_ladder(plan.ladder_request, build_ladder)
 
-    Raises BadTargetsError where the ladder shows that the targets cannot be reached, or that there
-    are no rungs such as control is to serve under.
+
+def check_measured(plan: PipelinePlan, origin: str) -> None:
+    """Can the ladder do what is asked? Builds it where it is not in the cache.
+
+    Raises BadExperimentError, begun by ``origin``, the file, where it shows that the targets cannot
+    be reached, or that there are no rungs such as control is to serve under.
     """
-    folder = ensure_ladder(plan.ladder_request, build_ladder)
-    table = read_table(folder)
-    check_ladder(table, plan.targets)
-    if plan.control is not None:
-        check_modes(choices_of(table.ladders, plan.batch, plan.targets), plan.control)
-    return folder
+    table = read_table(measured_ladder(plan))
+    section = TARGETS
+    try:
+        check_ladder(table, plan.targets)
+        if plan.control is not None:
+            section = "pipeline.control."
+            check_modes(choices_of(table.ladders, plan.batch, plan.targets), plan.control)
+    except BadTargetsError as error:
+        raise BadExperimentError(f"{origin}: {section}{error}") from error
 
 
 def fetch_ladder(plan: PipelinePlan, run: RunDirectory) -> Path:
-    """Put a copy of the plan's ladder into the run directory."""
+    """Put a copy of the plan's ladder, which has been checked, into the run directory."""
     shutil.copytree(measured_ladder(plan), run.ladder)
     return run.ladder
 

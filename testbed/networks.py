@@ -1,5 +1,9 @@
 """From an experiment's network section to the network that is built."""
 
+from collections.abc import Callable, Collection
+from functools import partial
+from typing import TypeVar
+
 from testbed.experiment import (
     ChainNetwork,
     EdgeCloudNetwork,
@@ -35,6 +39,7 @@ def build_network(section: Network) -> NetworkSpec:
         raise BadTopologyError(f"changes: {error}") from error
 
 
+Made = TypeVar("Made")
 SIDES: dict[str, tuple[Direction, ...]] = {"up": ("a_to_b",), "down": ("b_to_a",)}
 
 
@@ -72,34 +77,43 @@ def _shaped(section: Network) -> NetworkSpec:
 
 
 def _profile(field: str, choice: LinkChoice) -> LinkProfile:
-    """The profile of one link; an error names the link's field."""
+    """The profile of one link, its overrides applied, its traces read; errors name the field."""
+    base = _named(field, lambda: _untraced_profile(choice))
+    traces: dict[str, LinkTrace] = {}
+    for side in SIDES:
+        own: TraceChoice | None = getattr(choice, side).trace
+        if chosen := own or choice.trace:
+            where = f"{field}.{side}.trace" if own else f"{field}.trace"
+            direction: DirectionProfile = getattr(base, side)
+            traces[side] = _named(where, partial(_trace, chosen, direction))
+    if not traces:
+        return base
+    sides = {
+        side: getattr(base, side).model_dump() | {"trace": trace} for side, trace in traces.items()
+    }
+    name = f"{base.name}, {_only(traces)}varying"
+    return _named(field, lambda: parse_profile(name, base.model_dump() | sides))
+
+
+def _named(field: str, make: Callable[[], Made]) -> Made:
     try:
-        return link_profile(choice)
+        return make()
     except TopologyError as error:
         raise BadTopologyError(f"{field}: {error}") from error
 
 
-def link_profile(choice: LinkChoice) -> LinkProfile:
-    """The profile that a link of an experiment has: its overrides applied, its traces read."""
-    base = _untraced_profile(choice)
-    traces = {"up": choice.up.trace or choice.trace, "down": choice.down.trace or choice.trace}
-    if not any(traces.values()):
-        return base
-    sides = {
-        side: getattr(base, side).model_dump() | {"trace": _trace(chosen, getattr(base, side))}
-        for side, chosen in traces.items()
-    }
-    return parse_profile(f"{base.name}, varying", base.model_dump() | sides)
+def _only(sides: Collection[str]) -> str:
+    """What stands before a change of one direction alone, or of both."""
+    return f"{next(iter(sides))} " if len(sides) == 1 else ""
 
 
-def _trace(choice: TraceChoice | None, base: DirectionProfile) -> LinkTrace | None:
+def _trace(choice: TraceChoice, base: DirectionProfile) -> LinkTrace:
     match choice:
         case GeneratedTrace():
             peak_mbit = choice.peak_mbit or base.rate_mbit
             return generate(choice.generate, choice.seed, choice.duration_s, peak_mbit)
         case TraceFile():
             return read_trace(choice.file, choice.bin_ms)
-    return None
 
 
 def _untraced_profile(choice: LinkChoice) -> LinkProfile:
@@ -117,5 +131,6 @@ def _untraced_profile(choice: LinkChoice) -> LinkProfile:
         | getattr(choice, name).given()
         for name in ("down", "up")
     }
-    name = f"{choice.profile}, changed" if choice.profile else "custom"
+    own = [side for side in SIDES if choice.given() or getattr(choice, side).given()]
+    name = f"{choice.profile}, {_only(own)}changed" if choice.profile else "custom"
     return parse_profile(name, {**directions, "source": source, "latency": latency})

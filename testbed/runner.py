@@ -11,15 +11,13 @@ from rich.table import Table
 
 from analysis.build import build_report
 from analysis.summary import Summary
-from controller.ladder_builder import build_ladder
-from controller.ladder_request import ensure_ladder
 from stage_node.data import data_folder
 from stage_node.ledger import to_parquet
 from testbed.errors import BadExperimentError, RunFailedError, RunInterruptedError
 from testbed.experiment import Experiment, find_experiment, load_experiment
 from testbed.hosts.choose import choose_host
 from testbed.interruption import Stopped, stopped_by_signals
-from testbed.ladders import ladder_tables, measured_ladder, read_table
+from testbed.ladders import check_measured, ladder_tables, measured_ladder, read_table
 from testbed.manifest import describe_code, describe_machine
 from testbed.networks import build_network
 from testbed.planning import plan_pipeline, plan_run
@@ -40,7 +38,8 @@ def run_experiment(
     experiment = read_experiment(file, assignments)
     if experiment.pipeline is not None:
         with console.status("measuring the compression ladder (once; it is kept)"):
-            measured_ladder(plan_pipeline(experiment.pipeline, build_network(experiment.network)))
+            plan = plan_pipeline(experiment.pipeline, build_network(experiment.network))
+            check_measured(plan, str(find_experiment(file)))
     choice = choose_host(host)
     console.print(f"host: {choice.kind} ({choice.reason})", highlight=False)
     run = RunDirectory.create(experiment.name, out)
@@ -101,7 +100,7 @@ def experiment_ladder(file: Path, assignments: list[str], console: Console) -> l
         raise BadExperimentError(f"{file}: has no pipeline section, and so no ladder")
     plan = plan_pipeline(experiment.pipeline, build_network(experiment.network))
     with console.status("measuring the compression ladder (once; it is kept)"):
-        folder = ensure_ladder(plan.ladder_request, build_ladder)
+        folder = measured_ladder(plan)
     return ladder_tables(read_table(folder))
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from controller.accordion.lookup import read_table, table_path
 from controller.errors import ControllerError
+from controller.fringe import find_fringe
 from controller.partition import Partition
 from controller.plan import check_modules, check_targets
 from stage_node.data import SOURCES, Dataset, load_dataset
@@ -25,12 +26,35 @@ from testbed.splitting import split_of
 from topologies.errors import TopologyError
 from topologies.spec import NetworkSpec
 
+TARGETS = "pipeline.targets."
+"""The controller names fields of the targets; before them stands where the targets are."""
+
 
 def check_experiment(experiment: Experiment, origin: str) -> None:
     """Raise BadExperimentError with one line per mistake, each begun by ``origin``, the file."""
-    mistakes = [f"{origin}: {mistake}" for mistake in _mistakes(experiment)]
-    if mistakes:
-        raise BadExperimentError("\n".join(mistakes))
+    _refuse(_mistakes(experiment), origin)
+
+
+def check_split(experiment: Experiment, origin: str) -> None:
+    """The same of the network and of the split alone: what `concertina distill` rests on.
+
+    The modules that the targets may ask for are what it is to make.
+    """
+
+    def mistakes() -> Iterator[str]:
+        if experiment.pipeline is None:
+            yield "has no pipeline section, and so no cut"
+            return
+        network = yield from _network_mistakes(experiment)
+        yield from _split_mistakes(experiment.pipeline, network)
+
+    _refuse(mistakes(), origin)
+
+
+def _refuse(mistakes: Iterator[str], origin: str) -> None:
+    lines = [f"{origin}: {mistake}" for mistake in mistakes]
+    if lines:
+        raise BadExperimentError("\n".join(lines))
 
 
 def checkpoint_path(model: str) -> Path:
@@ -71,11 +95,7 @@ def shipped_checkpoints() -> list[str]:
 
 
 def _mistakes(experiment: Experiment) -> Iterator[str]:
-    network: NetworkSpec | None = None
-    try:
-        network = build_network(experiment.network)
-    except TopologyError as error:
-        yield from (f"network.{line}" for line in str(error).splitlines())
+    network = yield from _network_mistakes(experiment)
     hosts = network.hosts if network else ()
     if experiment.pipeline is not None:
         yield from _pipeline_mistakes(experiment.pipeline, network)
@@ -83,24 +103,44 @@ def _mistakes(experiment: Experiment) -> Iterator[str]:
         yield from _accordion_mistakes(experiment.accordion, hosts)
 
 
+def _network_mistakes(experiment: Experiment) -> Generator[str, None, NetworkSpec | None]:
+    """Returns the network where there can be one."""
+    try:
+        return build_network(experiment.network)
+    except TopologyError as error:
+        yield from (f"network.{line}" for line in str(error).splitlines())
+        return None
+
+
 def _pipeline_mistakes(section: PipelineSection, network: NetworkSpec | None) -> Iterator[str]:
+    split = yield from _split_mistakes(section, network)
+    if split is None:
+        return
+    model, partition = split
+    targets = section.targets
+    yield from _attempt(TARGETS, lambda: check_targets(model, partition, targets))
+    yield from _attempt(
+        "pipeline.modules: ", lambda: check_modules(model, partition, targets, section.modules)
+    )
+
+
+def _split_mistakes(
+    section: PipelineSection, network: NetworkSpec | None
+) -> Generator[str, None, tuple[ChainModel, Partition] | None]:
+    """Returns the model and its stages where they and their fringe layers are there."""
     mistakes = list(_host_mistakes(section, network.hosts if network else ()))
     yield from mistakes
     model = yield from _model_mistakes("pipeline", section.model, section.dataset)
     if model is None or (section.split.auto and (network is None or mistakes)):
-        return
+        return None
     try:
         partition = _checked_partition(section, model, network)
     except (ControllerError, BadExperimentError) as error:
         yield f"pipeline.split: {error}"
-        return
-    yield from _attempt(
-        "pipeline.targets", lambda: check_targets(model, partition, section.targets)
-    )
-    yield from _attempt(
-        "pipeline.modules",
-        lambda: check_modules(model, partition, section.targets, section.modules),
-    )
+        return None
+    beyond = list(_attempt(TARGETS, lambda: find_fringe(partition, section.targets.fringe_layers)))
+    yield from beyond
+    return None if beyond else (model, partition)
 
 
 def _host_mistakes(section: PipelineSection, hosts: tuple[str, ...]) -> Iterator[str]:
@@ -203,8 +243,8 @@ def _no_model(name: str) -> str:
 
 
 def _attempt(field: str, check: Callable[[], object]) -> Iterator[str]:
-    """What a check of another package says, under the field that caused it."""
+    """What a check of another package says, with the field that caused it before it."""
     try:
         check()
     except (StageNodeError, ControllerError, BadExperimentError) as error:
-        yield f"{field}: {error}"
+        yield f"{field}{error}"

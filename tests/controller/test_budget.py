@@ -59,7 +59,12 @@ def test_the_bottleneck_of_the_published_evidence_fits_a_slow_link_in_a_tenth_of
 @pytest.mark.parametrize(
     ("ask", "said"),
     [
-        (lambda: bytes_for_latency(10, 1, delay_ms=10), "10 ms: .* nothing is left"),
+        (
+            lambda: bytes_for_latency(10, 1, delay_ms=10),
+            "10 ms: the one-way delay alone is 10 ms; nothing is left",
+        ),
+        (lambda: bytes_for_latency(10, 2, delay_ms=30), "10 ms: the one-way delay alone is 30 ms"),
+        (lambda: bytes_for_latency(0, 1), "0 ms: .* nothing is left"),
         (lambda: bytes_for_latency(1, 1, images=16), "125 bytes of time for a frame of 16 images"),
         (lambda: bytes_for_bandwidth(1e6, 1), "1e[+]06 inferences per second: .* nothing is left"),
         (lambda: bytes_for_bandwidth(0, 1), "sets no limit"),

@@ -11,10 +11,12 @@ from stage_node.data import load_dataset
 from stage_node.models import load_checkpoint
 from stage_node.models.checkpoint import read_metadata
 from testbed import cli
+from testbed.distillation import DATA
 from testbed.experiment import CHECKPOINTS, find_experiment, load_experiment
 from testbed.validation import check_experiment
 
 CHECKPOINT = CHECKPOINTS / "digits-resnet20.safetensors"
+IN_DIGITS = ("digits-resnet20", "--data", "digits", "--after", "block2_2")
 QUICK = ("--epochs", "1", "--versions", "1")
 
 
@@ -37,8 +39,9 @@ def command(tmp_path, monkeypatch, capsys):
 
 def test_a_bottleneck_within_a_byte_budget(tmp_path, command):
     weights = CHECKPOINT.read_bytes()
-    model = ("digits-resnet20", "--data", "digits", "--after", "block2_2")
-    status, said, _ = command(*model, "--budget-bytes", "32", "--epochs", "2", "--versions", "2")
+    status, said, _ = command(
+        *IN_DIGITS, "--budget-bytes", "32", "--epochs", "2", "--versions", "2"
+    )
     assert status == 0
     assert "32 bytes per image" in said and "validation accuracy" in said
     assert CHECKPOINT.read_bytes() == weights
@@ -82,6 +85,22 @@ def test_more_fringe_layers_are_tuned_on_both_sides_when_asked(tmp_path, command
     assert tuned == {"block2_1", "block2_2", "block3_0", "block3_1"}
 
 
+def test_the_modules_of_an_experiment_need_not_be_there_before_they_are_distilled(command):
+    modules = (
+        "--set", "pipeline.targets.mechanisms=[distill]",
+        "--set", "pipeline.modules=[{name: b, after: block2_2, file: not-yet.safetensors}]",
+    )  # fmt: skip
+    status, _, said = command(
+        "demo", "--after", "block2_2", "--budget-bytes", "32", *QUICK, *modules
+    )
+    assert status == 0, said
+
+
+def test_the_help_names_the_data_set_that_is_taken_where_none_is_given(command):
+    _, said, _ = command("--help")
+    assert f"{DATA} (the default)" in said
+
+
 def test_test_images_are_not_touched(command, monkeypatch):
     asked = []
     monkeypatch.setattr(
@@ -101,7 +120,8 @@ def test_test_images_are_not_touched(command, monkeypatch):
         (["demo", "--after", "block3_0"], "no cut after 'block3_0'"),
         (["demo", "--after", "block2_2"], "give one of --budget-bytes, --latency-ms"),
         (["demo", "--after", "block2_2", "--budget-bytes", "9", "--latency-ms", "9"], "give one"),
-        (["demo", "--after", "block2_2", "--latency-ms", "1"], "nothing is left"),
+        (["demo", "--after", "block2_2", "--latency-ms", "1"], "the one-way delay alone is 2 ms"),
+        (["demo", "--after", "block2_2", "--latency-ms", "2.001"], "nothing is left"),
         (["demo", "--after", "block2_2", "--budget-bytes", "0.5"], "too few"),
         (["demo", "--after", "block2_2", "--channels", "4", "--bits", "5"], "--bits"),
         (["demo", "--data", "digits"], "names its own data set"),
@@ -118,6 +138,20 @@ def test_test_images_are_not_touched(command, monkeypatch):
         ),
         (["digits-resnet20", "--after", "block2_2", "--data-folder", "/nowhere"], "/nowhere"),
         (["demo", "--set", "pipeline.dataset=cifar10", "--after", "block2_2"], "cifar10"),
+        (["split-chain", "--set", "pipeline.hosts=[h1,h2,h9]"], "pipeline.hosts.2: no host 'h9'"),
+        (["split-chain", "--set", "pipeline.split={stages: 5}"], "pipeline.split: 5 stages for 3"),
+        (
+            ["split-chain", "--set", "pipeline.targets.fringe_layers=50"],
+            "targets.fringe_layers: 50",
+        ),
+        (["split-chain", "--set", "network.links=nowhere"], "network.links: profile 'nowhere'"),
+        (["split-chaim"], "nor is there an experiment of that name (there are: accordion-"),
+        ([*IN_DIGITS, "--budget-bytes", "32", "--minutes", "0"], "--minutes: must be more than 0"),
+        ([*IN_DIGITS, "--budget-bytes", "32", "--batch", "5000"], "--batch: 5000 images, but"),
+        (
+            ["demo", "--after", "block2_2", "--latency-ms", "1", "--delay-ms", "2"],
+            "1 ms: the one-way delay alone is 2 ms",
+        ),
     ],
 )
 def test_a_request_that_makes_no_sense_is_one_line_and_status_2(command, wrong, message):

@@ -92,7 +92,13 @@ def test_the_good_file_is_good() -> None:
         (
             "pipeline.targets",
             {"max_accuracy_loss_points": 1, "bandwidth_reduction": 1000},
-            ["pipeline.targets", "bandwidth_reduction", "asks for at most"],
+            ["x.yaml: pipeline.targets.bandwidth_reduction: asks for at most"],
+        ),
+        ("pipeline.targets.fringe_layers", 50, ["x.yaml: pipeline.targets.fringe_layers: 50 on"]),
+        (
+            "pipeline.targets.mechanisms",
+            ["channels"],
+            ["x.yaml: pipeline.targets.mechanisms: channels has nothing to prune"],
         ),
         ("pipeline", None, ["pipeline", "accordion"]),
         ("name", None, ["name", "missing"]),
@@ -161,6 +167,25 @@ def test_overrides_apply_to_one_direction(tmp_path: Path) -> None:
     assert "changed in the experiment file" in link.profile.source
 
 
+@pytest.mark.parametrize(
+    ("links", "name"),
+    [
+        ({"profile": "lte", "up": {"rate_mbit": 2}}, "lte, up changed"),
+        ({"profile": "lte", "down": {"rate_mbit": 2}}, "lte, down changed"),
+        ({"profile": "lte", "loss_percent": 1, "up": {"rate_mbit": 2}}, "lte, changed"),
+        ({"profile": "lte", "up": {"trace": {"generate": "lte"}}}, "lte, up varying"),
+        ({"profile": "lte", "trace": {"generate": "lte"}}, "lte, varying"),
+        ({"rate_mbit": 2, "delay_ms": 1, "down": {"trace": {"generate": "lte"}}},
+         "custom, down varying"),
+    ],
+)  # fmt: skip
+def test_the_name_of_a_link_says_which_direction_is_not_the_profiles(
+    links: dict, name: str
+) -> None:
+    (link,) = build_network(validate_experiment(changed("network.links", links), "x").network).links
+    assert link.profile and link.profile.name == name
+
+
 def varied(tmp_path: Path, *assignments: str) -> NetworkSpec:
     file = tmp_path / "x.yaml"
     file.write_text(yaml.safe_dump(GOOD, sort_keys=False))
@@ -180,7 +205,8 @@ def test_a_link_plays_a_file_beside_the_experiment_or_a_generated_trace(tmp_path
 @pytest.mark.parametrize(
     ("assignment", "reason"),
     [
-        ("network.links.up.trace=none.csv", "links: trace .*none.csv: cannot be read"),
+        ("network.links.up.trace=none.csv", r"links\.up\.trace: trace .*none.csv: cannot be read"),
+        ("network.links.trace=none.csv", r"links\.trace: trace .*none.csv: cannot be read"),
         ("network.links.up.trace={generate: wifi}", "trace.generate: input should be 'lte'"),
         ("network.links.up.trace={generate: lte, sede: 1}", "trace.sede: unknown field; did you"),
         (

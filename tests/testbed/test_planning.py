@@ -4,10 +4,12 @@ from pathlib import Path
 
 import pytest
 
+from testbed.errors import BadExperimentError
 from testbed.experiment import find_experiment, load_experiment
-from testbed.ladders import ladder_tables, read_table
+from testbed.ladders import check_measured, ladder_tables, read_table
+from testbed.networks import build_network
 from testbed.plan import RunPlan
-from testbed.planning import plan_run
+from testbed.planning import plan_pipeline, plan_run
 from testbed.rundir import RunDirectory
 
 
@@ -58,3 +60,33 @@ def test_the_ladder_travels_with_the_run_and_is_measured_once(
     assert [shown.row_count for shown in ladder_tables(table)] == [
         len(ladder.rungs) for ladder in table.ladders
     ]
+
+
+@pytest.mark.parametrize(
+    ("assignments", "reason"),
+    [
+        (
+            ["targets={min_accuracy: 1, bandwidth_reduction: 2}"],
+            "pipeline.targets.min_accuracy: the uncompressed model reaches only 0.9",
+        ),
+        (
+            ["targets.mechanisms=[zstd]", "targets.bandwidth_reduction=50"],
+            "pipeline.targets.bandwidth_reduction: asks for at most ",
+        ),
+        (
+            ["control={bound_ms: 100, duration_s: 5, modes: [99]}"],
+            "pipeline.control.modes: no rungs 99; there are ",
+        ),
+    ],
+)
+def test_what_the_ladder_shows_to_be_impossible_is_said_with_file_and_field(
+    run: RunDirectory, assignments: list[str], reason: str
+) -> None:
+    file = find_experiment(Path("demo"))
+    section = load_experiment(file, [f"pipeline.{each}" for each in assignments])
+    assert section.pipeline is not None
+    plan = plan_pipeline(section.pipeline, build_network(section.network))
+    with pytest.raises(BadExperimentError) as refused:
+        check_measured(plan, str(file))
+    assert str(refused.value).startswith(f"{file}: {reason}")
+    assert refused.value.exit_status == 2
