@@ -393,10 +393,26 @@ class ControlMode(Section):
         "full were left out"
     )
     frames_within: int = Field(description="frames from admission to result within the bound")
-    within_share: float | None = Field(description="frames within / frames due")
-    accuracy: Accuracy | None = Field(description="of the inferences really served")
+    within_share: float | None = Field(
+        description="frames within / frames due, 0 where none came; null: none was due"
+    )
+    passes: int = Field(
+        description="whole passes over the split that were served, from the mode's first frame on"
+    )
+    accuracy: Accuracy | None = Field(
+        description="of the inferences in these passes, so that every image counts as often as "
+        "every other; null: not one whole pass"
+    )
     accuracy_forecast: float | None = Field(
-        description="mean over those frames of what the ladders foretell of their rungs"
+        description="mean over all frames served of what the ladders foretell of their rungs"
+    )
+    wire_bytes: tuple[float, ...] | None = Field(
+        description="by connection: bytes per inference served, all headers and retransmissions "
+        "included (sender's capture); null: a connection was not seen"
+    )
+    bandwidth_reduction: Reductions | None = Field(
+        description="Eq. 1 against the uncompressed split, measured before control; null: one of "
+        "the two was not seen"
     )
     switches: int = Field(description="changes of the rungs")
     latency: Distribution | None = Field(description="from admission to result, per frame (ledger)")

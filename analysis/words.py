@@ -9,6 +9,7 @@ from analysis.summary import (
     Against,
     Baselines,
     Control,
+    ControlMode,
     Download,
     ImagesUse,
     Pipeline,
@@ -96,16 +97,7 @@ def _pipeline(pipeline: Pipeline) -> list[str]:
 def _control(control: Control) -> list[str]:
     """How each mode did, automatic control first, and what it lost to the oracle."""
     bound = f"{number(control.bound_ms)} ms"
-    sentences = [
-        f"With rungs that stay ({mode.mode}) {percent(mode.within_share)} of the frames due were "
-        f"within {bound}, at an accuracy of {_accuracy(mode.accuracy)}."
-        if mode.mode not in ("automatic", "oracle")
-        else f"{'Automatic control' if mode.mode == 'automatic' else 'The oracle'} kept "
-        f"{percent(mode.within_share)} of the frames due within {bound}, at an accuracy of "
-        f"{_accuracy(mode.accuracy)} and with {number(mode.switches)} switches."
-        for mode in control.modes
-        if mode.accuracy
-    ]
+    sentences = [_mode(mode, bound) for mode in control.modes]
     automatic, oracle = control.mode("automatic"), control.mode("oracle")
     if automatic and oracle and automatic.accuracy and oracle.accuracy:
         points = (oracle.accuracy.value - automatic.accuracy.value) * 100
@@ -113,7 +105,37 @@ def _control(control: Control) -> list[str]:
         sentences.append(
             f"Automatic control's accuracy is {number(abs(points), 2)} points {side} the oracle's."
         )
+    if automatic and automatic.bandwidth_reduction:
+        total = automatic.bandwidth_reduction.total
+        sentences.append(
+            f"Automatic control put {number(total.after)} bytes per inference on the wire, all "
+            f"cuts together, and the uncompressed split {number(total.before)} "
+            f"({_less(total.share)})."
+        )
     return sentences
+
+
+def _mode(mode: ControlMode, bound: str) -> str:
+    """What a mode kept within the bound, and at what accuracy."""
+    share = f"{percent(mode.within_share)} of the frames due"
+    sentence = f"With rungs that stay ({mode.mode}) {share} were within {bound}"
+    if mode.mode in ("automatic", "oracle"):
+        who = "Automatic control" if mode.mode == "automatic" else "The oracle"
+        switches = f"{number(mode.switches)} switch{'' if mode.switches == 1 else 'es'}"
+        sentence = f"{who} kept {share} within {bound}, with {switches}"
+    if not mode.frames:
+        return f"{sentence}: of {number(mode.frames_due)} frames due NONE was served."
+    if mode.accuracy is None:
+        return f"{sentence}; it served too little for an accuracy."
+    return f"{sentence}, at an accuracy of {_accuracy_of_passes(mode.accuracy, mode.passes)}."
+
+
+def _accuracy_of_passes(accuracy: Accuracy, passes: int) -> str:
+    times = "one pass" if passes == 1 else f"{number(passes)} passes"
+    return (
+        f"{percent(accuracy.value, 2)} ({times} over {number(accuracy.images)} "
+        f"{accuracy.split} images)"
+    )
 
 
 def _comparison(pipeline: Pipeline, before: Window, after: Window) -> list[str]:

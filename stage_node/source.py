@@ -46,7 +46,7 @@ class Activation:
         self.generation = generation
         self.first_sequence = first_sequence
         self.position = position
-        self._split = split
+        self.split = split
         self._images_until = [0]  # images in the first i results
         self._correct: list[int] = []
         self._times_ns: list[tuple[int, int]] = []
@@ -54,8 +54,8 @@ class Activation:
     def next_batch(self, size: int) -> tuple[Tensor, Tensor]:
         """Images and labels of up to ``size`` images."""
         batch = slice(self.position, self.position + size)
-        self.position = batch.stop if batch.stop < len(self._split) else 0
-        return self._split.images[batch], self._split.labels[batch]
+        self.position = batch.stop if batch.stop < len(self.split) else 0
+        return self.split.images[batch], self.split.labels[batch]
 
     def add(self, samples: int, correct: int, t_admitted_ns: int, t_result_ns: int) -> None:
         """One more result, in the order of admission."""
@@ -111,10 +111,11 @@ class Source:
         self, generation: int, split_name: SplitName, frame_ms: float = 0.0, go_on: bool = False
     ) -> Activated:
         """Admit batches of a split under ``generation`` from now on, from image 0 or where the
-        last ended, one every ``frame_ms`` at most."""
+        last ended in the same split, one every ``frame_ms`` at most."""
         split = self._dataset.split(split_name)  # read, if need be, while the old one flows
         with self._room:
-            position = self._activation.position if go_on and self._activation else 0
+            before = self._activation
+            position = before.position if go_on and before and before.split is split else 0
             self._activation = Activation(generation, split, self._sequence, position)
             if self._frame_ns != round(frame_ms * 1e6):
                 self._frame_ns = round(frame_ms * 1e6)

@@ -9,23 +9,32 @@ from analysis.summary import (
     ChosenRungs,
     Control,
     ControlMode,
+    CutTraffic,
     Distribution,
     LinkReplay,
+    Reduction,
+    Reductions,
 )
-from stage_node.events import ControlBegins, LinkChanged, RungChosen
+from stage_node.events import ControlBegins, ImagesUsed, LinkChanged, RungChosen
 
 SPLIT = "validation"
 """Control serves the validation split alone; see ``controller.automatic``."""
 
 
-def control_figures(run: Run) -> Control | None:
-    """Everything about control; None where the run had none."""
+def control_figures(
+    run: Run, frames: pl.DataFrame, uncompressed: tuple[CutTraffic, ...], cuts: int
+) -> Control | None:
+    """Everything about control; None where the run had none.
+
+    ``frames`` is the joined table of ``analysis.join``, ``uncompressed`` what was measured of each
+    of the ``cuts`` connections before control began.
+    """
     modes = run.events_of(ControlBegins)
     if not modes:
         return None
     return Control(
         bound_ms=modes[0].bound_ms,
-        modes=tuple(_mode(run, mode) for mode in modes),
+        modes=tuple(_mode(run, frames, uncompressed, cuts, mode) for mode in modes),
     )
 
 
@@ -76,12 +85,68 @@ def _replay(changes: list[LinkChanged]) -> LinkReplay:
     )
 
 
-def _mode(run: Run, mode: ControlBegins) -> ControlMode:
+def whole_passes(frames: pl.DataFrame, images: int) -> tuple[pl.DataFrame, int]:
+    """Of frames in the order of admission those that make whole passes over a split of ``images``,
+    and how many: wherever the first begins, each image is in every pass once."""
+    until = frames["samples"].cum_sum()
+    passes = int(frames["samples"].sum()) // images
+    return frames.filter(until <= passes * images), passes
+
+
+def _accuracy(run: Run, frames: pl.DataFrame) -> tuple[Accuracy | None, int]:
+    """Of whole passes over the split, and how many these are."""
+    images = next((used.images for used in run.events_of(ImagesUsed) if used.split == SPLIT), 0)
+    if not images:
+        return None, 0
+    counted, passes = whole_passes(frames, images)
+    if not passes:
+        return None, 0
+    share = int(counted["correct"].sum()) / (passes * images)
+    return Accuracy(value=share, images=images, split=SPLIT), passes
+
+
+def wire_bytes(results: pl.DataFrame, frames: pl.DataFrame, cuts: int) -> tuple[float, ...] | None:
+    """Bytes per inference on each connection, for the frames of some results."""
+    served = results.select("sequence", "generation")
+    sent = (
+        frames.filter(pl.col("kind") == "activation")
+        .join(served, on=["sequence", "generation"], how="semi")
+        .group_by("cut")
+        .agg(pl.col("wire_bytes").sum(), pl.col("samples").sum())
+        .sort("cut")
+    )
+    if sent.height != cuts:
+        return None
+    return tuple((sent["wire_bytes"] / sent["samples"]).to_list())
+
+
+def _reductions(
+    uncompressed: tuple[CutTraffic, ...], sizes: tuple[float, ...] | None
+) -> Reductions | None:
+    """Eq. 1 of the patent application, by connection and summed."""
+    if sizes is None or len(uncompressed) != len(sizes):
+        return None
+    before = [cut.wire_bytes for cut in uncompressed]
+    return Reductions(
+        connections=tuple(map(Reduction.of, before, sizes)),
+        total=Reduction.of(sum(before), sum(sizes)),
+    )
+
+
+def _mode(
+    run: Run,
+    sent: pl.DataFrame,
+    uncompressed: tuple[CutTraffic, ...],
+    cuts: int,
+    mode: ControlBegins,
+) -> ControlMode:
     frames, choices = mode_frames(run, mode), mode_choices(run, mode)
     within = frames.filter(pl.col("latency_ms") <= mode.bound_ms).height
     duration_s = (mode.end_ns - mode.begin_ns) / 1e9
-    due = round(duration_s * 1e3 / mode.frame_ms) if mode.frame_ms else frames.height
-    samples = int(frames["samples"].sum())
+    rhythm = round(duration_s * 1e3 / mode.frame_ms) if mode.frame_ms else 0
+    due = max(rhythm, frames.height)
+    accuracy, passes = _accuracy(run, frames)
+    sizes = wire_bytes(frames, sent, cuts)
     forecasts = {choice.generation: choice.accuracy for choice in choices}
     foretold = [forecasts[each] for each in frames["generation"] if each in forecasts]
     return ControlMode(
@@ -89,13 +154,14 @@ def _mode(run: Run, mode: ControlBegins) -> ControlMode:
         begin_s=(mode.begin_ns - run.begin_ns) / 1e9,
         duration_s=duration_s,
         frames=frames.height,
-        frames_due=max(due, frames.height),
+        frames_due=due,
         frames_within=within,
-        within_share=within / max(due, frames.height) if frames.height else None,
-        accuracy=Accuracy(value=int(frames["correct"].sum()) / samples, images=samples, split=SPLIT)
-        if samples
-        else None,
+        within_share=within / due if due else None,
+        passes=passes,
+        accuracy=accuracy,
         accuracy_forecast=float(np.mean(foretold)) if foretold else None,
+        wire_bytes=sizes,
+        bandwidth_reduction=_reductions(uncompressed, sizes),
         switches=max(0, len(choices) - 1),
         latency=Distribution.of_ns((frames["t_result_ns"] - frames["t_admitted_ns"]).to_numpy()),
         choices=tuple(_choice(mode, choice) for choice in choices),

@@ -86,10 +86,15 @@ def pipeline_figures(
             _iteration(step, partition.raw_input_bytes) for step in run.events_of(Iteration)
         ),
         accuracy_floor=_floor(run, windows),
-        control=control_figures(run),
+        control=control_figures(run, frames, _uncompressed(windows), cuts),
         target_reached=ended.reached if ended else None,
         loop_reason=ended.reason if ended else None,
     )
+
+
+def _uncompressed(windows: tuple[Window, ...]) -> tuple[CutTraffic, ...]:
+    """The connections as they were measured before compression; none where that is missing."""
+    return next((window.cuts for window in windows if window.label == "before"), ())
 
 
 def window_frames(run: Run, frames: pl.DataFrame, window: Measurement) -> pl.DataFrame:

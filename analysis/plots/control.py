@@ -17,6 +17,9 @@ TIMELINE_SCHEMA: dict[str, type[pl.DataType]] = {
 """``what``: ``latency_ms`` of a frame, ``accuracy`` foretold from here on, or ``mbit <link>``
 applied from here on; ``t_s`` since the mode began."""
 
+AT_THE_FOOT = 0.04
+"""Of the axes' height: where a mode without an accuracy is drawn, hollow."""
+
 COMPARISON_SCHEMA: dict[str, type[pl.DataType]] = {
     "mode": pl.String,
     "within_share": pl.Float64,
@@ -49,7 +52,7 @@ def plot_control(timeline: pl.DataFrame, mode: str, other: str | None, bound_ms:
         part = part.with_columns(pl.col("value") * 100)
         _steps(rungs, part, end_s, style.COLOURS[index], style.LINES[index], name)
     rungs.set_ylabel("accuracy foretold\nof the rungs, %")
-    rungs.margins(y=0.15)
+    _up_to_100(rungs)
     _latencies(latency, here.filter(pl.col("what") == "latency_ms"), bound_ms)
     latency.set_xlabel("seconds since the mode began")
     for panel in (rate, rungs, latency):
@@ -68,21 +71,36 @@ def plot_comparison(table: pl.DataFrame) -> Figure:
     )
     axes = figure.subplots()
     marks = ("o", "*", "s", "^", "v", "D", "P", "X")
-    for index, row in enumerate(table.drop_nulls().iter_rows(named=True)):
+    shown = table.filter(pl.col("within_share").is_not_null())
+    for index, row in enumerate(shown.iter_rows(named=True)):
+        known = row["accuracy"] is not None
         axes.scatter(
-            *([100 * row["within_share"]], [100 * row["accuracy"]]),
-            color=style.COLOURS[index % len(style.COLOURS)],
+            *([100 * row["within_share"]], [100 * row["accuracy"] if known else AT_THE_FOOT]),
+            transform=axes.transData if known else axes.get_xaxis_transform(),
+            facecolor=style.COLOURS[index % len(style.COLOURS)] if known else "none",
+            edgecolor=style.COLOURS[index % len(style.COLOURS)],
             marker=marks[index % len(marks)],
             s=130 if marks[index % len(marks)] == "*" else 65,
-            label=f"{row['mode']}\nswitches: {row['switches']}",
+            label=f"{row['mode']}\nswitches: {row['switches']}"
+            + ("" if known else "\nno whole pass: no accuracy"),
             zorder=2,
         )
     axes.margins(0.12)
+    _up_to_100(axes)
     axes.axvline(95, color=style.GREY, linestyle=":", linewidth=1.2)
     axes.set_xlabel("frames within the bound, % of those due; dotted: 95 %")
     axes.set_ylabel("accuracy of the inferences served, %")
     axes.legend(loc="upper left", bbox_to_anchor=(1.0, 1.03), labelspacing=0.7)
     return figure
+
+
+def _up_to_100(axes: Axes) -> None:
+    """Room about percentages, also about one alone, but none beyond 100 %."""
+    low, high = axes.dataLim.intervaly
+    if not low <= high:  # nothing is drawn
+        return
+    room = max(0.15 * (high - low), 0.5)
+    axes.set_ylim(low - room, min(high + room, 100.05))
 
 
 def _steps(

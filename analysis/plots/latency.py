@@ -1,4 +1,4 @@
-"""Latency of each hop and end to end, before and after compression."""
+"""Latency of each hop and end to end, before and after compression, or of one of them alone."""
 
 import numpy as np
 import polars as pl
@@ -26,19 +26,19 @@ END_TO_END = "end to end"
 @style.styled
 def plot_latency(latency: pl.DataFrame) -> Figure:
     """Box plots of ``total_ms``: quartiles and median, whiskers from 5 to 95 %."""
+    shown = [label for label in _LOOKS if (latency["label"] == label).any()]
     figure = style.new_figure(
-        "Latency of a frame, before and after compression",
+        f"Latency of a frame, {' and '.join(shown)} compression",
         "hop: handed to the sender (ledger) → last byte delivered (receiver's capture); "
         "numbers: medians",
         4.2,
     )
     hops = [w for w in latency["where"].unique(maintain_order=True) if w != END_TO_END]
     left, right = figure.subplots(1, 2, width_ratios=[max(len(hops), 1), 1.0])
-    _boxes(left, latency, hops)
+    _boxes(left, latency, hops, shown)
     left.set_title("per hop")
-    _boxes(right, latency, [END_TO_END])
+    _boxes(right, latency, [END_TO_END], shown)
     right.set_title(END_TO_END)
-    shown = [label for label in _LOOKS if (latency["label"] == label).any()]
     handles = [
         Patch(facecolor=_LOOKS[label][0], hatch=_LOOKS[label][1], edgecolor="black", label=label)
         for label in shown
@@ -47,13 +47,14 @@ def plot_latency(latency: pl.DataFrame) -> Figure:
     return figure
 
 
-def _boxes(axes: Axes, latency: pl.DataFrame, places: list[str]) -> None:
+def _boxes(axes: Axes, latency: pl.DataFrame, places: list[str], labels: list[str]) -> None:
     for group, place in enumerate(places):
-        for side, (label, (colour, hatch)) in enumerate(_LOOKS.items()):
+        for side, label in enumerate(labels):
+            colour, hatch = _LOOKS[label]
             values = latency.filter((pl.col("where") == place) & (pl.col("label") == label))
             if not values.height:
                 continue
-            position = group + (side - 0.5) * 0.4
+            position = group + (side - (len(labels) - 1) / 2) * 0.4
             drawn = axes.boxplot(
                 values["total_ms"].to_numpy(),
                 positions=[position],
