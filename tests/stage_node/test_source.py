@@ -193,6 +193,13 @@ def test_going_on_shows_the_images_that_come_next(source: Source) -> None:
     assert batch.generation == 1 and batch.images.flatten().tolist() == [4, 5, 6, 7]
 
 
+def test_going_on_in_another_split_begins_with_its_first_image(source: Source) -> None:
+    serve(source, 2)  # the next would be image 8 of a split of 10; the other has 7
+    source.activate(1, "test", go_on=True)
+    (batch,) = serve(source, 1)
+    assert batch.images.flatten().tolist() == [0, 1, 2, 3]
+
+
 def test_recent_results_are_told_once_and_so_is_what_is_waited_for(source: Source) -> None:
     serve(source, 2)
     batch = admitted(source)
