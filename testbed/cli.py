@@ -181,10 +181,9 @@ def ladder(
     Measured on the validation split, on this machine, without a network; kept in a cache by the
     content of everything it depends on.
     """
-    from testbed.runner import experiment_ladder
+    from testbed.runner import show_ladder
 
-    for table in experiment_ladder(experiment, assignments or [], console):
-        console.print(table)
+    show_ladder(experiment, assignments or [], console)
 
 
 for _command in (distill, train, lut, variant):

@@ -1,14 +1,17 @@
 """Ladders for runs and for people: measured on this machine, kept in a cache, shown as a table."""
 
+import itertools
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 from rich import box
+from rich.console import Console
 from rich.table import Table
 
 from controller.choices import check_modes, choices_of
 from controller.errors import BadTargetsError
-from controller.ladder import Ladder, LadderTable
+from controller.ladder import Ladder, LadderRung, LadderTable
 from controller.ladder_builder import build_ladder
 from controller.ladder_request import TABLE, ensure_ladder
 from controller.plan import PipelinePlan, check_ladder
@@ -50,55 +53,65 @@ def read_table(folder: Path) -> LadderTable:
     return LadderTable.from_json((folder / TABLE).read_text())
 
 
-def ladder_tables(table: LadderTable) -> list[Table]:
-    """One table per cut: bytes, accuracy, compute and what a switch transfers, of every rung."""
-    return [_cut_table(table, ladder) for ladder in table.ladders]
+COLUMNS: dict[str, Callable[[LadderRung, float], str]] = {
+    "rung": lambda rung, _: rung.rung.name,
+    "B per\nimage": lambda rung, _: f"{rung.payload_bytes:,.1f}",
+    "times\nfewer": lambda rung, most: f"{most / rung.payload_bytes:.1f}",
+    "right\n%": lambda rung, _: f"{100 * rung.accuracy:.2f}",
+    "encode\nms": lambda rung, _: f"{rung.encode_ms:.3f}",
+    "decode\nms": lambda rung, _: f"{rung.decode_ms:.3f}",
+    "switch\nB": lambda rung, _: f"{rung.transfer_bytes:,}",
+    "fringe\nkMACs": lambda rung, _: (
+        f"{(rung.fringe.sender_macs + rung.fringe.receiver_macs) / 1e3:,.0f}"
+    ),
+    "fringe\nweights": lambda rung, _: f"{rung.fringe.parameters:,}",
+    "coded\nB": lambda rung, _: f"{rung.fringe.weight_bytes:,}",
+}
+"""What a table says of a rung, given the bytes of the first; without room the last go first."""
+
+AMPLE_WIDTH = 10_000
+"""Characters; no table is as wide."""
 
 
-HEADINGS = (
-    "B per\nimage",
-    "times\nfewer",
-    "right\n%",
-    "encode\nms",
-    "decode\nms",
-    "fringe\nkMACs",
-    "fringe\nweights",
-    "coded\nB",
-    "switch\nB",
-)
-"""Short enough for a table that is readable at 100 columns."""
+def ladder_tables(table: LadderTable, width: int = AMPLE_WIDTH) -> list[Table]:
+    """One table per cut: bytes, accuracy, compute and what a switch transfers, of every rung.
+
+    Names of rungs are never cut; what does not fit ``width`` characters beside them is left out.
+    """
+    return [_fitting(table, ladder, width) for ladder in table.ladders]
 
 
-def _cut_table(table: LadderTable, ladder: Ladder) -> Table:
+def _fitting(table: LadderTable, ladder: Ladder, width: int) -> Table:
+    ample = Console(width=AMPLE_WIDTH)
+    for columns in range(len(COLUMNS), 1, -1):
+        shown = _cut_table(table, ladder, columns)
+        if ample.measure(shown).maximum <= width:
+            break
+    return shown
+
+
+def _cut_table(table: LadderTable, ladder: Ladder, columns: int) -> Table:
+    """The first ``columns`` of them."""
     shape = "x".join(map(str, ladder.shape))
+    left_out = ", ".join(" ".join(heading.split()) for heading in [*COLUMNS][columns:])
     shown = Table(
         title=f"Cut after {ladder.after} ({shape}); {ladder.considered} combinations considered",
         caption=f"right: of {table.validation_images} validation images by the whole model, this "
         "cut alone compressed; fringe: its layers on both sides with encoder and decoder, weights "
         "that are not zero, coded for delivery; switch: what the stages have to be sent before the "
         f"first one; built in {table.cost.duration_s:.1f} s ({table.cost.cpu_s:.1f} s of "
-        f"processor), {table.cost.peak_memory_mib:.0f} MiB",
+        f"processor), {table.cost.peak_memory_mib:.0f} MiB"
+        + (f"; no room for: {left_out}" if left_out else ""),
         caption_justify="left",
         box=box.SIMPLE_HEAD,
         padding=(0, 0, 0, 1),
         pad_edge=False,
         collapse_padding=True,
     )
-    shown.add_column("rung")
-    for heading in HEADINGS:
-        shown.add_column(heading, justify="right", no_wrap=True)
+    cells = dict(itertools.islice(COLUMNS.items(), columns))
+    for heading in cells:
+        shown.add_column(heading, justify="left" if heading == "rung" else "right", no_wrap=True)
     most = ladder.rungs[0].payload_bytes
     for rung in ladder.rungs:
-        shown.add_row(
-            rung.rung.name,
-            f"{rung.payload_bytes:,.1f}",
-            f"{most / rung.payload_bytes:.1f}",
-            f"{100 * rung.accuracy:.2f}",
-            f"{rung.encode_ms:.3f}",
-            f"{rung.decode_ms:.3f}",
-            f"{(rung.fringe.sender_macs + rung.fringe.receiver_macs) / 1e3:,.0f}",
-            f"{rung.fringe.parameters:,}",
-            f"{rung.fringe.weight_bytes:,}",
-            f"{rung.transfer_bytes:,}",
-        )
+        shown.add_row(*(cell(rung, most) for cell in cells.values()))
     return shown

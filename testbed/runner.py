@@ -7,7 +7,6 @@ from pathlib import Path
 
 import yaml
 from rich.console import Console
-from rich.table import Table
 
 from analysis.build import build_report
 from analysis.summary import Summary
@@ -17,7 +16,13 @@ from testbed.errors import BadExperimentError, RunFailedError, RunInterruptedErr
 from testbed.experiment import Experiment, find_experiment, load_experiment
 from testbed.hosts.choose import choose_host
 from testbed.interruption import Stopped, stopped_by_signals
-from testbed.ladders import check_measured, ladder_tables, measured_ladder, read_table
+from testbed.ladders import (
+    AMPLE_WIDTH,
+    check_measured,
+    ladder_tables,
+    measured_ladder,
+    read_table,
+)
 from testbed.manifest import describe_code, describe_machine
 from testbed.networks import build_network
 from testbed.planning import plan_pipeline, plan_run
@@ -93,15 +98,21 @@ def conclude(summary: Summary, directory: Path, console: Console) -> int:
     return 1 if summary.fidelity.verdict == "fail" or summary.problems else 0
 
 
-def experiment_ladder(file: Path, assignments: list[str], console: Console) -> list[Table]:
-    """The tables of the ladder that a run of the experiment would use; one per cut."""
+def show_ladder(file: Path, assignments: list[str], console: Console) -> None:
+    """Print the ladder that a run of the experiment would use: one table per cut.
+
+    As wide as a terminal is; into a pipe or a file, as wide as the tables are.
+    """
     experiment = read_experiment(file, assignments)
     if experiment.pipeline is None:
         raise BadExperimentError(f"{file}: has no pipeline section, and so no ladder")
     plan = plan_pipeline(experiment.pipeline, build_network(experiment.network))
     with console.status("measuring the compression ladder (once; it is kept)"):
         folder = measured_ladder(plan)
-    return ladder_tables(read_table(folder))
+    if not console.is_terminal:
+        console.width = AMPLE_WIDTH
+    for table in ladder_tables(read_table(folder), console.width):
+        console.print(table)
 
 
 def _describe(run: RunDirectory, experiment: Experiment, host: str) -> None:

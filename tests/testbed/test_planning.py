@@ -1,8 +1,10 @@
 """A plan says everything that a run will do, as plain data, before anything starts."""
 
+import io
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
 from testbed.errors import BadExperimentError
 from testbed.experiment import find_experiment, load_experiment
@@ -11,6 +13,7 @@ from testbed.networks import build_network
 from testbed.plan import RunPlan
 from testbed.planning import plan_pipeline, plan_run
 from testbed.rundir import RunDirectory
+from testbed.runner import show_ladder
 
 
 @pytest.fixture(scope="module")
@@ -60,6 +63,26 @@ def test_the_ladder_travels_with_the_run_and_is_measured_once(
     assert [shown.row_count for shown in ladder_tables(table)] == [
         len(ladder.rungs) for ladder in table.ladders
     ]
+
+
+@pytest.mark.parametrize("width", [40, 80, 100])
+@pytest.mark.parametrize("is_terminal", [True, False])
+def test_names_of_rungs_are_whole_however_narrow_the_terminal_and_a_pipe_gets_every_column(
+    run: RunDirectory, width: int, is_terminal: bool
+) -> None:
+    console = Console(
+        file=io.StringIO(), width=width, force_terminal=is_terminal, color_system=None
+    )
+    show_ladder(Path("demo"), [], console)
+    shown = console.file.getvalue()  # type: ignore[attr-defined]
+    lines = shown.splitlines()
+    for channels in range(1, 16):
+        assert any(line.startswith(f" {channels} of 16 channels ") for line in lines)
+    has_room = width == 100 or not is_terminal
+    assert ("no room for: " in " ".join(map(str.strip, lines))) == (not has_room)
+    assert ("kMACs  weights" in shown) == has_room
+    if is_terminal:
+        assert max(len(line) for line in lines if "\x1b" not in line) <= width
 
 
 @pytest.mark.parametrize(
