@@ -22,6 +22,9 @@ __all__ = ["NEVER", "Coverage", "Flow", "Int64s", "Segments", "Stream", "streams
 
 Bools = npt.NDArray[np.bool_]
 
+_COLUMNS = ("t_ns", "wirelen", "ack", "flags", "window", "payload_len", "window_scale")
+_COLUMNS += ("has_timestamps", "tsval", "tsecr", "sack")
+
 
 class Flow(NamedTuple):
     """One direction between two TCP endpoints."""
@@ -48,7 +51,7 @@ class Segments:
     ``begin`` to ``end`` are offsets: the SYN takes the one before 0, a FIN the one after the last
     byte, a packet without either nor payload none. ``ack`` is an offset of the other direction,
     -1 where the flag ACK is not set. ``window`` is as sent, not scaled. ``tsval`` and ``tsecr``
-    hold where ``has_timestamps``. ``table`` has all of these packets' columns.
+    hold where ``has_timestamps``. ``table`` has the packets' other columns, ``_COLUMNS``.
     """
 
     row: Int64s
@@ -268,7 +271,7 @@ def _segments(packets: pl.DataFrame, rows: pl.Series, anchor: int, other: int) -
     ack = np.full(packets.height, -1)
     ack[has_ack] = _unwrap(packets["ack"].to_numpy()[has_ack], other)
     begin = _unwrap(packets["seq"].to_numpy(), anchor)
-    return Segments(rows.to_numpy().astype(np.int64), begin, ack, packets)
+    return Segments(rows.to_numpy().astype(np.int64), begin, ack, packets.select(_COLUMNS))
 
 
 def _anchor(forward: pl.DataFrame, backward: pl.DataFrame) -> int:
