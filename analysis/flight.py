@@ -1,10 +1,10 @@
-"""What a stream had on the way, and what came of it: bytes in flight, windows, SACK, goodput."""
+"""What a stream had on the way and what its receiver let be: bytes in flight, windows, SACK."""
 
 import numpy as np
 import polars as pl
 
 from analysis.packets import FIN, RST, SYN
-from analysis.streams import NEVER, Int64s, Stream
+from analysis.streams import Int64s, Stream
 
 FLIGHT_SCHEMA: dict[str, pl.DataType] = {
     "row": pl.Int64(),
@@ -28,9 +28,6 @@ SACK_SCHEMA: dict[str, pl.DataType] = {
 
 ZERO_WINDOW_SCHEMA: dict[str, pl.DataType] = {"begin_ns": pl.Int64(), "end_ns": pl.Int64()}
 """From the packet that closed the window to the one that opened it; null where none did."""
-
-GOODPUT_SCHEMA: dict[str, pl.DataType] = {"t_ns": pl.Int64(), "mbit_per_s": pl.Float64()}
-"""Bytes that had become readable, per interval that begins at ``t_ns``."""
 
 
 def bytes_in_flight(stream: Stream) -> pl.DataFrame:
@@ -108,24 +105,3 @@ def zero_windows(stream: Stream) -> pl.DataFrame:
     begin, end = t_ns[change > 0], t_ns[change < 0]
     ends = pl.Series("end_ns", end).extend_constant(None, len(begin) - len(end))
     return pl.DataFrame({"begin_ns": begin, "end_ns": ends}, schema=ZERO_WINDOW_SCHEMA)
-
-
-def goodput(stream: Stream, bin_ns: int) -> pl.DataFrame:
-    """Payload that became readable in order, in the receiver's capture, per ``bin_ns``.
-
-    Columns of ``GOODPUT_SCHEMA``. Bins are multiples of ``bin_ns``; bytes sent again count once.
-    """
-    coverage = stream.coverage
-    seen = coverage.complete_ns != NEVER
-    if not seen.any():
-        return pl.DataFrame(schema=GOODPUT_SCHEMA)
-    bins = coverage.complete_ns[seen] // bin_ns
-    sizes = np.diff(coverage.edges)[seen]
-    total = np.bincount(bins - bins[0], weights=sizes)
-    return pl.DataFrame(
-        {
-            "t_ns": (bins[0] + np.arange(len(total))) * bin_ns,
-            "mbit_per_s": total * 8e3 / bin_ns,
-        },
-        schema=GOODPUT_SCHEMA,
-    )

@@ -9,6 +9,8 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from scapy.utils import RawPcapNgReader, RawPcapReader
 
 from analysis.capture import Capture, read_capture
@@ -158,3 +160,32 @@ def test_the_window_was_shut_while_the_receiver_slept() -> None:
         assert closed.height >= 1
         assert 0.5e9 < (closed["end_ns"] - closed["begin_ns"]).sum() < 1.6e9
         assert stream.payload_bytes == 4 * 20_000
+
+
+@EVERY
+@settings(
+    suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=15
+)
+@given(data=st.data())
+def test_whatever_is_overwritten_what_lies_before_is_read(
+    path: Path, tmp_path: Path, data: st.DataObject
+) -> None:
+    content = bytearray(path.read_bytes())
+    at = data.draw(st.integers(200, len(content) - 1))
+    rubbish = data.draw(st.binary(min_size=1, max_size=64))
+    content[at : at + len(rubbish)] = rubbish
+    spoilt = tmp_path / path.name
+    spoilt.write_bytes(content)
+    capture, sound = read_capture(spoilt), read_capture(path)
+    before = read_capture_until(path, at, tmp_path)
+    assert capture.packets[:before].equals(sound.packets[:before])
+    for found in streams(capture.packets).values():
+        for stream in found:
+            assert flow_figures(stream).packets == len(stream.sent)
+
+
+def read_capture_until(path: Path, end: int, directory: Path) -> int:
+    """How many whole packets the first bytes of a capture hold."""
+    cut = directory / f"cut-{path.name}"
+    cut.write_bytes(path.read_bytes()[:end])
+    return read_capture(cut).packets.height
