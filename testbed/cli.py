@@ -1,7 +1,6 @@
 """The command line: what a user types, and what an error looks like to them."""
 
 import sys
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -10,6 +9,8 @@ from rich.console import Console
 
 from testbed.distill_command import distill
 from testbed.errors import OUR_ERRORS
+from testbed.options import HostKind, HostOption
+from testbed.sweep_command import sweep
 from testbed.train_command import lut, train, variant
 
 app = typer.Typer(
@@ -33,23 +34,6 @@ app = typer.Typer(
 console = Console()
 errors = Console(stderr=True)
 
-
-class HostKind(StrEnum):
-    """Where Mininet runs."""
-
-    AUTO = "auto"
-    NATIVE = "native"
-    MICROVM = "microvm"
-
-
-HostOption = Annotated[
-    HostKind,
-    typer.Option(
-        "--host",
-        help="Where Mininet runs: **native** (root and a kernel with netem), **microvm** "
-        "(User-Mode Linux, no root), or **auto**: native where it works, else microvm.",
-    ),
-]
 OutOption = Annotated[
     Path | None,
     typer.Option("--out", metavar="DIR", help="Run directory; default `runs/TIME-NAME`."),
@@ -112,6 +96,26 @@ def report(
     from testbed.runner import rebuild_report
 
     raise typer.Exit(rebuild_report(directory, console))
+
+
+@app.command()
+def compare(
+    directories: Annotated[
+        list[Path], typer.Argument(metavar="DIR DIR...", help="Run directories, two or more.")
+    ],
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", metavar="DIR", help="Also write a page, a CSV file and a plot."),
+    ] = None,
+) -> None:
+    """Put runs side by side: figures, differences, confidence intervals.
+
+    Differences are to the first run. Runs of the same experiment (but for the seed) are
+    repetitions and share a column, unless all are. Warns where networks or fidelity differ.
+    """
+    from testbed.comparing import compare_runs
+
+    raise typer.Exit(compare_runs(directories, out, console))
 
 
 @app.command()
@@ -186,7 +190,7 @@ def ladder(
     show_ladder(experiment, assignments or [], console)
 
 
-for _command in (distill, train, lut, variant):
+for _command in (sweep, distill, train, lut, variant):
     app.command()(_command)
 
 

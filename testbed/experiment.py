@@ -443,7 +443,7 @@ def _assign(raw: dict[str, Any], assignment: str) -> None:
     *parents, last = key.split(".")
     place: Any = raw
     try:
-        for part, following in zip(parents, [*parents[1:], last], strict=True):
+        for part, following in zip(parents, [*parents, last][1:], strict=True):
             child = place.get(part, {}) if isinstance(place, dict) else place[int(part)]
             if isinstance(child, str) and following in LinkChoice.model_fields:
                 child = {"profile": child}
