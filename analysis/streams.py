@@ -5,6 +5,7 @@ byte after the SYN, as in the ledger. Sequence numbers (RFC 9293, 32 bit) are un
 offsets go on beyond 4 GiB.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from ipaddress import IPv4Address
@@ -22,8 +23,10 @@ __all__ = ["NEVER", "Coverage", "Flow", "Int64s", "Segments", "Stream", "streams
 
 Bools = npt.NDArray[np.bool_]
 
-_COLUMNS = ("t_ns", "wirelen", "ack", "flags", "window", "payload_len", "window_scale")
-_COLUMNS += ("has_timestamps", "tsval", "tsecr", "sack")
+_COLUMNS = (
+    *("t_ns", "wirelen", "ack", "flags", "window", "payload_len", "window_scale"),
+    *("has_timestamps", "tsval", "tsecr", "sack"),
+)
 
 
 class Flow(NamedTuple):
@@ -139,9 +142,9 @@ class Stream:
     @property
     def mirrored(self) -> "Stream":
         """The other direction of the same connection."""
-        syns = ((self.returned.flags & SYN) != 0).any()
+        anchored = bool(((self.returned.flags & SYN) != 0).any())
         return Stream(
-            self.flow.reverse, bool(syns), self.syn_ns, self.syn_ack_ns, self.returned, self.sent
+            self.flow.reverse, anchored, self.syn_ns, self.syn_ack_ns, self.returned, self.sent
         )
 
     @cached_property
@@ -223,55 +226,62 @@ class Stream:
 def streams(packets: pl.DataFrame) -> dict[Flow, list[Stream]]:
     """Every TCP stream of a packet table; a list, since a port pair may be used again."""
     found: dict[Flow, list[Stream]] = {}
-    for rows in _connections(packets):
-        connection = packets[rows]
-        src, sport, dst, dport = connection.select("src", "sport", "dst", "dport").row(0)
-        flow = Flow(str(IPv4Address(src)), sport, str(IPv4Address(dst)), dport)
-        there = (connection["src"] == src) & (connection["sport"] == sport)
-        forward, backward = connection.filter(there), connection.filter(~there)
+    for flow, rows, other_rows in _connections(packets):
+        forward, backward = packets[rows], packets[other_rows]
         first, second = _anchor(forward, backward), _anchor(backward, forward)
-        sent = _segments(forward, rows.filter(there), first, second)
-        returned = _segments(backward, rows.filter(~there), second, first)
-        syn_ns, syn_ack_ns = _handshake(connection)
-        for one in (
-            Stream(flow, _has_syn(forward), syn_ns, syn_ack_ns, sent, returned),
-            Stream(flow.reverse, _has_syn(backward), syn_ns, syn_ack_ns, returned, sent),
-        ):
-            found.setdefault(one.flow, []).append(one)
+        sent = _segments(forward, rows, first, second)
+        returned = _segments(backward, other_rows, second, first)
+        one = Stream(flow, _has_syn(forward), *_handshake(forward, backward), sent, returned)
+        for each in (one, one.mirrored):
+            found.setdefault(each.flow, []).append(each)
     return found
 
 
-def _connections(packets: pl.DataFrame) -> list[pl.Series]:
-    """The rows of each TCP connection: same endpoints, no further opening SYN between."""
-    source = pl.col("src").cast(pl.UInt64) * 65536 + pl.col("sport")
-    target = pl.col("dst").cast(pl.UInt64) * 65536 + pl.col("dport")
-    opening = pl.when((pl.col("flags") & (SYN | ACK)) == SYN).then(pl.col("seq"))
-    # A repeated SYN has the sequence number of the first; a new connection has another.
-    last = opening.forward_fill().over("low", "high")
-    renewed = (opening != last.shift(1).over("low", "high")).fill_null(value=False)
-    pairs = (
+def _connections(packets: pl.DataFrame) -> Iterator[tuple[Flow, Int64s, Int64s]]:
+    """The rows of either direction of each TCP connection."""
+    grouped = (
         packets.lazy()
-        .select("src", "sport", "dst", "dport", "flags", "seq", "is_tcp")
         .with_row_index("row")
         .filter("is_tcp")
-        .with_columns(
-            pl.min_horizontal(source, target).alias("low"),
-            pl.max_horizontal(source, target).alias("high"),
-        )
-        .with_columns(renewed.cum_sum().over("low", "high").alias("nth"))
-        .group_by("low", "high", "nth", maintain_order=True)
+        .group_by("src", "sport", "dst", "dport", maintain_order=True)
         .agg("row")
         .collect()
     )
-    return list(pairs["row"])
+    rows = {
+        Flow(str(IPv4Address(src)), sport, str(IPv4Address(dst)), dport): group
+        for src, sport, dst, dport, group in zip(*grouped, strict=True)
+    }
+    while rows:
+        flow = next(iter(rows))
+        forward = rows.pop(flow).to_numpy().astype(np.int64)
+        other = rows.pop(flow.reverse, None)
+        backward = np.zeros(0, np.int64) if other is None else other.to_numpy().astype(np.int64)
+        begins = _begins(packets, np.union1d(forward, backward))
+        parts = zip(
+            np.split(forward, np.searchsorted(forward, begins)),
+            np.split(backward, np.searchsorted(backward, begins)),
+            strict=True,
+        )
+        yield from ((flow, there, back) for there, back in parts if len(there) or len(back))
 
 
-def _segments(packets: pl.DataFrame, rows: pl.Series, anchor: int, other: int) -> Segments:
+def _begins(packets: pl.DataFrame, rows: Int64s) -> Int64s:
+    """Where further connections of the same endpoints begin, by their opening SYN.
+
+    A repeated SYN has the sequence number of the first; a new connection has another.
+    """
+    opening = rows[(packets["flags"].to_numpy()[rows] & (SYN | ACK)) == SYN]
+    renewed = np.diff(packets["seq"].to_numpy()[opening].astype(np.int64)) != 0
+    begins: Int64s = opening[1:][renewed]
+    return begins
+
+
+def _segments(packets: pl.DataFrame, rows: Int64s, anchor: int, other: int) -> Segments:
     has_ack = (packets["flags"].to_numpy() & ACK) != 0
     ack = np.full(packets.height, -1)
     ack[has_ack] = _unwrap(packets["ack"].to_numpy()[has_ack], other)
     begin = _unwrap(packets["seq"].to_numpy(), anchor)
-    return Segments(rows.to_numpy().astype(np.int64), begin, ack, packets.select(_COLUMNS))
+    return Segments(rows, begin, ack, packets.select(_COLUMNS))
 
 
 def _anchor(forward: pl.DataFrame, backward: pl.DataFrame) -> int:
@@ -294,9 +304,10 @@ def _has_syn(packets: pl.DataFrame) -> bool:
     return bool(((packets["flags"] & SYN) != 0).any())
 
 
-def _handshake(connection: pl.DataFrame) -> tuple[int, int]:
+def _handshake(forward: pl.DataFrame, backward: pl.DataFrame) -> tuple[int, int]:
     """Times of the first SYN and of the first answer to one."""
-    syns = connection.filter((pl.col("flags") & SYN) != 0)
+    is_syn = (pl.col("flags") & SYN) != 0
+    syns = pl.concat([forward.filter(is_syn), backward.filter(is_syn)])
     is_answer = (syns["flags"] & ACK) != 0
     return _earliest(syns.filter(~is_answer)), _earliest(syns.filter(is_answer))
 
