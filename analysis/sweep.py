@@ -61,7 +61,9 @@ _UNITS: Mapping[str, str] = {
     "bandwidth_reduction": "bytes",
     "latency_reduction": "ms",
 }
-_SHARES = frozenset({"busy", "excess", "qdisc_difference", "goodput_error_max", "value"})
+_SHARES = frozenset(
+    {"busy", "excess", "qdisc_difference", "qdisc_difference_max", "goodput_error_max"}
+)
 
 Scalar = float | int | bool | str
 
@@ -102,7 +104,7 @@ def tidy(runs: Sequence[SweepRun]) -> pl.DataFrame:
 
 def figures(summary: Summary) -> dict[str, Scalar]:
     """Every scalar figure of a summary by the name of its column."""
-    return dict(_figures(summary, (), ""))
+    return {name: value for name, value in _figures(summary, (), "") if name != "schema_version"}
 
 
 def chosen_figures(table: pl.DataFrame, patterns: Sequence[str]) -> list[str]:
@@ -159,7 +161,7 @@ def _figures(part: Any, path: tuple[str, ...], field: str) -> Iterator[tuple[str
         case int() | float():
             yield _column_name(path), float(part)
         case tuple() if field in _TOLD_APART:
-            for entry in part:
+            for entry in (each for each in part if isinstance(each, BaseModel)):
                 told = (str(getattr(entry, name)) for name in _TOLD_APART[field])
                 yield from _figures(entry, (*path, *told), "")
 

@@ -32,7 +32,8 @@ def plot_figure(
     places = _places(table[x])
     lines = table.select(others).unique(maintain_order=True).rows() if others else [()]
     for index, values in enumerate(lines):
-        chosen = [pl.col(name) == value for name, value in zip(others, values, strict=True)]
+        pairs = zip(others, values, strict=True)
+        chosen = [pl.lit(True), *(pl.col(name) == value for name, value in pairs)]
         shift = 0.0 if table[x].dtype.is_numeric() else SPREAD * (index - (len(lines) - 1) / 2)
         at = {value: place + shift for value, place in places.items()}
         label = ", ".join(map(str, values))
