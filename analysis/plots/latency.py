@@ -30,7 +30,7 @@ def plot_latency(latency: pl.DataFrame) -> Figure:
     figure = style.new_figure(
         f"Latency of a frame, {' and '.join(shown)} compression",
         "hop: handed to the sender (ledger) → last byte delivered (receiver's capture); "
-        "numbers: medians",
+        "numbers below: medians",
         4.2,
     )
     hops = [w for w in latency["where"].unique(maintain_order=True) if w != END_TO_END]
@@ -45,6 +45,13 @@ def plot_latency(latency: pl.DataFrame) -> Figure:
     ]
     right.legend(handles=handles, loc="upper left", bbox_to_anchor=(1.0, 1.0))
     return figure
+
+
+def _named(latency: pl.DataFrame, place: str, labels: list[str]) -> str:
+    """The place, and below it the medians of its boxes."""
+    at_place = latency.filter(pl.col("where") == place)
+    groups = [at_place.filter(pl.col("label") == label)["total_ms"] for label in labels]
+    return place + "\n" + " | ".join(f"{np.median(group):.1f}" for group in groups if len(group))
 
 
 def _boxes(axes: Axes, latency: pl.DataFrame, places: list[str], labels: list[str]) -> None:
@@ -65,17 +72,7 @@ def _boxes(axes: Axes, latency: pl.DataFrame, places: list[str], labels: list[st
                 medianprops={"color": "black", "linewidth": 1.6},
             )
             drawn["boxes"][0].set(facecolor=colour, hatch=hatch)
-            median = float(np.median(values["total_ms"].to_numpy()))
-            top = drawn["whiskers"][1].get_ydata()[1]
-            axes.annotate(
-                f"{median:.1f}",
-                (position, float(top)),
-                xytext=(0, 4),
-                textcoords="offset points",
-                ha="center",
-                fontsize=8.5,
-            )
-    axes.set_xticks(range(len(places)), places)
+    axes.set_xticks(range(len(places)), [_named(latency, place, labels) for place in places])
     axes.tick_params(axis="x", length=0)
     axes.set_xlim(-0.6, max(len(places), 1) - 0.4)
     axes.set_ylabel("milliseconds")
