@@ -1,5 +1,6 @@
 """One figure of a sweep against its parameters, with confidence intervals and every single run."""
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -64,7 +65,7 @@ def _subtitle(runs: pl.DataFrame, intervals: pl.DataFrame) -> str:
 def _means(axes: Axes, index: int, label: str, rows: pl.DataFrame, at: Mapping[Any, float]) -> None:
     """``rows`` begin with the parameter of the x axis."""
     points = sorted(
-        (at[row[0]], mean, half_width or 0.0)
+        (at[row[0]], mean, math.nan if half_width is None else half_width)
         for *row, mean, half_width in rows.iter_rows()
     )  # fmt: skip
     place, mean, half_width = zip(*points, strict=True) if points else ((), (), ())
