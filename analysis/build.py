@@ -11,7 +11,7 @@ from analysis.summary import Summary
 
 
 def build_report(run_dir: Path) -> Summary:
-    """Write ``summary.json``, ``plots/*.svg`` and ``*.csv``, and ``report.html``.
+    """Write ``summary.json``, ``plots/*`` (SVG, PNG, CSV), and ``report.html``.
 
     Needs nothing but the run directory: no root, no network, not the machine of the run. Raises
     ``NotARunError`` when it is no run directory; what a partial run lacks is left out, and said.
@@ -21,8 +21,9 @@ def build_report(run_dir: Path) -> Summary:
     summary.write(run_dir / "summary.json")
     folder = run_dir / "plots"
     folder.mkdir(exist_ok=True)
-    for old in (*folder.glob("*.svg"), *folder.glob("*.csv")):
-        old.unlink()
+    for ending in ("svg", "png", "csv"):
+        for old in folder.glob(f"*.{ending}"):
+            old.unlink()
     shown = []
     for plot in plots(measured):
         path = folder / f"{plot.name}.svg"

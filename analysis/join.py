@@ -14,6 +14,7 @@ from analysis.wire import TwoEnds, Wire
 JOINED_SCHEMA: dict[str, type[pl.DataType]] = {
     "t_first_out_ns": pl.Int64,
     "t_last_out_ns": pl.Int64,
+    "t_first_in_ns": pl.Int64,
     "t_delivered_ns": pl.Int64,
     "wire_bytes": pl.Int64,
     "retransmitted_bytes": pl.Int64,
@@ -22,11 +23,11 @@ JOINED_SCHEMA: dict[str, type[pl.DataType]] = {
 """What the join adds to each sent frame.
 
 ``t_first_out_ns``, ``t_last_out_ns``: the frame's first and last byte first left, in the sender's
-capture. ``t_delivered_ns``: all bytes of the stream up to the frame's end had arrived, in the
-receiver's capture. ``wire_bytes``: with TCP, IP and Ethernet headers and retransmissions, sender's
-capture; the headers of a packet that holds two frames are shared out by payload.
-``retransmitted_bytes``: payload sent more than once. ``links``: names, in order. Times that were
-not seen are null.
+capture. ``t_first_in_ns``, ``t_delivered_ns``: its first byte had arrived, and all bytes of the
+stream up to its end had, in the receiver's capture. ``wire_bytes``: with TCP, IP and Ethernet
+headers and retransmissions, sender's capture; the headers of a packet that holds two frames are
+shared out by payload. ``retransmitted_bytes``: payload sent more than once. ``links``: names, in
+order. Times that were not seen are null.
 """
 
 _CONNECTION = ["local_ip", "local_port", "peer_ip", "peer_port"]
@@ -76,6 +77,7 @@ def _wire_columns(frames: pl.DataFrame, ends: TwoEnds) -> pl.DataFrame:
         {
             "t_first_out_ns": _nullable(sender.time_sent(first)),
             "t_last_out_ns": _nullable(sender.time_sent(end - 1)),
+            "t_first_in_ns": _nullable(receiver.time_sent(first)),
             "t_delivered_ns": _nullable(receiver.time_delivered(end)),
             "wire_bytes": sender.coverage.wire_between(first, end),
             "retransmitted_bytes": again,

@@ -10,7 +10,9 @@ from analysis.metrics.breakdown import Latency, latency
 from analysis.metrics.control import replay_figures
 from analysis.metrics.downloads import Transfer, accordion_figures, find_transfers
 from analysis.metrics.links import Links, link_traffic
+from analysis.metrics.pace import Pace, paces
 from analysis.metrics.pipeline import pipeline_figures
+from analysis.network import LinkDirection
 from analysis.rundir import Run
 from analysis.summary import Fidelity, LinkTraffic, Summary
 from analysis.wire import Wire
@@ -29,6 +31,7 @@ class Measured:
     latency: Latency
     blocks: pl.DataFrame
     links: Links
+    paces: dict[LinkDirection, Pace]
     throughput: pl.DataFrame
     transfers: tuple[Transfer, ...]
     summary: Summary
@@ -39,7 +42,8 @@ def measure(run: Run) -> Measured:
     wire, links = Wire(run), Links.of(run)
     frames, unjoined = join_frames(run, wire)
     transfers, unfound = find_transfers(run, wire)
-    spent = latency(run, frames, links, wire)
+    known = paces(run, links)
+    spent = latency(run, frames, wire, known)
     carried = blocks(run, transfers)
     throughput = links.throughput(run.begin_ns)
     accordion = accordion_figures(run, transfers)
@@ -65,6 +69,7 @@ def measure(run: Run) -> Measured:
         latency=spent,
         blocks=carried,
         links=links,
+        paces=known,
         throughput=throughput,
         transfers=transfers,
         summary=summary,

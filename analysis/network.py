@@ -1,10 +1,11 @@
 """The emulated network as the run describes it: who is joined to whom, and which way is which.
 
-Only names and addresses are read; the configured rates and delays are not.
+No figure is made of the configured rates and delays; they only tell whether networks differ.
 """
 
 from collections import deque
 from functools import cached_property
+from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
@@ -32,12 +33,14 @@ class LinkEnd(Described):
 
 
 class Link(Described):
-    """One shaped link."""
+    """One shaped link. ``a_to_b`` and ``b_to_a`` are as configured: to compare runs by."""
 
     name: str
     a: LinkEnd
     b: LinkEnd
     profile: str | None = None
+    a_to_b: dict[str, Any] = {}
+    b_to_a: dict[str, Any] = {}
 
     def ends(self, direction: Direction) -> tuple[LinkEnd, LinkEnd]:
         """The sending and the receiving end."""

@@ -44,6 +44,21 @@ def write_report(path: Path, run: Run, summary: Summary, shown: Sequence[ShownPl
 
 def render(run: Run, summary: Summary, shown: Sequence[ShownPlot]) -> str:
     """The page as text."""
+    first = {name: run.manifest[name] for name in _MANIFEST_FIELDS if name in run.manifest}
+    rest = {name: value for name, value in run.manifest.items() if name not in first}
+    return page(
+        "report.html.j2",
+        summary=summary,
+        paragraphs=result_paragraphs(summary),
+        plots=shown,
+        experiment=run.experiment,
+        manifest={name: _plain(value) for name, value in first.items()},
+        manifest_rest=json.dumps(rest, indent=2, default=str),
+    )
+
+
+def page(template: str, **values: object) -> str:
+    """One of the templates, filled in."""
     environment = Environment(
         loader=FileSystemLoader(_TEMPLATES),
         autoescape=True,
@@ -52,16 +67,7 @@ def render(run: Run, summary: Summary, shown: Sequence[ShownPlot]) -> str:
         lstrip_blocks=True,
     )
     environment.filters |= {"number": number, "percent": percent, "listed": listed}
-    first = {name: run.manifest[name] for name in _MANIFEST_FIELDS if name in run.manifest}
-    rest = {name: value for name, value in run.manifest.items() if name not in first}
-    return environment.get_template("report.html.j2").render(
-        summary=summary,
-        paragraphs=result_paragraphs(summary),
-        plots=shown,
-        experiment=run.experiment,
-        manifest={name: _plain(value) for name, value in first.items()},
-        manifest_rest=json.dumps(rest, indent=2, default=str),
-    )
+    return environment.get_template(template).render(**values)
 
 
 def _plain(value: Any) -> str:

@@ -36,8 +36,8 @@ from functools import cached_property
 import polars as pl
 
 from analysis.metrics.crossing import WIRE_PARTS, crossings
-from analysis.metrics.links import Links
-from analysis.metrics.pace import paces
+from analysis.metrics.pace import Pace
+from analysis.network import LinkDirection
 from analysis.rundir import Run
 from analysis.streams import Flow
 from analysis.summary import Breakdown, PlaceParts
@@ -129,7 +129,9 @@ class Latency:
         )
 
 
-def latency(run: Run, frames: pl.DataFrame, links: Links, wire: Wire) -> Latency:
+def latency(
+    run: Run, frames: pl.DataFrame, wire: Wire, paces: dict[LinkDirection, Pace]
+) -> Latency:
     """Every frame's time in every place; none where the stages did not say since when they were
     free (ledgers of older versions).
 
@@ -139,7 +141,7 @@ def latency(run: Run, frames: pl.DataFrame, links: Links, wire: Wire) -> Latency
     if partition is None or run.compute["t_free_ns"].null_count() == run.compute.height:
         return Latency(run.results, pl.DataFrame(schema=PLACES_SCHEMA))
     hosts = partition.hosts
-    hops = _hops(frames, links, wire, run)
+    hops = _hops(frames, wire, paces)
     arrivals = run.results.select(*_KEY, pl.col("t_admitted_ns").alias("t_arrived_ns"))
     parts = [pl.DataFrame(schema=PLACES_SCHEMA)]
     for stage, host in enumerate(hosts):
@@ -154,9 +156,8 @@ def latency(run: Run, frames: pl.DataFrame, links: Links, wire: Wire) -> Latency
     return Latency(run.results, pl.concat(parts).sort(*_KEY, "order"))
 
 
-def _hops(frames: pl.DataFrame, links: Links, wire: Wire, run: Run) -> pl.DataFrame:
+def _hops(frames: pl.DataFrame, wire: Wire, paces: dict[LinkDirection, Pace]) -> pl.DataFrame:
     """Joined activation frames with what their crossing was spent on."""
-    known = paces(run, links)
     wire_columns = (pl.lit(None, pl.Float64).alias(part) for part in WIRE_PARTS)
     turn = pl.lit(None, pl.Int64).alias("t_turn_ns")
     parts = [frames.clear().with_columns(turn, *wire_columns)]
@@ -172,7 +173,7 @@ def _hops(frames: pl.DataFrame, links: Links, wire: Wire, run: Run) -> pl.DataFr
         flow = Flow(row["local_ip"], row["local_port"], row["peer_ip"], row["peer_port"])
         ends = wire.two_ends(flow, row["t_end_ns"])
         assert ends is not None  # these frames were joined from the same stream
-        parts.append(activations.hstack(crossings(activations, ends, wire, known)))
+        parts.append(activations.hstack(crossings(activations, ends, wire, paces)))
     return pl.concat(parts)
 
 

@@ -10,8 +10,8 @@ apart at the slowest link:
 
 * *Before*: from the frame's first byte out to the departure of that packet of the frame which
   arrives first behind the slowest link. More than 0 only where packets were lost: **transport**.
-* *There*: that packet's way to the end of the slowest link: its **propagation** and its own service
-  time on each link (**serialisation**); what remains it waited in queues, or for a host that
+* *There*: that packet's way to the end of the slowest link: its **propagation** and its own passage
+  through each link (**serialisation**); what remains it waited in queues, or for a host that
   forwards (**queueing**).
 * *Stream*: from that arrival until all bytes of the frame have arrived behind the slowest link. The
   service time of the frame's own packets is **serialisation**, that of other connections' packets
@@ -24,10 +24,11 @@ apart at the slowest link:
 * *Beyond*: from there to the receiver: propagation, service time of the frame's last packet, and
   queueing on the links after the slowest.
 
-Idle time is of the queue F(i) = max(F(i-1), a(i)) + s(i) (Lindley 1952) with the times a at which
-packets really entered and their service times s. No part is less than 0: where a frame came sooner
-than capacity and propagation allow, the parts are more than ``D``. How nearly they add up to it
-says whether capacities, propagation and captures fit together.
+Service, passage and propagation are those of ``analysis.metrics.pace``. Idle time is of the queue
+F(i) = max(F(i-1), a(i)) + s(i) (Lindley 1952) with the times a at which packets really entered and
+their service times s. No part is less than 0: where a frame came sooner than capacity and
+propagation allow, the parts are more than ``D``. How nearly they add up to it says whether
+capacities, propagation and captures fit together.
 """
 
 from dataclasses import dataclass
@@ -131,7 +132,7 @@ def _parts(way: _Way, first: int, end: int, out_ns: int, delivered_ns: int) -> _
     left_ns = int(way.left_ns[head])
     parts.transport += max(left_ns - out_ns, 0)
     _leg(parts, way.until, int(near.wirelen[head]), left_ns, begin_ns)
-    _stream(parts, way, own[1:], begin_ns, end_ns)
+    _stream(parts, way, own, begin_ns, end_ns)
     _leg(parts, way.beyond, int(near.wirelen[tail]), end_ns, delivered_ns)
     parts.queueing = max(parts.queueing, 0.0)
     return parts
@@ -153,7 +154,7 @@ def _leg(
 ) -> None:
     """One packet's way over some links."""
     size, at = np.array([wire_bytes]), np.array([came_ns])
-    service = sum(float(pace.service_ns(size, at)[0]) for pace in links)
+    service = sum(float(pace.passage_ns(size, at)[0]) for pace in links)
     propagation = sum(float(pace.propagation_at(at)[0]) for pace in links)
     parts.serialisation += service
     parts.propagation += propagation
@@ -161,12 +162,12 @@ def _leg(
 
 
 def _stream(parts: _Parts, way: _Way, own: Int64s, begin_ns: int, end_ns: int) -> None:
-    """The slowest link from the frame's first arrival to its last; ``own``: its other segments."""
+    """The slowest link from the frame's first arrival to its last; ``own``: its segments."""
     pace, near = way.slowest, way.near
     mine = slice(*np.searchsorted(near.t_ns, [begin_ns, end_ns], side="right"))
     if mine.start == mine.stop:
         return
-    service = pace.service_ns(near.wirelen[mine], near.t_ns[mine])
+    service = pace.served_of(near.t_ns[mine])
     fresh = np.zeros(len(service), bool)
     fresh[own[(own >= mine.start) & (own < mine.stop)] - mine.start] = True
     fresh &= near.repeated_bytes[mine] == 0

@@ -84,11 +84,27 @@ def _bytes(axes: Axes, iterations: pl.DataFrame, raw_input_bytes: int) -> None:
         axes.scatter(
             *(back["index"], back["bytes_per_inference"]), color=colour, marker="X", s=40, alpha=0.5
         )
+    if iterations["cut"].n_unique() > 1:
+        total = (
+            iterations.filter(pl.col("outcome") != "rolled back")
+            .group_by("index")
+            .agg(pl.col("bytes_per_inference").sum())
+            .sort("index")
+        )
+        axes.plot(
+            *(total["index"], total["bytes_per_inference"]),
+            color=style.GREY,
+            marker="s",
+            markersize=4,
+            linestyle="--",
+            label="all cuts",
+        )
     axes.set_yscale("log")
     axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
     axes.yaxis.set_minor_formatter(NullFormatter())
-    top = max(float(iterations["bytes_per_inference"].max() or 0), raw_input_bytes) * 1.6  # type: ignore[arg-type]
+    sums = iterations.group_by("index").agg(pl.col("bytes_per_inference").sum())
+    top = max(float(sums["bytes_per_inference"].max() or 0), raw_input_bytes) * 1.6  # type: ignore[arg-type]
     bottom = min(float(iterations["bytes_per_inference"].min() or 1), raw_input_bytes) / 1.6  # type: ignore[arg-type]
     axes.set_ylim(bottom, top)
     axes.axhline(

@@ -5,6 +5,7 @@ hatch. Every saved plot carries the run's fidelity verdict in its footer and lie
 file of its data.
 """
 
+import math
 from collections.abc import Callable
 from functools import wraps
 from pathlib import Path
@@ -14,6 +15,7 @@ import matplotlib
 import polars as pl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter
 
 from analysis.summary import Fidelity
 
@@ -27,6 +29,7 @@ LINES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)), (0, (1, 3)))
 HATCHES = ("", "////", "....", "xxxx", "\\\\\\\\", "++++")
 
 WIDTH_INCHES = 8.0
+PNG_DPI = 130
 
 _RC: dict[Any, Any] = {
     "font.family": "sans-serif",
@@ -84,8 +87,19 @@ def room_above(axes: Axes, share: float = 0.15) -> None:
     axes.set_ylim(0, top * (1 + share) if top > 0 else 1)
 
 
+def plain_numbers(*, sparse: bool = False) -> FuncFormatter:
+    """Labels of a logarithmic axis: 0.5, 20, 1000; with ``sparse``, also between the powers."""
+
+    def label(value: float, _: object) -> str:
+        exponent = math.floor(math.log10(value) + 1e-9) if value > 0 else 0
+        leading = round(value / 10**exponent)
+        return f"{value:g}" if leading == 1 or (sparse and leading in (2, 5)) else ""
+
+    return FuncFormatter(label)
+
+
 def save(figure: Figure, data: pl.DataFrame, path: Path, run_name: str, fidelity: Fidelity) -> None:
-    """Write ``path`` (SVG) and the data beside it (CSV), the verdict in the footer."""
+    """Write ``path`` (SVG), a PNG and the data (CSV) beside it, the verdict in the footer."""
     height = figure.get_figheight()
     with matplotlib.rc_context(_RC):
         figure.text(
@@ -98,6 +112,11 @@ def save(figure: Figure, data: pl.DataFrame, path: Path, run_name: str, fidelity
             va="center",
         )
         figure.text(0.99, 0.09 / height, run_name, fontsize=8, color=GREY, ha="right", va="center")
+        # Laid out once, and not again (with a drawing for nothing) by every backend.
+        if engine := figure.get_layout_engine():
+            engine.execute(figure)
+        figure.set_layout_engine(None)
         # Without the date, the same run gives the same file.
-        figure.savefig(path, format="svg", metadata={"Date": None})
+        figure.savefig(path, format="svg", metadata={"Date": None}, dpi=PNG_DPI)
+        figure.savefig(path.with_suffix(".png"), dpi=PNG_DPI)
     data.write_csv(path.with_suffix(".csv"))

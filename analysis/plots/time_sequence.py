@@ -87,6 +87,15 @@ def plot_time_sequence(
     return figure
 
 
+def drawable(table: pl.DataFrame) -> tuple[pl.DataFrame, str]:
+    """The table, or its beginning where it is too long to draw, and words that say so."""
+    segments = table.filter(pl.col("what") == "sent")
+    if segments.height <= MAX_SEGMENTS:
+        return table, ""
+    end_ms = segments.sort("t_ms")["t_ms"][MAX_SEGMENTS]
+    return table.filter(pl.col("t_ms") <= end_ms), f" Only the first {MAX_SEGMENTS} segments."
+
+
 def _merged(marks: Mapping[str, int], apart_bytes: float) -> list[tuple[str, int]]:
     """Names and where to write them; those that would lie on each other share the highest place."""
     merged: list[tuple[str, int]] = []

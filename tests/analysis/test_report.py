@@ -24,14 +24,12 @@ from tests.analysis.conftest import Known
 from tests.analysis.synthetic_run import SyntheticRun
 
 ROOT = Path(__file__).resolve().parents[2]
-PLOTS = {
-    "throughput",
-    "latency",
-    "iterations",
-    "accordion",
-    "time_sequence_frames",
-    "time_sequence_download",
+LINK_PLOTS = {"throughput", "one_way_delay", "departures", "rtt", "flight"}
+PIPELINE_PLOTS = {
+    *("latency", "breakdown", "waterfall", "iterations", "accuracy", "time_sequence_frames"),
 }
+DELIVERY_PLOTS = {"accordion", "accordion_accuracy", "time_sequence_download"}
+PLOTS = LINK_PLOTS | PIPELINE_PLOTS | DELIVERY_PLOTS
 
 
 def text_of(path: Path) -> str:
@@ -52,7 +50,8 @@ def test_the_summary_can_be_read_back(known: Known) -> None:
 
 
 def test_every_plot_is_there_with_its_data(known: Known) -> None:
-    assert {path.stem for path in (known.path / "plots").glob("*.svg")} == PLOTS
+    for ending in ("svg", "png", "csv"):
+        assert {path.stem for path in (known.path / "plots").glob(f"*.{ending}")} == PLOTS
     for name in PLOTS:
         root = ElementTree.parse(known.path / "plots" / f"{name}.svg").getroot()
         assert root.tag.endswith("svg")
@@ -215,8 +214,7 @@ def test_a_run_of_one_half_has_the_report_of_that_half(tmp_path: Path, part: str
     assert ("Eq. 1" in text) == (part == "pipeline")
     assert ("least time that could be expected" in text) == (part == "accordion")
     drawn = {file.stem for file in (path / "plots").glob("*.svg")}
-    halves = {"accordion", "time_sequence_download"}
-    assert drawn == ((PLOTS - halves) if part == "pipeline" else {"throughput", *halves})
+    assert drawn == LINK_PLOTS | (PIPELINE_PLOTS if part == "pipeline" else DELIVERY_PLOTS)
 
 
 def test_a_run_that_died_early_says_so(copied: Callable[[], Path]) -> None:
@@ -234,7 +232,8 @@ def test_a_run_that_died_early_says_so(copied: Callable[[], Path]) -> None:
     assert text.index(failure) < text.index("Fidelity:")
     assert "no comparison" in text
     assert "How busy the links were" not in text
-    assert {file.stem for file in (path / "plots").glob("*.svg")} == {"throughput"}
+    drawn = {file.stem for file in (path / "plots").glob("*.svg")}
+    assert drawn == LINK_PLOTS | {"breakdown", "waterfall"}
 
 
 @pytest.mark.parametrize("share", [0.0, 0.2, 0.4, 0.6, 0.8])

@@ -72,5 +72,5 @@ def test_what_is_no_run_is_one_line(tmp_path: Path) -> None:
     with pytest.raises(NotARunError, match="no such directory"):
         traced(tmp_path / "nothing")
     (tmp_path / "manifest.json").write_text(json.dumps({"clock": []}))
-    with pytest.raises(NotARunError, match="not a run directory, network.json is missing"):
+    with pytest.raises(NotARunError, match=r"not a run directory, network\.json is missing"):
         traced(tmp_path)

@@ -1,0 +1,85 @@
+"""Which plots of automatic control a run has, with the tables they are drawn from."""
+
+from collections.abc import Iterator
+
+import polars as pl
+
+from analysis.measure import Measured
+from analysis.metrics.control import mode_choices, mode_frames
+from analysis.plots.control import (
+    COMPARISON_SCHEMA,
+    TIMELINE_SCHEMA,
+    plot_comparison,
+    plot_control,
+)
+from analysis.plots.plot import Plot
+from analysis.rundir import Run
+from stage_node.events import ControlBegins, LinkChanged
+
+
+def control_plots(measured: Measured) -> Iterator[Plot]:
+    """Every mode over time, and beside the others."""
+    pipeline = measured.summary.pipeline
+    if pipeline is None or pipeline.control is None:
+        return
+    control = pipeline.control
+    timeline = control_timeline(measured.run)
+    shown = control.mode("automatic") or control.modes[0]
+    other = "oracle" if control.mode("oracle") and shown.mode != "oracle" else None
+    if timeline.filter(pl.col("mode") == shown.mode).height:
+        yield Plot(
+            "control",
+            f"Mode {shown.mode}: the rates applied to the links that vary, what the ladders "
+            "foretell of the rungs chosen, and the latency of every frame from admission to result "
+            "against the bound.",
+            plot_control(timeline, shown.mode, other, control.bound_ms),
+            timeline,
+        )
+    if len(control.modes) > 1:
+        table = pl.DataFrame(
+            [
+                {
+                    "mode": mode.mode,
+                    "within_share": mode.within_share,
+                    "accuracy": mode.accuracy.value if mode.accuracy else None,
+                    "accuracy_forecast": mode.accuracy_forecast,
+                    "switches": mode.switches,
+                }
+                for mode in control.modes
+            ],
+            schema=COMPARISON_SCHEMA,
+        )
+        yield Plot(
+            "control_comparison",
+            "Every mode of control on the same trace: frames within the bound, of all that were "
+            "due, against the accuracy of the inferences that were served.",
+            plot_comparison(table),
+            table,
+        )
+
+
+def control_timeline(run: Run) -> pl.DataFrame:
+    """Frames, choices and link changes of every mode (``TIMELINE_SCHEMA``)."""
+    rows: list[tuple[str, str, float, float]] = []
+    for mode in run.events_of(ControlBegins):
+        changes = run.events_of(LinkChanged)
+        rows += [
+            (
+                mode.mode,
+                f"mbit {change.link}",
+                (change.t_ns - mode.begin_ns) / 1e9,
+                change.rate_mbit,
+            )
+            for change in changes
+            if mode.begin_ns <= change.t_ns < mode.end_ns
+        ]
+        rows += [
+            (mode.mode, "accuracy", (choice.t_ns - mode.begin_ns) / 1e9, choice.accuracy)
+            for choice in mode_choices(run, mode)
+        ]
+        frames = mode_frames(run, mode)
+        rows += [
+            (mode.mode, "latency_ms", t_s, latency_ms)
+            for t_s, latency_ms in frames.select("t_s", "latency_ms").iter_rows()
+        ]
+    return pl.DataFrame(rows, schema=TIMELINE_SCHEMA, orient="row")
