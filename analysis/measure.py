@@ -8,10 +8,11 @@ from analysis.join import join_frames
 from analysis.metrics.blocks import block_figures, blocks
 from analysis.metrics.breakdown import Latency, latency
 from analysis.metrics.control import replay_figures
-from analysis.metrics.downloads import Transfer, accordion_figures, find_transfers
+from analysis.metrics.downloads import accordion_figures, find_transfers
 from analysis.metrics.links import Links, link_traffic
 from analysis.metrics.pace import Pace, paces
 from analysis.metrics.pipeline import pipeline_figures
+from analysis.metrics.transfers import Transfer
 from analysis.network import LinkDirection
 from analysis.rundir import Run
 from analysis.summary import Fidelity, LinkTraffic, Summary

@@ -478,7 +478,8 @@ class ExpectedDownload(Section):
     A round trip is the sum of the probed minimum round-trip times of the links on the path: one
     for the handshake, one from the request to the first byte, then the payload at the lowest
     probed goodput, and the time for which slow start leaves the link idle: rounds that begin with
-    10 segments (RFC 6928) and double, until a round fills the round-trip time.
+    10 segments (RFC 6928), or with the window that the server opened for the path, and double,
+    until a round fills the round-trip time.
     """
 
     handshake_ms: float = Field(description="one probed round trip: SYN to SYN-ACK")
@@ -492,6 +493,18 @@ class Download(Section):
     """One response of the model server to one UE, from the UE's capture."""
 
     ue: str = Field(description="host that asked")
+    round: int = Field(description="how often the UE had begun anew, without a model, before")
+    step: int = Field(description="which of the UE's steps asked, counted from 0")
+    attempt: int = Field(description="which connection of this request, counted from 1")
+    outcome: str = Field(
+        description="`complete`; `interrupted` or `damaged`: the next attempt fetched the rest"
+    )
+    admission: str | None = Field(description="`lookup` or `stream`; null: a plain range")
+    estimate_mbit: float | None = Field(
+        description="rate of the link that the server reckoned with; of a stream, what its kernel "
+        "measured in the end"
+    )
+    estimate_source: str | None = Field(description="`profile` or `measured`")
     server: str = Field(description="host that answered")
     model: str = Field(description="name of the model")
     deadline_ms: float | None = Field(description="deadline the UE asked for")
@@ -514,6 +527,90 @@ class Download(Section):
     )
     expected: ExpectedDownload | None = Field(description="null where the probe lacks the path")
     excess: float | None = Field(description="duration / expected - 1")
+
+
+class DeadlineRequest(Section):
+    """A request with a deadline: what was complete by then, against what the link could carry.
+
+    A configuration counts with the capture's last byte of it. ``carried_bytes`` is the longest
+    prefix for which the least time (``ExpectedDownload``) is within the deadline, as if the UE had
+    the path to itself; ``possible_bytes`` the longest of them that ends with a configuration.
+    """
+
+    ue: str = Field(description="host that asked")
+    round: int = Field(description="how often the UE had begun anew before")
+    step: int = Field(description="which of its steps, counted from 0")
+    admission: str = Field(description="`lookup` or `stream`")
+    deadline_ms: float = Field(description="asked for")
+    refused: bool = Field(description="the server did not send anything")
+    met: bool = Field(description="something came, and its last byte was within the deadline")
+    configuration: str | None = Field(description="largest that was complete by the deadline")
+    useful_bytes: int = Field(description="of the file, up to the end of that configuration")
+    possible_bytes: int | None = Field(description="null where the probe lacks the path")
+    carried_bytes: int | None = Field(description="the same, blocks or not")
+    useful_share: float | None = Field(description="useful / possible bytes")
+    link_share: float | None = Field(description="useful / carried bytes")
+    first_inference_ms: float | None = Field(
+        description="from the last byte of the smallest configuration at the UE to the end of its "
+        "first inference; null where the UE had it before"
+    )
+
+
+class UeDeliveries(Section):
+    """All requests with a deadline of one UE and one kind of admission."""
+
+    ue: str = Field(description="host")
+    admission: str = Field(description="`lookup` or `stream`")
+    requests: int = Field(description="with a deadline")
+    refused: int = Field(description="of them the server sent nothing for")
+    met: int = Field(description="of them were complete within their deadline")
+    met_share: float = Field(description="met / requests")
+    useful_share_min: float | None = Field(description="lowest useful / possible bytes")
+    useful_share_median: float | None = Field(description="median of the same")
+    link_share_median: float | None = Field(description="median useful / carried bytes")
+    good_share: float | None = Field(
+        description="share of the requests that met their deadline with at least 95 % of the "
+        "possible bytes"
+    )
+    first_inference_ms_median: float | None = Field(
+        description="from the last byte of the smallest configuration to the end of its first "
+        "inference"
+    )
+    first_inference_ms_max: float | None = Field(description="longest of the same")
+
+
+class Refusal(Section):
+    """A step that came to nothing."""
+
+    ue: str = Field(description="host that asked")
+    round: int = Field(description="how often it had begun anew before")
+    step: int = Field(description="which of its steps, counted from 0")
+    status: int | None = Field(description="the server's HTTP status; null: the UE's own refusal")
+    reason: str = Field(description="why")
+
+
+class StepDown(Section):
+    """A UE went over to another configuration that it held, without any transfer."""
+
+    ue: str = Field(description="host")
+    configuration: tuple[int, ...] = Field(description="what it runs since then")
+    macs: int = Field(description="multiply-accumulates of one inference")
+    accuracy: Accuracy | None = Field(description="measured by the UE")
+
+
+class InitialWindow(Section):
+    """An initial congestion window that the server opened for one UE's path."""
+
+    ue: str = Field(description="host")
+    segments: int = Field(description="instead of 10")
+
+
+class InjectedFault(Section):
+    """Harm that the server did because the experiment asked for it."""
+
+    ue: str = Field(description="host whose response was struck")
+    fault: str = Field(description="`cut` or `flip`")
+    at_byte: int = Field(description="of the file")
 
 
 class ConfigurationFigures(Section):
@@ -559,7 +656,15 @@ class Accordion(Section):
     """The progressively delivered models."""
 
     downloads: tuple[Download, ...] = Field(description="in the order of time")
-    configurations: tuple[ConfigurationFigures, ...] = Field(description="in the order of time")
+    configurations: tuple[ConfigurationFigures, ...] = Field(
+        description="of every UE's first round, in the order of time"
+    )
+    requests: tuple[DeadlineRequest, ...] = Field(description="those with a deadline")
+    ues: tuple[UeDeliveries, ...] = Field(description="the same, per UE and kind of admission")
+    refusals: tuple[Refusal, ...] = Field(description="steps that came to nothing")
+    step_downs: tuple[StepDown, ...] = Field(description="changes without transfer")
+    initial_windows: tuple[InitialWindow, ...] = Field(description="none: the system's own")
+    faults: tuple[InjectedFault, ...] = Field(description="done on purpose")
     blocks: tuple[BlockFigures, ...] = Field(default=(), description="in the order of time")
 
 

@@ -8,15 +8,21 @@ from analysis.summary import (
     AccuracyFloor,
     Against,
     Baselines,
+    Breakdown,
     Control,
     ControlMode,
     Download,
     ImagesUse,
     Pipeline,
+    Refusal,
+    StepDown,
     Summary,
+    UeDeliveries,
     Window,
     Work,
 )
+
+TOLD_DOWNLOADS = 6
 
 
 def result_paragraphs(summary: Summary) -> list[list[str]]:
@@ -160,6 +166,11 @@ def _comparison(pipeline: Pipeline, before: Window, after: Window) -> list[str]:
             f"{number(before.end_to_end.median_ms, 1)} ms before and "
             f"{number(after.end_to_end.median_ms, 1)} ms after (median)."
         )
+    if before.breakdown and after.breakdown:
+        sentences.append(
+            f"Of a frame's time, {_largest_parts(before.breakdown)} before; "
+            f"{_largest_parts(after.breakdown)} after."
+        )
     sentences.append(
         f"Accuracy was {_accuracy(before.accuracy)} before and {_accuracy(after.accuracy)} after."
     )
@@ -172,6 +183,20 @@ def _comparison(pipeline: Pipeline, before: Window, after: Window) -> list[str]:
             f"and {percent(after.slowest.busy)} after."
         )
     return sentences
+
+
+def _largest_parts(breakdown: Breakdown) -> str:
+    """The two parts that took most of the time, all places together."""
+    total = sum(place.total_ms for place in breakdown.places)
+    parts = {
+        "computing": sum(place.compute_ms for place in breakdown.places),
+        "serialisation": sum(place.serialisation_ms for place in breakdown.places),
+        "queueing": sum(place.queueing_ms for place in breakdown.places),
+        "propagation": sum(place.propagation_ms for place in breakdown.places),
+        "waiting for TCP": sum(place.transport_ms for place in breakdown.places),
+    }
+    largest = sorted(parts, key=lambda part: -parts[part])[:2]
+    return " and ".join(f"{percent(parts[part] / total, 0)} was {part}" for part in largest)
 
 
 def _floor(floor: AccuracyFloor) -> list[str]:
@@ -287,7 +312,13 @@ def _accuracy(accuracy: Accuracy) -> str:
 
 
 def _accordion(accordion: Accordion) -> list[str]:
-    sentences = [_download(download) for download in accordion.downloads]
+    told = [download for download in accordion.downloads if not download.round]
+    sentences = [_download(download) for download in told[:TOLD_DOWNLOADS]]
+    if len(told) > TOLD_DOWNLOADS:
+        sentences.append(f"The table has {number(len(told) - TOLD_DOWNLOADS)} more.")
+    sentences += [_deliveries(ue) for ue in accordion.ues if ue.requests > 1]
+    sentences += [_refusal(refusal) for refusal in accordion.refusals[:TOLD_DOWNLOADS]]
+    sentences += [_step_down(change) for change in accordion.step_downs]
     if not accordion.downloads:
         sentences.append("A model was requested, but no download is in the captures.")
     ran = [step for step in accordion.configurations if step.accuracy and step.usable_s is not None]
@@ -301,6 +332,35 @@ def _accordion(accordion: Accordion) -> list[str]:
             f"{_accuracy(best.accuracy)}."
         )
     return sentences
+
+
+def _deliveries(ue: UeDeliveries) -> str:
+    way = "streamed" if ue.admission == "stream" else "admitted by look-up"
+    sentence = (
+        f"{ue.ue} asked {number(ue.requests)} times, {way}: {number(ue.met)} answers were there "
+        f"within the deadline"
+    )
+    if ue.useful_share_median is not None:
+        sentence += (
+            f", with {percent(ue.useful_share_median)} (median; lowest "
+            f"{percent(ue.useful_share_min)}) of the blocks' bytes that its link could have "
+            "carried by then"
+        )
+    return sentence + "."
+
+
+def _refusal(refusal: Refusal) -> str:
+    who = "the server refused" if refusal.status else "it could not be done"
+    return f"{refusal.ue}, step {refusal.step + 1}: {who}: {refusal.reason}."
+
+
+def _step_down(change: StepDown) -> str:
+    name = "-".join(map(str, change.configuration))
+    at = f", at {_accuracy(change.accuracy)}" if change.accuracy else ""
+    return (
+        f"{change.ue} went over to {name}, {number(change.macs)} multiply-accumulates, without "
+        f"any transfer{at}."
+    )
 
 
 def _download(download: Download) -> str:

@@ -123,6 +123,14 @@ class Download:
         """The version of the file, as the server names it."""
         return self._response.headers.get("ETag")
 
+    @property
+    def header_bytes(self) -> int:
+        """Length of the response's status line and header, written as RFC 9112 prefers."""
+        response = self._response
+        lines = [f"HTTP/1.1 {response.status} {response.reason}"]
+        lines += [f"{name}: {value}" for name, value in response.headers.items()]
+        return sum(len(line) + 2 for line in (*lines, ""))
+
     def read(self, wanted: int) -> bytes:
         """What has arrived, once it is ``wanted`` bytes or enough to be worth waking up for.
 

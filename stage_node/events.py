@@ -324,7 +324,8 @@ class DownloadEnded(Event):
 
     ``outcome`` is ``complete``, ``interrupted`` or ``damaged``; after the latter two the UE asks
     for the rest on another connection, the next ``attempt`` of the same ``step``, and ``reason``
-    says what happened. Bytes of a damaged part are received and dropped.
+    says what happened. Bytes of a damaged part are received and dropped. ``header_bytes`` is the
+    length of the response's HTTP header.
     """
 
     kind = "download_ended"
@@ -337,6 +338,7 @@ class DownloadEnded(Event):
     outcome: str = "complete"
     reason: str = ""
     attempt: int = 1
+    header_bytes: int | None = None
     step: int = 0
     round: int = 0
 
@@ -379,16 +381,16 @@ class ModelOffered(Event):
 class LinkLearned(Event):
     """What the model server believes of a UE's link after one more of its connections.
 
-    ``sample_mbit`` is what the kernel measured on it (0: too short to tell), ``window_limited``
-    whether TCP's window and not the link set that pace.
+    The connection would have taken as long at any rate from ``low_mbit`` to ``high_mbit`` (none:
+    at any above; neither: it was too short to tell).
     """
 
     kind = "link_learned"
     ue: str
     rate_mbit: float
     rtt_ms: float
-    sample_mbit: float
-    window_limited: bool
+    low_mbit: float | None
+    high_mbit: float | None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -116,6 +116,7 @@ class Fetcher:
             outcome=_outcome(trouble),
             reason=str(trouble or ""),
             attempt=attempt,
+            header_bytes=download.header_bytes,
             step=place.step,
             round=place.round,
         )

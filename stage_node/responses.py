@@ -37,6 +37,8 @@ class FileResponse(Response):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send it."""
+        if self._connection is not None:
+            self._connection.begin()
         if self._fault is None:
             await super().__call__(scope, receive, send)
             return
@@ -75,6 +77,7 @@ class StreamResponse(Response):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send it."""
+        self._connection.begin()
         await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
         whole: Configuration = ()
         reason = "nothing more was asked for"
@@ -119,9 +122,13 @@ class StreamResponse(Response):
 
 
 def piece_bytes(state: Sending) -> int:
-    """How much of a stream to hand over at once: little, but enough that the link never waits."""
+    """How much of a stream to hand over at once: little, but enough that the link never waits.
+
+    In slow start a burst of answers lets as much go at once as the whole window before.
+    """
     least, most = PIECE_BYTES
-    return min(max(least, round(state.path.delivery_rate_mbit * 125 * PIECE_MS)), most)
+    paced = round(state.path.delivery_rate_mbit * 125 * PIECE_MS)
+    return min(max(least, paced, state.path.window_bytes if state.path.slow_start else 0), most)
 
 
 def _struck(content: bytes, first_byte: int, fault: Fault) -> bytes:

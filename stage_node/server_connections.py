@@ -4,6 +4,7 @@ import asyncio
 import socket
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 from uvicorn.protocols.http.h11_impl import H11Protocol
@@ -12,6 +13,7 @@ from stage_node.delivery import Sending
 from stage_node.tcp_info import PathEstimate, path_estimate, unacknowledged_bytes
 
 TCP_NOTSENT_LOWAT = 25  # linux/tcp.h
+TICK_MS = 10.0  # of a kernel with HZ=100, the longest in use
 
 Ended = Callable[[str, PathEstimate], None]
 """Told of a connection's end: the peer's address, and what the kernel learned of the path."""
@@ -23,6 +25,7 @@ class Connection(H11Protocol):
     def __init__(self, connections: "Connections", *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._connections = connections
+        self._begin_ns: int | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Register it."""
@@ -34,8 +37,24 @@ class Connection(H11Protocol):
         """Tell what the kernel knows of the path; the socket is still open here."""
         if self.client is not None:
             self._connections.open.pop(self.client, None)
-            self._connections.tell(self.client[0], path_estimate(self._socket))
+            self._connections.tell(self.client[0], self._experience())
         super().connection_lost(exc)
+
+    def begin(self) -> None:
+        """The first answer is about to be written."""
+        self._begin_ns = self._begin_ns or time.monotonic_ns()
+
+    def _experience(self) -> PathEstimate:
+        """What the connection was like.
+
+        The kernel counts busy time in ticks. A UE that closes when it has all tells it better,
+        but others linger.
+        """
+        path = path_estimate(self._socket)
+        if self._begin_ns is None:
+            return path
+        lasted_ms = (time.monotonic_ns() - self._begin_ns) / 1e6
+        return replace(path, busy_ms=min(lasted_ms, path.busy_ms + TICK_MS))
 
     def small_buffers(self, unsent_bytes: int) -> None:
         """Take no more than so many bytes ahead of what is on its way already."""

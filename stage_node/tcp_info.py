@@ -6,13 +6,14 @@ import struct
 import termios
 from dataclasses import dataclass
 
-_INFO = struct.Struct("=16x I 48x I 8x I 36x Q 20x I 8x Q")
-"""Of ``struct tcp_info``, linux/tcp.h: snd_mss, rtt, snd_cwnd, bytes_acked, min_rtt,
-delivery_rate."""
+_INFO = struct.Struct("=16x I 48x I 4x I I 36x Q 20x I 8x Q Q")
+"""Of ``struct tcp_info``, linux/tcp.h: snd_mss, rtt, snd_ssthresh, snd_cwnd, bytes_acked, min_rtt,
+delivery_rate, busy_time."""
 
 NO_RTT = 0xFFFFFFFF
-WINDOW_LIMITED = 0.8
-"""From this share of a window per round trip on, it is the window that sets the pace."""
+NO_THRESHOLD = 0x7FFFFFFF
+QUEUED = 1.5
+"""A round trip takes so many times its shortest, or more, where a queue has built up."""
 
 
 @dataclass(frozen=True)
@@ -21,7 +22,8 @@ class PathEstimate:
 
     The rate is what the peer acknowledged, over the time that took
     (draft-cheng-iccrg-delivery-rate-estimation). ``min_rtt_ms`` is of the latest minutes,
-    ``window_bytes`` what may be in flight, ``acked_bytes`` counts since the connection began.
+    ``window_bytes`` what may be in flight, ``acked_bytes`` counts since the connection began, and
+    ``busy_ms`` is the time in which something was to be sent or acknowledged.
     """
 
     rtt_ms: float
@@ -29,24 +31,30 @@ class PathEstimate:
     min_rtt_ms: float = 0.0
     window_bytes: int = 0
     acked_bytes: int = 0
+    busy_ms: float = 0.0
+    left_slow_start: bool = False
 
     @property
-    def window_limited(self) -> bool:
-        """Whether a window per round trip is all that was delivered: the link may carry more."""
-        window_mbit = self.window_bytes * 8e-3 / max(self.min_rtt_ms, 1e-3)
-        return self.delivery_rate_mbit >= WINDOW_LIMITED * window_mbit
+    def slow_start(self) -> bool:
+        """Whether only the window, which doubles each round trip, has set the pace so far.
+
+        No longer once the kernel has left slow start, or a queue shows that the link is full.
+        """
+        return not self.left_slow_start and self.rtt_ms < QUEUED * self.min_rtt_ms
 
 
 def path_estimate(sock: socket.socket) -> PathEstimate:
     """Ask the kernel."""
     info = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _INFO.size)
-    mss, rtt_us, window, acked, min_rtt_us, rate_bytes = _INFO.unpack(info)
+    mss, rtt_us, threshold, window, acked, min_rtt_us, rate_bytes, busy_us = _INFO.unpack(info)
     return PathEstimate(
         rtt_ms=rtt_us / 1e3,
         delivery_rate_mbit=rate_bytes * 8 / 1e6,
         min_rtt_ms=0.0 if min_rtt_us == NO_RTT else min_rtt_us / 1e3,
         window_bytes=window * mss,
         acked_bytes=acked,
+        busy_ms=busy_us / 1e3,
+        left_slow_start=threshold < NO_THRESHOLD,
     )
 
 

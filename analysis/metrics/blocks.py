@@ -7,7 +7,7 @@ other: what makes one more configuration able to run. The first also holds what 
 import numpy as np
 import polars as pl
 
-from analysis.metrics.downloads import Transfer
+from analysis.metrics.transfers import Transfer
 from analysis.rundir import Run
 from analysis.streams import NEVER, Int64s
 from analysis.summary import BlockFigures

@@ -1,34 +1,38 @@
 """Accordion: how long each prefix took on the wire, and what it made able to run, when."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import TypeVar
 
 import numpy as np
 import polars as pl
 
+from analysis.metrics.deliveries import (
+    deadline_requests,
+    initial_windows,
+    injected_faults,
+    refusals,
+    step_downs,
+    ue_deliveries,
+)
+from analysis.metrics.transfers import (
+    Transfer,
+    addresses,
+    delivered,
+    expected_transfer,
+    first_evaluations,
+)
 from analysis.rundir import Run
 from analysis.streams import NEVER
-from analysis.summary import (
-    Accordion,
-    Accuracy,
-    ConfigurationFigures,
-    Download,
-    ExpectedDownload,
-)
+from analysis.summary import Accordion, Accuracy, ConfigurationFigures, Download
 from analysis.wire import TwoEnds, Wire
 from stage_node.events import (
     Admitted,
-    ConfigurationEvaluated,
     ConfigurationReady,
     DownloadEnded,
     ModelRequested,
 )
 
 EventT = TypeVar("EventT", ModelRequested, Admitted)
-
-INITIAL_WINDOW_SEGMENTS = 10
-"""RFC 6928, Linux's default."""
 
 DELIVERY_SCHEMA: dict[str, type[pl.DataType]] = {
     "ue": pl.String,
@@ -37,30 +41,6 @@ DELIVERY_SCHEMA: dict[str, type[pl.DataType]] = {
     "file_bytes": pl.Int64,
 }
 """How much of the file each UE had when: after the first SYN for the model, UE's capture."""
-
-
-@dataclass(frozen=True)
-class Transfer:
-    """A download found in the captures."""
-
-    event: DownloadEnded
-    ends: TwoEnds
-    request: TwoEnds | None
-
-    @property
-    def begin_ns(self) -> int:
-        """The UE's first SYN."""
-        return self.ends.receiver.syn_ns
-
-    @property
-    def end_ns(self) -> int:
-        """The last payload byte at the UE, all bytes before it having come."""
-        return int(self.ends.receiver.coverage.complete_ns[-1])
-
-    @property
-    def header_bytes(self) -> int:
-        """HTTP header: what the response holds beside the part of the file."""
-        return self.ends.receiver.payload_bytes - (self.event.end_byte - self.event.first_byte)
 
 
 def find_transfers(run: Run, wire: Wire) -> tuple[tuple[Transfer, ...], tuple[str, ...]]:
@@ -87,22 +67,31 @@ def accordion_figures(run: Run, transfers: tuple[Transfer, ...]) -> Accordion | 
     if not run.events_of(ModelRequested) and not run.events_of(DownloadEnded):
         return None
     begins = _begins(transfers)
+    requests = deadline_requests(run, transfers)
     return Accordion(
         downloads=tuple(_download(run, transfer, begins) for transfer in transfers),
         configurations=_configurations(run, transfers, begins),
+        requests=requests,
+        ues=ue_deliveries(requests),
+        refusals=refusals(run),
+        step_downs=step_downs(run),
+        initial_windows=initial_windows(run),
+        faults=injected_faults(run),
     )
 
 
 def delivery(transfers: tuple[Transfer, ...]) -> pl.DataFrame:
-    """The file's growth at each UE, columns of ``DELIVERY_SCHEMA``, in the order of time."""
+    """The file's growth at each UE in its first round, columns of ``DELIVERY_SCHEMA``."""
     begins = _begins(transfers)
     parts = [pl.DataFrame(schema=DELIVERY_SCHEMA)]
     for transfer in transfers:
         event, coverage = transfer.event, transfer.ends.receiver.coverage
+        if event.round:
+            continue
         # One row per moment: the last edge complete by then.
         moments, last = np.unique(coverage.complete_ns[::-1], return_index=True)
         edges = coverage.edges[1:][::-1][last] - transfer.header_bytes
-        zero_ns = begins[event.who, event.model]
+        zero_ns = begins[event.who, event.model, event.round]
         begin = np.array([transfer.begin_ns], np.int64)
         times = (np.concatenate([begin, moments]) - zero_ns) / 1e9
         sizes = event.first_byte + np.concatenate([[0], np.maximum(edges, 0)])
@@ -120,63 +109,50 @@ def delivery(transfers: tuple[Transfer, ...]) -> pl.DataFrame:
     return pl.concat(parts)
 
 
-def expected_download(
-    size_bytes: int, segment_bytes: int, goodput_mbit: float, rtt_ms: float
-) -> ExpectedDownload:
-    """The least time for a request and a response of ``size_bytes``; see ``ExpectedDownload``."""
-    segment_ms = segment_bytes * 8e-3 / goodput_mbit
-    idle_ms, sent, window = 0.0, 0, INITIAL_WINDOW_SEGMENTS
-    while sent + window * segment_bytes < size_bytes:
-        # The first acknowledgement opens the window a round trip after the round's first segment.
-        idle = rtt_ms - (window - 1) * segment_ms
-        if idle <= 0:
-            break
-        idle_ms += idle
-        sent += window * segment_bytes
-        window *= 2
-    payload_ms = size_bytes * 8e-3 / goodput_mbit
-    return ExpectedDownload(
-        handshake_ms=rtt_ms,
-        request_ms=rtt_ms,
-        slow_start_ms=idle_ms,
-        payload_ms=payload_ms,
-        total_ms=2 * rtt_ms + idle_ms + payload_ms,
-    )
-
-
 def _stream(run: Run, wire: Wire, event: DownloadEnded) -> TwoEnds | None:
     """The response's stream: to the UE's port, from the server's."""
-    addresses = _addresses(run, event.who)
+    ours = addresses(run, event.who)
     ports = (event.server_port, event.local_port)
-    flows = (f for f in wire.flows if (f.sport, f.dport) == ports and f.dst in addresses)
+    flows = (f for f in wire.flows if (f.sport, f.dport) == ports and f.dst in ours)
     found = (wire.two_ends(flow, event.t_ns) for flow in flows)
     return next((ends for ends in found if ends is not None), None)
 
 
-def _addresses(run: Run, host: str) -> set[str]:
-    return set(run.network.hosts[host].interfaces.values()) if host in run.network.hosts else set()
-
-
-def _begins(transfers: tuple[Transfer, ...]) -> dict[tuple[str, str], int]:
-    """First SYN per UE and model: zero of the time axes."""
-    begins: dict[tuple[str, str], int] = {}
+def _begins(transfers: tuple[Transfer, ...]) -> dict[tuple[str, str, int], int]:
+    """First SYN per UE, model and round: zero of the time axes."""
+    begins: dict[tuple[str, str, int], int] = {}
     for transfer in transfers:
-        key = (transfer.event.who, transfer.event.model)
+        key = (transfer.event.who, transfer.event.model, transfer.event.round)
         begins[key] = min(begins.get(key, NEVER), transfer.begin_ns)
     return begins
 
 
-def _download(run: Run, transfer: Transfer, begins: dict[tuple[str, str], int]) -> Download:
+def _download(run: Run, transfer: Transfer, begins: dict[tuple[str, str, int], int]) -> Download:
     event, stream = transfer.event, transfer.ends.receiver
-    names = {event.who, *_addresses(run, event.who)}  # the server knows the UE by its address
-    request = _last([r for r in run.events_of(ModelRequested) if r.who in names], event)
-    admitted = _last([a for a in run.events_of(Admitted) if a.ue in names], event)
+    names = {event.who, *addresses(run, event.who)}  # the server knows the UE by its address
+    place = (event.who, event.round, event.step)
+    asked = [
+        request
+        for request in run.events_of(ModelRequested)
+        if (request.who, request.round, request.step) == place and request.t_ns <= event.t_ns
+    ]
+    request = asked[-1] if asked else None
+    plain = request is not None and request.admission == "none"
+    answers = [] if plain else [a for a in run.events_of(Admitted) if a.ue in names]
+    admitted = _last(answers, event)
     duration_ms = (transfer.end_ns - transfer.begin_ns) / 1e6
     size = stream.payload_bytes
-    expected = _expected(run, transfer)
-    deadline_ms = request.deadline_ms if request else None
+    expected = expected_transfer(run, transfer)
+    deadline_ms = request.deadline_ms if request and event.attempt == 1 else None
     return Download(
         ue=event.who,
+        round=event.round,
+        step=event.step,
+        attempt=event.attempt,
+        outcome=event.outcome,
+        admission=admitted.admission if admitted else None,
+        estimate_mbit=admitted.estimate_mbit if admitted else None,
+        estimate_source=admitted.estimate_source if admitted else None,
         server=run.network.owner(transfer.ends.flow.src),
         model=event.model,
         deadline_ms=deadline_ms,
@@ -188,7 +164,7 @@ def _download(run: Run, transfer: Transfer, begins: dict[tuple[str, str], int]) 
         payload_bytes=size,
         wire_bytes=int(stream.wirelen.sum()),
         retransmitted_bytes=int(transfer.ends.sender.repeated_bytes.sum()),
-        begin_s=(transfer.begin_ns - begins[event.who, event.model]) / 1e9,
+        begin_s=(transfer.begin_ns - begins[event.who, event.model, event.round]) / 1e9,
         duration_ms=duration_ms,
         deadline_met=None if deadline_ms is None else duration_ms <= deadline_ms,
         goodput_mbit=size * 8e-3 / duration_ms,
@@ -220,34 +196,19 @@ def _last(events: Sequence[EventT], download: DownloadEnded) -> EventT | None:
     return fitting[-1] if fitting else None
 
 
-def _expected(run: Run, transfer: Transfer) -> ExpectedDownload | None:
-    """From the probe alone: this connection's own handshake could excuse a slow download."""
-    path = transfer.ends.path
-    goodputs_mbit = [run.fidelity.goodput_mbit(s.link, s.direction) for s in path]
-    rtts_ms = [run.fidelity.rtt_ms(s.link) for s in path]
-    known_mbit = [goodput for goodput in goodputs_mbit if goodput]
-    known_ms = [rtt for rtt in rtts_ms if rtt is not None]
-    if not path or len(known_mbit) < len(path) or len(known_ms) < len(path):
-        return None
-    stream = transfer.ends.receiver
-    segment_bytes = int((stream.end - stream.begin).max())
-    return expected_download(stream.payload_bytes, segment_bytes, min(known_mbit), sum(known_ms))
-
-
 def _configurations(
-    run: Run, transfers: tuple[Transfer, ...], begins: dict[tuple[str, str], int]
+    run: Run, transfers: tuple[Transfer, ...], begins: dict[tuple[str, str, int], int]
 ) -> tuple[ConfigurationFigures, ...]:
-    evaluated = {
-        (e.who, e.model, e.configuration): e
-        for e in reversed(run.events_of(ConfigurationEvaluated))
-    }
+    evaluated = first_evaluations(run)
     figures = []
     for ready in run.events_of(ConfigurationReady):
-        zero_ns = begins.get((ready.who, ready.model))
+        if ready.round:
+            continue
+        zero_ns = begins.get((ready.who, ready.model, 0))
         if zero_ns is None:
             continue
-        ran = evaluated.get((ready.who, ready.model, ready.configuration))
-        delivered_ns = _delivered_ns(ready, transfers)
+        ran = evaluated.get((ready.who, 0, ready.configuration))
+        delivered_ns = delivered(ready, transfers)
         figures.append(
             ConfigurationFigures(
                 ue=ready.who,
@@ -263,15 +224,3 @@ def _configurations(
             )
         )
     return tuple(figures)
-
-
-def _delivered_ns(ready: ConfigurationReady, transfers: tuple[Transfer, ...]) -> int | None:
-    """When the configuration's last byte was at the UE, by its capture."""
-    for transfer in transfers:
-        event = transfer.event
-        if (event.who, event.model) != (ready.who, ready.model):
-            continue
-        if event.first_byte < ready.file_bytes <= event.end_byte:
-            offset = transfer.header_bytes + ready.file_bytes - event.first_byte
-            return int(transfer.ends.receiver.time_delivered(np.array([offset]))[0])
-    return None

@@ -5,8 +5,9 @@ from collections.abc import Iterator
 import polars as pl
 
 from analysis.measure import Measured
-from analysis.metrics.downloads import Transfer, delivery
+from analysis.metrics.downloads import delivery
 from analysis.metrics.sequence import sequence_table
+from analysis.metrics.transfers import Transfer
 from analysis.plots.accordion import ACCURACY_SCHEMA, plot_accordion
 from analysis.plots.accuracy import COST_SCHEMA, plot_accuracy
 from analysis.plots.plot import Plot
@@ -42,7 +43,7 @@ def _accordion(measured: Measured) -> Iterator[Plot]:
         [
             (d.ue, d.model, d.begin_s + d.deadline_ms / 1e3)
             for d in accordion.downloads
-            if d.deadline_ms is not None
+            if d.deadline_ms is not None and not d.round
         ],
         schema={"ue": pl.String, "model": pl.String, "t_s": pl.Float64},
         orient="row",

@@ -3,35 +3,13 @@
 Pure functions; policy ``lookup`` of the Accordion paper (steps 2 and 5 of FIG. 2).
 """
 
-import math
-
-from controller.accordion.estimate import FRAME_BYTES, SEGMENT_BYTES, LinkEstimate
+from controller.accordion.estimate import LinkEstimate, download_time_ms
 from controller.accordion.lookup import LookupEntry, LookupTable
 from stage_node.delivery import Admission, ModelRequest, NotAdmittedError, configuration_name
 
-RESPONSE_HEADER_BYTES = 512
-HEADROOM = 0.03
+HEADROOM = 0.04
 """Share of a deadline that is kept free: an estimate is never quite right."""
 CONFLICT, UNSATISFIABLE = 409, 416
-
-
-def download_time_ms(size_bytes: int, link: LinkEstimate) -> float:
-    """From the UE's SYN to the last byte of a response of ``size_bytes`` on an idle link.
-
-    One round trip for TCP's handshake, one for the request, then slow start from the link's
-    initial window, doubling each round trip (RFC 5681), until the window fills the link; from
-    then on the link's rate. Losses are not modelled.
-    """
-    segments = math.ceil((size_bytes + RESPONSE_HEADER_BYTES) / SEGMENT_BYTES)
-    segment_ms = FRAME_BYTES * 8 / (link.rate_mbit * 1000)
-    elapsed_ms = 2 * link.rtt_ms
-    window = link.window_segments
-    round_ms = link.rtt_ms + segment_ms
-    while segments > window and window * segment_ms < round_ms:
-        elapsed_ms += round_ms
-        segments -= window
-        window *= 2
-    return elapsed_ms + segments * segment_ms
 
 
 def lookup(request: ModelRequest, table: LookupTable, link: LinkEstimate) -> Admission:

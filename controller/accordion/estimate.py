@@ -1,25 +1,29 @@
 """What the model server believes of a UE's link, and how it learns.
 
 Passive: nothing is sent to measure. A belief begins with the link's profile, and every connection
-that ends says something (:class:`stage_node.tcp_info.PathEstimate`):
+that ends says something: the kernel knows how long it was busy with how many bytes, and the model
+of a download below (:func:`download_time_ms`) how fast the link must be for that. A short answer
+over a long path takes as long on any fast link; so a connection tells a range of rates, those at
+which it would have taken as long within ``TOLERANCE``, perhaps without an upper end.
 
-=============  ============================  ====================================================
-belief         a connection that             becomes
-=============  ============================  ====================================================
-``profile``    was too short                 the same
-``profile``    the window limited, slower    the same: the link may carry more
-``profile``    the window limited, faster    ``measured``, at that rate: the link carries as much
-``profile``    the link limited              ``measured``, at that rate
-``measured``   was too short                 the same
-``measured``   the window limited, slower    the same
-otherwise                                    ``measured``, half way to the new rate
-=============  ============================  ====================================================
+=============  ==============================  =============================================
+belief         a connection that               becomes
+=============  ==============================  =============================================
+any            was too short                   the same
+any            agrees: its range holds it      ``measured``, at the same rate
+``profile``    disagrees                       ``measured``, at the connection's rate
+``measured``   disagrees                       ``measured``, half way to the connection's rate
+``measured``   (a request was refused)         half way back to the profile
+=============  ==============================  =============================================
 
-A connection too short tells no rate. The round-trip time follows the connection's shortest in
-the same way: at once at first, then half way.
+The connection's rate is the one at which it would have taken just as long, or the lower end of
+its range where there is no upper one. The round-trip time follows its shortest: at once at first,
+then half way. A refusal sends nothing from which to learn: without the way back one bad
+measurement would be believed for ever.
 """
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -27,8 +31,12 @@ from stage_node.tcp_info import PathEstimate
 
 SEGMENT_BYTES, FRAME_BYTES = 1448, 1514  # Ethernet, IPv4, TCP with timestamps
 INITIAL_WINDOW_SEGMENTS = 10  # RFC 6928
-TELLING_BYTES = 2 * INITIAL_WINDOW_SEGMENTS * SEGMENT_BYTES
-"""A connection that carried less never had more than its first windows in flight."""
+RESPONSE_HEADER_BYTES = 512
+TELLING_BYTES = INITIAL_WINDOW_SEGMENTS * SEGMENT_BYTES
+"""A connection that carried less never waited for an answer."""
+TOLERANCE, TOLERANCE_MS = 0.03, 10.0
+"""How exactly a connection's duration is known: the larger of a share and what a host may add."""
+RATES_MBIT = 1e-3, 1e5
 WEIGHT = 0.5
 
 Source = Literal["profile", "measured"]
@@ -47,19 +55,78 @@ class LinkEstimate:
     window_segments: int = INITIAL_WINDOW_SEGMENTS
 
 
+@dataclass(frozen=True)
+class RateSample:
+    """The rates at which a connection would have taken as long; no ``high``: any above."""
+
+    low_mbit: float
+    rate_mbit: float
+    high_mbit: float | None
+
+
+def download_time_ms(size_bytes: int, link: LinkEstimate) -> float:
+    """From the UE's SYN to the last byte of a response of ``size_bytes`` on an idle link.
+
+    One round trip for TCP's handshake, one for the request, then slow start from the link's
+    initial window, doubling each round trip (RFC 5681), until the window fills the link; from
+    then on the link's rate. Losses are not modelled.
+    """
+    segments = math.ceil((size_bytes + RESPONSE_HEADER_BYTES) / SEGMENT_BYTES)
+    segment_ms = FRAME_BYTES * 8 / (link.rate_mbit * 1000)
+    elapsed_ms = 2 * link.rtt_ms
+    window = link.window_segments
+    round_ms = link.rtt_ms + segment_ms
+    while segments > window and window * segment_ms < round_ms:
+        elapsed_ms += round_ms
+        segments -= window
+        window *= 2
+    return elapsed_ms + segments * segment_ms
+
+
+def sampled(path: PathEstimate, window_segments: int) -> RateSample | None:
+    """What a connection tells of the link's rate; None where it was too short to tell."""
+    if path.acked_bytes < TELLING_BYTES or not path.busy_ms or not path.min_rtt_ms:
+        return None
+    # Busy from the first byte out to the last answer in: all but the handshake.
+    took_ms = path.busy_ms + path.min_rtt_ms
+    unsure_ms = max(TOLERANCE * took_ms, TOLERANCE_MS)
+    size = path.acked_bytes - RESPONSE_HEADER_BYTES
+
+    def time_ms(rate_mbit: float) -> float:
+        link = LinkEstimate(rate_mbit, path.min_rtt_ms, window_segments=window_segments)
+        return download_time_ms(size, link)
+
+    low = _rate(time_ms, took_ms + unsure_ms)
+    high = _rate(time_ms, took_ms - unsure_ms)
+    if low is None:
+        return None
+    if high is None:
+        return RateSample(low, low, None)
+    return RateSample(low, _rate(time_ms, took_ms) or low, high)
+
+
 def learned(belief: LinkEstimate, path: PathEstimate) -> LinkEstimate:
     """The belief after a connection of which the kernel says ``path``; see the table above."""
-    if path.acked_bytes < TELLING_BYTES or not path.delivery_rate_mbit or not path.min_rtt_ms:
+    sample = sampled(path, belief.window_segments)
+    if sample is None:
         return belief
-    rate_mbit = path.delivery_rate_mbit * FRAME_BYTES / SEGMENT_BYTES
-    if path.window_limited and rate_mbit <= belief.rate_mbit:
-        return belief
+    agrees = sample.low_mbit <= belief.rate_mbit <= (sample.high_mbit or math.inf)
+    told_mbit = belief.rate_mbit if agrees else sample.rate_mbit
     share = 1.0 if belief.source == "profile" else WEIGHT
     return replace(
         belief,
-        rate_mbit=belief.rate_mbit + share * (rate_mbit - belief.rate_mbit),
+        rate_mbit=belief.rate_mbit + share * (told_mbit - belief.rate_mbit),
         rtt_ms=belief.rtt_ms + share * (path.min_rtt_ms - belief.rtt_ms),
         source="measured",
+    )
+
+
+def doubted(belief: LinkEstimate, profile: LinkEstimate) -> LinkEstimate:
+    """The belief after a request was refused because of it; see the table above."""
+    return replace(
+        belief,
+        rate_mbit=belief.rate_mbit + WEIGHT * (profile.rate_mbit - belief.rate_mbit),
+        rtt_ms=belief.rtt_ms + WEIGHT * (profile.rtt_ms - belief.rtt_ms),
     )
 
 
@@ -67,3 +134,14 @@ def path_window(link: LinkEstimate) -> int:
     """Segments that fill a round trip and the first segment's own time: it never waits then."""
     under_way = link.rate_mbit * link.rtt_ms * 125 / FRAME_BYTES
     return max(INITIAL_WINDOW_SEGMENTS, math.ceil(under_way) + 1)
+
+
+def _rate(time_ms: Callable[[float], float], wanted_ms: float) -> float | None:
+    """The lowest rate at which a download takes no longer; None where none is fast enough."""
+    low, high = RATES_MBIT
+    if time_ms(high) > wanted_ms:
+        return None
+    while high / low > 1.0001:
+        middle = math.sqrt(low * high)
+        low, high = (low, middle) if time_ms(middle) <= wanted_ms else (middle, high)
+    return high

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from controller.accordion.admission import lookup
-from controller.accordion.estimate import LinkEstimate, learned, path_window
+from controller.accordion.estimate import LinkEstimate, doubted, learned, path_window, sampled
 from controller.accordion.initial_window import open_window
 from controller.accordion.lookup import LookupTable, read_table, table_path
 from controller.accordion.streaming import stream
@@ -44,31 +44,38 @@ class Admissions:
         """``links`` is what is believed of each UE's link at first, by the UE's address."""
         self._catalog = catalog
         self._tables = tables
+        self._profiles = dict(links)
         self._links = dict(links)
         self._events = events
 
     def admit(self, request: ModelRequest, ue: str) -> Admission | Streaming:
         """What a UE gets; ``NotAdmittedError`` says why nothing."""
         if request.admission == "stream":
-            return stream(request, self._catalog[request.model].configurations)
+            offered = self._catalog[request.model].configurations
+            return stream(request, offered, self._links.get(ue))
         if ue not in self._links:
             raise NotAdmittedError(403, f"nothing is known of the link to {ue}")
         if request.model not in self._tables:
             raise NotAdmittedError(409, f"{request.model} has no look-up table; ask for its bytes")
-        return lookup(request, self._tables[request.model], self._links[ue])
+        try:
+            return lookup(request, self._tables[request.model], self._links[ue])
+        except NotAdmittedError:
+            self._links[ue] = doubted(self._links[ue], self._profiles[ue])
+            raise
 
     def learn(self, ue: str, path: PathEstimate) -> None:
         """Take what the kernel says of a connection that has ended."""
         if ue not in self._links:
             return
+        sample = sampled(path, self._links[ue].window_segments)
         self._links[ue] = belief = learned(self._links[ue], path)
         self._events.emit(
             LinkLearned,
             ue=ue,
             rate_mbit=belief.rate_mbit,
             rtt_ms=belief.rtt_ms,
-            sample_mbit=path.delivery_rate_mbit,
-            window_limited=path.window_limited,
+            low_mbit=sample.low_mbit if sample else None,
+            high_mbit=sample.high_mbit if sample else None,
         )
 
 

@@ -1,13 +1,21 @@
-"""Admission without an estimate: whole blocks in their order until the deadline.
+"""Streaming: whole blocks in their order until the deadline, without an estimate beforehand.
 
 The server decides on a block when the one before has almost gone out, from what its kernel knows
-by then. It sends on unless it *knows* that the block would come too late: before the first
-round trips have shown the link's rate, only the time that slow start needs at the least counts.
+by then. As long as slow start hides the link's rate it reckons with what it believes of the link;
+where it believes nothing, with the time that slow start needs at the least.
 """
 
+import math
 from collections.abc import Mapping
+from dataclasses import replace
 
-from controller.accordion.estimate import INITIAL_WINDOW_SEGMENTS, SEGMENT_BYTES
+from controller.accordion.estimate import (
+    FRAME_BYTES,
+    RESPONSE_HEADER_BYTES,
+    SEGMENT_BYTES,
+    LinkEstimate,
+    download_time_ms,
+)
 from stage_node.delivery import (
     Block,
     ModelRequest,
@@ -18,18 +26,25 @@ from stage_node.delivery import (
 )
 from stage_node.models import Configuration
 
-HEADROOM = 0.015
-"""Share of the deadline that is kept free: rates vary a little even on a steady link."""
+HEADROOM = 0.04
+"""Share of the deadline that is kept free, as by look-up."""
 DOUBT = 2.0
-"""A block that has begun is given up when even so many times the rate would be too slow."""
+"""A block that has begun is given up when even so many times the rate would be too slow; a rate
+that differs by less from what is believed of the link is taken for the same."""
+FASTEST_MBIT = 1e5
 CONFLICT, UNSATISFIABLE = 409, 416
 
 
-def stream(request: ModelRequest, configurations: Mapping[Configuration, int]) -> Streaming:
+def stream(
+    request: ModelRequest,
+    configurations: Mapping[Configuration, int],
+    link: LinkEstimate | None = None,
+) -> Streaming:
     """The blocks that the UE lacks, to be sent until its deadline.
 
-    ``configurations`` says how many bytes of the file make each runnable. ``NotAdmittedError``
-    where the request wants what this admission does not weigh, or starts past the end.
+    ``configurations`` says how many bytes of the file make each runnable, ``link`` what is
+    believed of the UE's link, if anything is. ``NotAdmittedError`` where the request wants what
+    this admission does not weigh, or starts past the end.
     """
     if not configurations:
         raise NotAdmittedError(CONFLICT, f"{request.model} has no blocks to stream")
@@ -51,7 +66,7 @@ def stream(request: ModelRequest, configurations: Mapping[Configuration, int]) -
 
     def objection(sending: Sending, missing_bytes: int, begun: bool) -> str | None:
         faster = DOUBT if begun else 1.0
-        needed_ms = arrival_ms(sending, missing_bytes, faster)
+        needed_ms = arrival_ms(sending, missing_bytes, link, faster)
         if needed_ms <= deadline_ms * (1 if begun else 1 - HEADROOM):
             return None
         return (
@@ -69,33 +84,31 @@ def stream(request: ModelRequest, configurations: Mapping[Configuration, int]) -
     return Streaming(request.first_byte, blocks, objection)
 
 
-def arrival_ms(sending: Sending, missing_bytes: int, faster: float = 1.0) -> float:
+def arrival_ms(
+    sending: Sending, missing_bytes: int, link: LinkEstimate | None = None, faster: float = 1.0
+) -> float:
     """When ``missing_bytes`` more would be at the UE, after its SYN, were they sent now.
 
-    What the kernel holds goes first. While the link sets the pace, at the latest delivery rate
-    times ``faster``, less the way back of the acknowledgements; while TCP's window does, the link
-    may carry any rate, and only the round trips that slow start needs at the least count.
+    What the kernel holds goes first. Once the connection has shown another rate of the link than
+    is believed, all that comes at that rate times ``faster``, less the way back of the
+    acknowledgements. In slow start it shows none, and for a while after it one that idle moments
+    have lowered: then it is the time that a download of this length takes over ``link``, or over
+    the fastest there is, and by how much this one is behind such a download.
     """
     path = sending.path
     one_way_ms = path.min_rtt_ms / 2
     ahead_bytes = sending.unacknowledged_bytes + missing_bytes
-    if not path.delivery_rate_mbit or path.window_limited:
-        window = max(path.window_bytes, INITIAL_WINDOW_SEGMENTS * SEGMENT_BYTES)
-        return (
-            sending.elapsed_ms
-            + one_way_ms
-            + _further_rounds(ahead_bytes, window) * (path.min_rtt_ms)
-        )
+    believed_mbit = link.rate_mbit * SEGMENT_BYTES / FRAME_BYTES if link else math.inf
+    as_believed = 1 / DOUBT < path.delivery_rate_mbit / believed_mbit < DOUBT
+    if path.slow_start or not path.delivery_rate_mbit or as_believed:
+        known = link or LinkEstimate(FASTEST_MBIT, path.min_rtt_ms)
+        like = replace(known, rate_mbit=known.rate_mbit * faster, rtt_ms=path.min_rtt_ms)
+        begun_ms = one_way_ms + path.min_rtt_ms
+        if path.acked_bytes > RESPONSE_HEADER_BYTES:
+            begun_ms = download_time_ms(path.acked_bytes - RESPONSE_HEADER_BYTES, like) + one_way_ms
+        behind_ms = max(0.0, sending.elapsed_ms - begun_ms)
+        total_bytes = path.acked_bytes + ahead_bytes - RESPONSE_HEADER_BYTES
+        return download_time_ms(max(0, total_bytes), like) + behind_ms
     byte_ms = 8e-3 / (path.delivery_rate_mbit * faster)
     waiting_ms = max(ahead_bytes * byte_ms - one_way_ms, missing_bytes * byte_ms + one_way_ms)
     return sending.elapsed_ms + waiting_ms
-
-
-def _further_rounds(size_bytes: int, window_bytes: int) -> int:
-    """Round trips before the last of ``size_bytes`` can leave: the window doubles in each."""
-    rounds = 0
-    while size_bytes > window_bytes:
-        size_bytes -= window_bytes
-        window_bytes *= 2
-        rounds += 1
-    return rounds

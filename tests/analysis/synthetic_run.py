@@ -295,7 +295,13 @@ class SyntheticRun:
         wanted = {"deadline_ms": 150.0 if nth == 0 else None, "accuracy": 0.96 if nth else None}
         self._event(
             ModelRequested(
-                t_ns=start_ns, who="ue1", model="digits", max_bytes=None, first_byte=first, **wanted
+                t_ns=start_ns,
+                who="ue1",
+                model="digits",
+                max_bytes=None,
+                first_byte=first,
+                step=nth,
+                **wanted,
             )
         )
         self._event(
@@ -334,6 +340,7 @@ class SyntheticRun:
                 end_byte=end,
                 local_port=ue.port,
                 server_port=server.port,
+                step=nth,
             )
         )
         return done

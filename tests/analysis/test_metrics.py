@@ -8,9 +8,10 @@ import polars as pl
 import pytest
 
 from analysis.measure import measure
-from analysis.metrics.downloads import delivery, expected_download
+from analysis.metrics.downloads import delivery
 from analysis.metrics.pipeline import window_frames
 from analysis.metrics.sequence import sequence_table
+from analysis.metrics.transfers import expected_download
 from analysis.rundir import read_run
 from analysis.summary import Window
 from stage_node.events import Measurement

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from controller.accordion.admission import HEADROOM, download_time_ms, lookup
-from controller.accordion.estimate import LinkEstimate, path_window
+from controller.accordion.admission import HEADROOM, lookup
+from controller.accordion.estimate import LinkEstimate, download_time_ms, path_window
 from controller.accordion.lookup import LookupEntry, LookupTable
 from stage_node.delivery import ModelRequest, NotAdmittedError
 
@@ -122,7 +122,7 @@ def test_refusals_say_what_would_be_needed():
     assert error.status == 409
     assert str(error) == (
         "configuration 1-0 of m takes 52 ms at 8 Mbit/s and 20 ms round trip (profile), "
-        "more than deadline_ms=30 less 3%"
+        "more than deadline_ms=30 less 4%"
     )
     assert "the best, 2-2, has 0.9000" in str(refusal(accuracy=0.95))
     assert "configuration 2-2 of m takes" in str(refusal(accuracy=0.9, deadline_ms=60))

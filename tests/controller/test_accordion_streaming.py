@@ -1,9 +1,12 @@
 """Streaming: whole blocks until the deadline, decided from what the sending kernel knows."""
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from controller.accordion.estimate import LinkEstimate, download_time_ms
 from controller.accordion.streaming import HEADROOM, arrival_ms, stream
 from stage_node.delivery import ModelRequest, NotAdmittedError, Sending
 from stage_node.tcp_info import PathEstimate
@@ -12,7 +15,7 @@ ENDS = {(1, 0): 10_000, (2, 0): 20_000, (2, 1): 60_000, (2, 2): 100_000}
 
 
 def at(elapsed_ms, unacknowledged_bytes=0, mbit=8.0, rtt_ms=20.0, window_bytes=1 << 20):
-    path = PathEstimate(rtt_ms, mbit, rtt_ms, window_bytes)
+    path = PathEstimate(rtt_ms, mbit, rtt_ms, window_bytes, left_slow_start=True)
     return Sending(elapsed_ms, unacknowledged_bytes, path)
 
 
@@ -54,12 +57,34 @@ def test_on_an_empty_pipe_they_take_their_own_time_and_the_way():
     assert arrival_ms(at(50, 0), 10_000) == pytest.approx(50 + 10 + 10)
 
 
-def test_while_the_window_sets_the_pace_only_round_trips_count():
-    early = at(30, 0, mbit=8 * 14_480 / 20_000, window_bytes=14_480)
-    assert early.path.window_limited
-    assert arrival_ms(early, 14_480) == 30 + 10
-    assert arrival_ms(early, 14_481) == 30 + 10 + 20
-    assert arrival_ms(at(30, 0, mbit=0.0, window_bytes=14_480), 10_000) == 30 + 10
+def early(elapsed_ms, acked_bytes, held_bytes, left=False):
+    path = PathEstimate(20, 5.8, 20, 14_480, acked_bytes=acked_bytes, left_slow_start=left)
+    return Sending(elapsed_ms, held_bytes, path)
+
+
+def test_in_slow_start_it_takes_as_long_as_such_a_download_takes():
+    link = LinkEstimate(rate_mbit=8, rtt_ms=20)
+    whole_ms = download_time_ms(100_000, link)
+    # The request came after one and a half round trips, the first answers a round trip later.
+    assert arrival_ms(early(30, 0, 512), 100_000, link) == whole_ms
+    first_ms = download_time_ms(1448, link) + 10
+    held = 512 + 100_000 - 1448 - 512 - 30_000
+    assert arrival_ms(early(first_ms, 1448 + 512, held), 30_000, link) == pytest.approx(whole_ms)
+    assert arrival_ms(early(first_ms + 7, 1448 + 512, held), 30_000, link) == pytest.approx(
+        whole_ms + 7
+    )
+
+
+def test_where_nothing_is_believed_of_the_link_round_trips_count_alone():
+    assert arrival_ms(early(30, 0, 512), 10_000) == pytest.approx(40, abs=0.1)
+    assert arrival_ms(early(30, 0, 512), 20_000) == pytest.approx(60, abs=0.1)
+
+
+def test_a_queue_shows_that_the_link_and_not_the_window_sets_the_pace():
+    path = PathEstimate(20, 8.0, 20, 1 << 20)
+    assert path.slow_start
+    assert not replace(path, rtt_ms=31).slow_start
+    assert not replace(path, left_slow_start=True).slow_start
 
 
 @given(
@@ -86,7 +111,7 @@ def test_a_block_is_begun_while_it_can_be_there_in_time():
     last_ms = 100 * (1 - HEADROOM) - 20
     assert objection(at(last_ms - 0.1), 10_000, False) is None
     said = objection(at(last_ms + 0.1), 10_000, False)
-    assert said == "the next 10000 bytes would be there after 99 ms, deadline_ms=100"
+    assert said == "the next 10000 bytes would be there after 96 ms, deadline_ms=100"
 
 
 def test_a_block_that_has_begun_is_given_up_only_when_it_is_hopeless():
