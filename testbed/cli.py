@@ -93,7 +93,7 @@ def report(
     directory: Annotated[Path, typer.Argument(metavar="DIR", help="A run directory.")],
 ) -> None:
     """Rebuild summary.json, the plots and report.html of a run, on any machine, without root."""
-    from testbed.runner import rebuild_report
+    from testbed.reporting import rebuild_report
 
     raise typer.Exit(rebuild_report(directory, console))
 

@@ -9,7 +9,6 @@ import yaml
 from rich.console import Console
 
 from analysis.build import build_report
-from analysis.summary import Summary
 from stage_node.data import data_folder
 from stage_node.ledger import to_parquet
 from testbed.errors import BadExperimentError, RunFailedError, RunInterruptedError
@@ -27,6 +26,7 @@ from testbed.manifest import describe_code, describe_machine
 from testbed.networks import build_network
 from testbed.planning import plan_pipeline, plan_run
 from testbed.progress import RunDisplay
+from testbed.reporting import conclude
 from testbed.rundir import MANIFEST_SCHEMA, RunDirectory
 from testbed.validation import check_experiment, model_folders
 
@@ -81,21 +81,6 @@ def read_experiment(file: Path, assignments: list[str]) -> Experiment:
     experiment = load_experiment(path, assignments)
     check_experiment(experiment, str(path))
     return experiment
-
-
-def rebuild_report(directory: Path, console: Console) -> int:
-    """Summary, plots and page of a run directory, anew; the same exit status as the run's."""
-    to_parquet(RunDirectory(directory).ledger)
-    return conclude(build_report(directory), directory, console)
-
-
-def conclude(summary: Summary, directory: Path, console: Console) -> int:
-    """Tell the verdict, what is wrong with the records, where the report is; 0 if all is well."""
-    console.print(f"fidelity: {summary.fidelity.verdict}", highlight=False)
-    for reason in (*summary.fidelity.reasons, *summary.problems):
-        console.print(f"  {reason}", highlight=False, markup=False)
-    console.print(f"report: {directory / 'report.html'}", highlight=False, soft_wrap=True)
-    return 1 if summary.fidelity.verdict == "fail" or summary.problems else 0
 
 
 def show_ladder(file: Path, assignments: list[str], console: Console) -> None:

@@ -52,8 +52,8 @@ def connection_plots(measured: Measured) -> Iterator[Plot]:
         yield Plot(
             "flight",
             "Bytes in flight of each connection. Below the bandwidth-delay product of its path, "
-            "probed capacity times probed round trip, the path is not filled; what is above it "
-            "waits in a queue.",
+            "capacity times probed round trip, the path is not filled; what is above it waits in "
+            "a queue.",
             plot_flight(flight, paths),
             flight,
         )
@@ -78,16 +78,14 @@ def _connections(measured: Measured) -> list[_Connection]:
 
 def _path(measured: Measured, ends: TwoEnds) -> tuple[float | None, float | None]:
     """Probed round trip of the path in ms, and its bandwidth-delay product in bytes."""
-    run, links = measured.run, measured.links
-    rtts = [run.fidelity.rtt_ms(step.link) for step in ends.path]
-    capacity = dict(zip(links.directions, links.capacity_mbit, strict=True))
-    rates = [capacity[step] for step in ends.path]
-    known_ms = [rtt for rtt in rtts if rtt is not None]
-    known_mbit = [rate for rate in rates if rate is not None]
-    rtt_ms = sum(known_ms) if len(known_ms) == len(rtts) else None
-    if rtt_ms is None or len(known_mbit) < len(rates):
+    rtts = [measured.run.fidelity.rtt_ms(step.link) for step in ends.path]
+    known = [measured.paces[step] for step in ends.path if step in measured.paces]
+    if None in rtts:
+        return None, None
+    rtt_ms = sum(rtt for rtt in rtts if rtt is not None)
+    if len(known) < len(rtts) or any(pace.varies for pace in known):
         return rtt_ms, None
-    return rtt_ms, min(known_mbit) * rtt_ms * 1e3 / 8
+    return rtt_ms, rtt_ms * 1e6 / max(pace.ns_per_byte[0] for pace in known)
 
 
 def _rtt(measured: Measured, connections: list[_Connection]) -> tuple[pl.DataFrame, str]:

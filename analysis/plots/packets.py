@@ -7,6 +7,7 @@ import numpy.typing as npt
 import polars as pl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import NullFormatter, NullLocator
 
 from analysis.plots import style
 
@@ -39,6 +40,7 @@ def plot_delays(quantiles: pl.DataFrame, ideal: pl.DataFrame) -> Figure:
     for panel, part in _panels(figure, quantiles):
         _lines(panel, part, ideal, lambda share: share)
         panel.set_ylim(0, 1.02)
+        panel.legend(loc="lower right")
         panel.set_ylabel("share of packets")
     return figure
 
@@ -56,6 +58,9 @@ def plot_departures(quantiles: pl.DataFrame, ideal: pl.DataFrame) -> Figure:
         _lines(panel, part, ideal, lambda share: 1 - share)
         panel.set_yscale("log")
         panel.set_ylim(1e-4, 1.5)
+        panel.yaxis.set_major_formatter(style.plain_numbers())
+        panel.yaxis.set_minor_locator(NullLocator())
+        panel.legend(loc="lower left")
         panel.set_ylabel("share further apart")
     return figure
 
@@ -95,5 +100,5 @@ def _lines(
     low, high = (float(f(part["ms"].to_numpy())) for f in (np.min, np.max))
     panel.set_xlim(max(low, 1e-3) / 1.3, high * 1.3)
     panel.xaxis.set_major_formatter(style.plain_numbers())
-    panel.xaxis.set_minor_formatter(style.plain_numbers(sparse=high < 100 * low))
-    panel.legend(loc="best")
+    few = high < 100 * low
+    panel.xaxis.set_minor_formatter(style.plain_numbers(between=True) if few else NullFormatter())

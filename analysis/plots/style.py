@@ -29,7 +29,7 @@ LINES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)), (0, (1, 3)))
 HATCHES = ("", "////", "....", "xxxx", "\\\\\\\\", "++++")
 
 WIDTH_INCHES = 8.0
-PNG_DPI = 130
+PNG_DPI = 110
 
 _RC: dict[Any, Any] = {
     "font.family": "sans-serif",
@@ -87,13 +87,13 @@ def room_above(axes: Axes, share: float = 0.15) -> None:
     axes.set_ylim(0, top * (1 + share) if top > 0 else 1)
 
 
-def plain_numbers(*, sparse: bool = False) -> FuncFormatter:
-    """Labels of a logarithmic axis: 0.5, 20, 1000; with ``sparse``, also between the powers."""
+def plain_numbers(*, between: bool = False) -> FuncFormatter:
+    """Labels of a logarithmic axis: 0.1, 1, 10; with ``between``, also 2 and 5 times that."""
 
     def label(value: float, _: object) -> str:
         exponent = math.floor(math.log10(value) + 1e-9) if value > 0 else 0
         leading = round(value / 10**exponent)
-        return f"{value:g}" if leading == 1 or (sparse and leading in (2, 5)) else ""
+        return f"{value:g}" if leading == 1 or (between and leading in (2, 5)) else ""
 
     return FuncFormatter(label)
 
