@@ -16,6 +16,7 @@ from stage_node.download import (
     DeliveryError,
     Download,
     InterruptedDeliveryError,
+    RefusedError,
     get_request,
 )
 from stage_node.events import DownloadEnded, EventLog
@@ -68,6 +69,11 @@ class Fetcher:
             gone_ms = 0.0 if attempt == 1 else (time.monotonic_ns() - begin_ns) / 1e6
             try:
                 self._attempt(self._request(step, end_byte, gone_ms), place, attempt)
+            except RefusedError:
+                # Of a stream that broke off, nothing more may be worth sending by the deadline.
+                if attempt == 1 or step.admission != "stream":
+                    raise
+                return
             except _BrokenError as broken:
                 end_byte = broken.end_byte or end_byte
                 fruitless = 0 if self._reader.received > sound else fruitless + 1

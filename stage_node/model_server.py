@@ -124,8 +124,18 @@ class ModelServer:
     def _stream(
         self, request: Request, name: str, streaming: Streaming, request_ns: int
     ) -> Response:
-        """Whole blocks until the deadline; ``Admitted`` is told when it is known how many."""
+        """Whole blocks until the deadline; ``Admitted`` is told when it is known how many.
+
+        Where not even the first is to be sent, that is a refusal.
+        """
         file = self.catalog[name]
+        connection = self.connections.open[_client(request)]
+        for block in streaming.blocks[:1]:
+            missing = block.end_byte - streaming.first_byte
+            objection = streaming.objection(connection.sending(request_ns), missing, False)
+            if objection is not None:
+                smallest = configuration_name(block.configuration)
+                raise NotAdmittedError(409, f"not even {smallest} of {name}: {objection}")
 
         def ended(configuration: tuple[int, ...], end_byte: int, mbit: float, reason: str) -> None:
             self._tell(
@@ -135,7 +145,6 @@ class ModelServer:
             )  # fmt: skip
 
         headers = _common(file) | {FIRST_BYTE_HEADER: str(streaming.first_byte)}
-        connection = self.connections.open[_client(request)]
         return StreamResponse(
             file.content, streaming, connection, request_ns, headers, ended,
             self._strike(request, name, streaming.first_byte, len(file.content)),

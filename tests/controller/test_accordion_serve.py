@@ -149,6 +149,23 @@ def test_a_stream_needs_no_estimate_and_what_it_lacks_comes_later(tmp_path):
     ]
 
 
+def test_a_stream_that_could_bring_nothing_in_time_is_refused(tmp_path):
+    events = tmp_path / "events.jsonl"
+    with serving(tmp_path / "served", estimates={"127.0.0.1": PRIOR | {"rate_mbit": 0.5}}) as (
+        port,
+        _,
+    ):
+        steps = [{"deadline_ms": 100, "admission": "stream"}]
+        run_ue("ue1", "127.0.0.1", port, MODEL, steps, "digits", str(events))
+    (told,) = _of(events, StepRefused)
+    assert told.status == 409
+    assert re.fullmatch(
+        rf"not even 1-0-0 of {MODEL}: the next \d+ bytes would be there after \d+ ms, "
+        "deadline_ms=100",
+        told.reason,
+    )
+
+
 def test_whatever_goes_wrong_on_the_way_the_ue_has_the_model_in_the_end(tmp_path):
     events = tmp_path / "events.jsonl"
     faults = [{"flip_byte": 50}, {"cut_at_byte": 30_000}, {"flip_byte": 90_000, "times": 2}]

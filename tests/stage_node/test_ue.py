@@ -264,6 +264,14 @@ def test_a_stream_that_breaks_off_is_asked_for_with_what_is_left_of_the_deadline
     assert f"Range: bytes={ENDS[0] + 10}-\r\n" in requests[1]
 
 
+def test_a_stream_that_broke_off_too_late_ends_with_what_is_there(tmp_path):
+    with server(streamed(0, ENDS[0] + 10, complete=False), refused) as (port, requests):
+        events = run(tmp_path, port, {"deadline_ms": 50, "admission": "stream"}, {"run": "1-0-0"})
+    assert len(requests) == 2
+    assert not of(events, StepRefused)
+    assert [e.configuration for e in of(events, SteppedDown)] == [(1, 0, 0)]
+
+
 def test_stepping_down_transfers_nothing_and_is_measured(tmp_path):
     macs = MODEL.macs()
     cost = {c: sum(macs[layer] for layer in MODEL.subset(c)) for c in LADDER}
