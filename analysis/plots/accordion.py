@@ -40,12 +40,15 @@ def plot_accordion(
     top, bottom = figure.subplots(2, 1, sharex=True, height_ratios=[1.2, 1])
     end_s = max([*delivery["t_s"], *accuracy["usable_s"], *deadlines["t_s"]], default=1.0) * 1.04
     clients = delivery.select("ue", "model").unique(maintain_order=True)
+    several = clients.height > 1
     for index, (ue, model) in enumerate(clients.iter_rows()):
         mine = (pl.col("ue") == ue) & (pl.col("model") == model)
         colour = style.COLOURS[index % len(style.COLOURS)]
         line = style.LINES[index % len(style.LINES)]
         name = f"{ue}: {model}"
         _steps(top, accuracy.filter(mine), end_s, colour, line, name)
+        if not several and accuracy.height:
+            _name_steps(top, _ordered(accuracy.filter(mine)), end_s)
         arrived = delivery.filter(mine)
         bottom.step(
             *(arrived["t_s"], arrived["file_bytes"] / 1e3),
@@ -56,7 +59,11 @@ def plot_accordion(
         )
         for t_s in deadlines.filter(mine)["t_s"]:
             for axes in (top, bottom):
-                axes.axvline(t_s, color=style.BLACK, linestyle=":", linewidth=1.1)
+                axes.axvline(
+                    t_s, color=colour if several else style.BLACK, linestyle=":", linewidth=1.1
+                )
+            if several:
+                continue  # of many UEs the colour says whose deadline it is
             bottom.annotate(
                 "deadline",
                 (t_s, 0.04),
@@ -70,7 +77,7 @@ def plot_accordion(
     top.set_ylabel("accuracy, %")
     top.margins(y=0.18)
     top.set_xlim(0, end_s)
-    if clients.height > 1:
+    if several:
         top.legend(loc="lower right")
     bottom.set_ylabel("model at the UE, kB")
     style.room_above(bottom, 0.08)
@@ -84,11 +91,7 @@ def _steps(
     """The best configuration so far as a line; others that can run as hollow marks below it."""
     if not accuracy.height:
         return
-    ordered = accuracy.sort("usable_s").with_columns(
-        percent=pl.col("accuracy") * 100,
-        best=pl.col("accuracy").cum_max() * 100,
-        better=(pl.col("accuracy") > pl.col("accuracy").cum_max().shift(1)).fill_null(value=True),
-    )
+    ordered = _ordered(accuracy)
     axes.step(
         [*ordered["usable_s"], end_s],
         [*ordered["best"], ordered["best"][-1]],
@@ -107,7 +110,15 @@ def _steps(
             markerfacecolor=face,
             markeredgecolor=colour,
         )
-    _name_steps(axes, ordered, end_s)
+
+
+def _ordered(accuracy: pl.DataFrame) -> pl.DataFrame:
+    """Configurations in the order of time, with the best so far and whether each improved on it."""
+    return accuracy.sort("usable_s").with_columns(
+        percent=pl.col("accuracy") * 100,
+        best=pl.col("accuracy").cum_max() * 100,
+        better=(pl.col("accuracy") > pl.col("accuracy").cum_max().shift(1)).fill_null(value=True),
+    )
 
 
 def _name_steps(axes: Axes, ordered: pl.DataFrame, end_s: float) -> None:
