@@ -66,7 +66,8 @@ def idle_during(windows: Iterable[Window], readings: Sequence[CpuReading]) -> li
         begin, end = _at(readings, begin_ns), _at(readings, end_ns)
         ticks = end.total - begin.total
         if ticks >= LEAST_TICKS:
-            samples.append(IdleSample(begin_ns, end_ns, (end.idle - begin.idle) / ticks))
+            share = min(1.0, (end.idle - begin.idle) / ticks)  # interpolation rounds
+            samples.append(IdleSample(begin_ns, end_ns, share))
     return samples
 
 
