@@ -61,6 +61,9 @@ LearningRate = Annotated[float, _in(TRAINING, "At its highest.", min=0)]
 Schedule = Annotated[str, _in(TRAINING, "**steps**: the paper's; or **cosine**.")]
 Seed = Annotated[int, _in(TRAINING, "Of weights, order, augmentation and configurations.")]
 Start = Annotated[Path | None, _in(TRAINING, "A trained network of the same form to begin at.")]
+FrozenBlocks = Annotated[
+    int, _in(TRAINING, "The first inner blocks that stay as --start has them.", min=0)
+]
 Teacher = Annotated[
     Path | None, _in(TRAINING, "A trained network to distil from, beside the labels.")
 ]
@@ -91,6 +94,7 @@ def train(
     schedule: Schedule = "steps",
     seed: Seed = 0,
     start: Start = None,
+    frozen_blocks: FrozenBlocks = 0,
     teacher: Teacher = None,
     data_folder: DataFolder = None,
     device: Device = "auto",
@@ -105,8 +109,8 @@ def train(
     resnet56-coml05.safetensors`
 
     Interrupted, it goes on when the same command is given again. On several GPUs or machines:
-    `torchrun --nproc-per-node 4 -m testbed train ...`. Train images train, validation images make
-    the look-up table; test images are not touched.
+    `torchrun --nproc-per-node 4 -m -- testbed train ...`. Train images train, validation images
+    make the look-up table; test images are not touched.
     """
     given = dict(locals())
     from testbed.training import run_training

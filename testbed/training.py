@@ -24,7 +24,7 @@ from stage_node.weight_format import WeightFormat
 from testbed.validation import existing_checkpoint
 from topologies.profiles import catalogue
 
-RECIPE = ("epochs", "batch", "learning_rate", "schedule", "seed")
+RECIPE = ("epochs", "batch", "learning_rate", "schedule", "seed", "frozen_blocks")
 CHOICES = {
     "scheme": SCHEMES,
     "schedule": SCHEDULES,

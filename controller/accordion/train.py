@@ -22,7 +22,7 @@ from controller.accordion.sampling import (
     scheme_distribution,
 )
 from controller.accordion.start import adopt
-from controller.accordion.training import SILENT, Hooks, Recipe, train
+from controller.accordion.training import SILENT, Hooks, Recipe, frozen_layers, train
 from controller.errors import ControllerError
 from stage_node.data import Dataset, load_dataset
 from stage_node.models import ChainModel, Configuration, ModelSpec, build_model, load_model
@@ -69,6 +69,8 @@ class Training:
             raise BadTrainingError(
                 "required accuracies need the look-up table of an earlier training, and it them"
             )
+        if self.recipe.frozen_blocks and self.start is None:
+            raise BadTrainingError("only inner blocks of a trained network (start) can be frozen")
         if self.links and self.required:
             raise BadTrainingError("give one criterion: links with a deadline, or accuracies")
 
@@ -112,6 +114,7 @@ def train_checkpoint(
     model = build_model(training.spec(dataset))
     if training.start is not None:
         adopt(model, load_model(training.start))
+    _check_frozen(training, model)
     rungs = _rungs(training, model)
     distribution = _distribution(training, model, rungs)
     state = checkpoint.with_suffix(".state")
@@ -125,6 +128,13 @@ def train_checkpoint(
     write_prefix_checkpoint(checkpoint, model, rungs, metadata, statistics)
     state.unlink(missing_ok=True)
     return write_table(checkpoint, dataset)
+
+
+def _check_frozen(training: Training, model: ChainModel) -> None:
+    try:
+        frozen_layers(model, training.recipe.frozen_blocks)
+    except ValueError as error:
+        raise BadTrainingError(str(error)) from None
 
 
 def _rungs(training: Training, model: ChainModel) -> tuple[Configuration, ...]:

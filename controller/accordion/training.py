@@ -24,7 +24,7 @@ from controller.accordion.compute import ALONE, Compute
 from controller.accordion.objective import Objective, label_loss
 from controller.accordion.sampling import Distribution, draw
 from stage_node.data import Dataset, Split
-from stage_node.models import ChainModel
+from stage_node.models import ChainModel, Family
 
 Schedule = Literal["steps", "cosine"]
 SCHEDULES: tuple[Schedule, ...] = ("steps", "cosine")
@@ -35,7 +35,9 @@ WARM_UP = 0.02
 class Recipe:
     """How long and how fast to train; ``seed`` fixes weights, order, shifts and configurations.
 
-    ``batch`` counts the images of one iteration, over all processes together.
+    ``batch`` counts the images of one iteration, over all processes together. The first
+    ``frozen_blocks`` inner blocks, and what lies before them, stay as they are, their BatchNorm
+    statistics too: what is learned then is the rest, for a fraction of the work.
     """
 
     epochs: int = 60
@@ -45,6 +47,7 @@ class Recipe:
     weight_decay: float = 1e-4
     schedule: Schedule = "steps"
     seed: int = 0
+    frozen_blocks: int = 0
 
 
 @dataclass(frozen=True)
@@ -85,8 +88,9 @@ def train(
     after every epoch; where it exists, training goes on from it.
     """
     compute.placed(model)
+    frozen = frozen_layers(model, recipe.frozen_blocks)
     optimizer = torch.optim.SGD(
-        model.parameters(),
+        [p for name, p in model.named_parameters() if not name.startswith(frozen)],
         recipe.learning_rate,
         momentum=recipe.momentum,
         weight_decay=recipe.weight_decay,
@@ -96,7 +100,7 @@ def train(
     for epoch in range(first, recipe.epochs):
         torch.manual_seed(_seed(recipe, epoch))
         random = Random(_seed(recipe, epoch))
-        model.train()
+        _set_training(model, frozen)
         losses = []
         for position, (images, labels) in enumerate(batches(dataset, recipe.batch, compute)):
             step = epoch * per_epoch + position
@@ -118,6 +122,29 @@ def train(
                 )
             )
     return model.cpu().eval()
+
+
+def frozen_layers(model: ChainModel, blocks: int) -> tuple[str, ...]:
+    """How the parameters' names begin of all layers up to the end of so many inner blocks.
+
+    ``ValueError`` where nothing would be left to learn.
+    """
+    inner = Family.of(model.spec).inner_blocks(model.spec)
+    if blocks >= len(inner):
+        raise ValueError(
+            f"of {len(inner)} inner blocks at most {len(inner) - 1} can be frozen, not {blocks}"
+        )
+    names = model.layer_names
+    first = names.index(inner[blocks][0]) if blocks else 0
+    return tuple(f"layers.{name}." for name in names[:first])
+
+
+def _set_training(model: ChainModel, frozen: tuple[str, ...]) -> None:
+    """All layers learn but the frozen ones, which take no gradient and keep their statistics."""
+    model.train()
+    for name, layer in model.layers.items():
+        if f"layers.{name}." in frozen:
+            layer.eval().requires_grad_(False)
 
 
 def learning_rate(recipe: Recipe, epoch: float) -> float:

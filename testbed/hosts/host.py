@@ -24,10 +24,11 @@ class Host(Protocol):
         Its working directory is the caller's. ``writable`` is an existing directory, in the
         microVM the only one whose changes reach this machine; ``readable`` names paths that it
         must see although they may lie under ``/tmp`` or ``/run`` (the repository and the Python
-        installation are always there). ``env`` is added to a fixed environment: the caller's
-        own variables are not passed on. Standard output and error are appended to ``output``,
-        by default ``writable/logs/emulation.log``. Whatever ends the call (an exception, a signal,
-        the death of this process), nothing that the command started survives it.
+        installation are always there; what is absent here is absent there). ``env`` is added to a
+        fixed environment: the caller's own variables are not passed on. Standard output and error
+        are appended to ``output``, by default ``writable/logs/emulation.log``. Whatever ends the
+        call (an exception, a signal, the death of this process), nothing that the command started
+        survives it.
 
         Raises HostUnavailableError when the host cannot start, GuestDiedError when it ends
         without a status of the command.

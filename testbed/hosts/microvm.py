@@ -218,6 +218,7 @@ def guest_request(
     output: Path,
 ) -> dict[str, Any]:
     """What ``guest_init`` is to do."""
+    seen = [*readable, REPOSITORY, Path.cwd(), *python_paths()]
     return {
         "name": "microvm",
         "command": list(command),
@@ -225,7 +226,7 @@ def guest_request(
         "env": GUEST_ENVIRONMENT | dict(env),
         "output": str(output),
         "scratch": SCRATCH,
-        "mounts": guest_mounts(writable, [*readable, REPOSITORY, Path.cwd(), *python_paths()]),
+        "mounts": guest_mounts(writable, [path for path in seen if path.exists()]),
         "module_tree": str(MODULE_TREE),
         "modules": MODULES,
         "heartbeat_s": HEARTBEAT_S,

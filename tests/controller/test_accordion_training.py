@@ -67,6 +67,19 @@ def test_blocks_left_out_get_no_gradient_and_do_not_move():
                            before["layers.head.linear.weight"])  # fmt: skip
 
 
+def test_frozen_inner_blocks_stay_to_the_last_statistic_and_the_rest_learns():
+    torch.manual_seed(0)
+    before = {name: tensor.clone() for name, tensor in build_model(SPEC).state_dict().items()}
+    after = trained(Recipe(epochs=1, batch=32, seed=0, frozen_blocks=1)).state_dict()
+    moved = {name.split(".")[1] for name, tensor in after.items() if not before[name].equal(tensor)}
+    assert moved == {"block2_0", "block2_1", "block3_0", "block3_1", "head"}
+
+
+def test_all_inner_blocks_cannot_be_frozen():
+    with pytest.raises(ValueError, match="of 3 inner blocks at most 2 can be frozen, not 3"):
+        trained(Recipe(epochs=1, batch=32, frozen_blocks=3))
+
+
 def test_training_learns_is_repeatable_and_reports_every_epoch():
     seen = []
     recipe = Recipe(epochs=12, batch=16, learning_rate=0.05, seed=4)

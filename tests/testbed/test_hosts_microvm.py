@@ -32,6 +32,15 @@ def test_the_run_directory_stays_writable_when_it_is_also_asked_to_be_readable()
     assert microvm.guest_mounts(Path("/tmp/run"), [Path("/tmp/run")]) == [("/tmp/run", True)]
 
 
+def test_a_folder_that_is_absent_here_is_not_mounted(tmp_path):
+    run, data, absent = (tmp_path / name for name in ("run", "data", "absent"))
+    run.mkdir()
+    data.mkdir()
+    request = microvm.guest_request(["true"], run, [data, absent], {}, tmp_path / "a.log")
+    mounted = [path for path, _ in request["mounts"]]
+    assert str(data) in mounted and str(absent) not in mounted
+
+
 def test_paths_with_blanks_stay_one_word_on_the_kernels_command_line():
     command = microvm.kernel_command("/usr/bin/linux.uml", Path("/tmp/it's here"), 512)
     line = " ".join(command)

@@ -103,13 +103,15 @@ def test_tensorboard_reads_the_logs(tmp_path, typed):
     assert values["accuracy/validation"][-1][1] == pytest.approx(table.entries[-1].accuracy)
 
 
-def test_two_processes_under_torchrun_train_one_network(tmp_path):
-    path = tmp_path / "two.safetensors"
+def test_two_processes_under_torchrun_train_one_network(tmp_path, typed):
+    path, start = tmp_path / "two.safetensors", tmp_path / "start.safetensors"
+    quick = ("--depth", "8", "--width", "2", "--epochs", "1", "--batch", "512")
+    assert typed("train", *quick, start)[0] == 0
     run = subprocess.run(
         [
             sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2",
-            "--master-port", "29617", "-m", "testbed", "train", "--device", "cpu", "--depth", "8",
-            "--width", "2", "--epochs", "2", str(path),
+            "--master-port", "29617", "-m", "--", "testbed", "train", "--device", "cpu",
+            "--depth", "8", "--width", "2", "--epochs", "2", "--start", str(start), str(path),
         ],
         cwd=REPOSITORY, env={**os.environ, "OMP_NUM_THREADS": "1"}, capture_output=True, text=True,
         check=False,
@@ -134,6 +136,7 @@ def test_two_processes_under_torchrun_train_one_network(tmp_path):
         (("--option", "patch"), "is not A=B"),
         (("--start", "nowhere.safetensors"), "nowhere"),
         (("--start", "digits-resnet20"), "only one of the two networks"),
+        (("--frozen-blocks", "1"), "only inner blocks of a trained network"),
         (("--family", "alexnet"), "unknown model family"),
         (("--device", "cuda"), "no CUDA device"),
     ],
