@@ -16,6 +16,7 @@ takes the bytes as they come.
 
 import hashlib
 import json
+from collections.abc import Mapping
 from itertools import pairwise
 from typing import Self
 
@@ -33,6 +34,7 @@ from stage_node.models import (
     load_weights,
 )
 from stage_node.models.checkpoint import format_of, spec_of
+from stage_node.norm_statistics import packed_name, unpack_statistics
 from stage_node.weight_format import SUFFIXES
 
 LENGTH_BYTES = 8
@@ -182,7 +184,7 @@ class PrefixReader:
         self._parts: dict[str, bytearray] = {}  # sound ones, by name, in the order of the file
         self._pending = bytearray()
         self._pending_begin = 0
-        self._layers: dict[tuple[str, str], nn.Module] = {}
+        self._layers: dict[tuple[str, Configuration | None], nn.Module] = {}
 
     @property
     def received(self) -> int:
@@ -231,8 +233,8 @@ class PrefixReader:
         header = self.require_header()
         if configuration not in self.completed():
             raise PrefixError(f"configuration {configuration} is not complete yet")
-        names = layers_of(header.spec, configuration)
-        return Segment({name: self._layer(name, configuration) for name in names}).eval()
+        names, own = layers_of(header.spec, configuration), self._own_statistics(configuration)
+        return Segment({name: self._layer(name, configuration, own) for name in names}).eval()
 
     def require_header(self) -> PrefixHeader:
         """The header; ``PrefixError`` when not all of it is here yet."""
@@ -276,23 +278,35 @@ class PrefixReader:
         del self._pending[:size]
         self._pending_begin += size
 
-    def _layer(self, layer: str, configuration: Configuration) -> nn.Module:
+    def _layer(
+        self, layer: str, configuration: Configuration, own: Mapping[str, Tensor]
+    ) -> nn.Module:
         """A layer with its weights, and with the configuration's own statistics if it has any."""
         header = self.require_header()
-        own = f"statistics.{'-'.join(map(str, configuration))}."
         prefix = f"layers.{layer}."
-        has_own = any(name.startswith(own + prefix) for name in header.tensors)
-        identity = (layer, own if has_own else "")
+        has_own = any(name.startswith(prefix) for name in own)
+        identity = (layer, configuration if has_own else None)
         if identity not in self._layers:
             module = Family.of(header.spec).layers(header.spec)[layer]()
-            keys = {
-                name: key if (key := own + prefix + name) in header.tensors else prefix + name
-                for name in module.state_dict()
+            stored = {
+                name: {"": own.get(prefix + name, fresh)}
+                if has_own and name in dict(module.named_buffers())
+                else self._stored(prefix + name)
+                for name, fresh in module.state_dict().items()
             }
-            stored = {name: self._stored(key) for name, key in keys.items()}
             load_weights(module, header.weights.decode_all(module, stored), assign=True)
             self._layers[identity] = module
         return self._layers[identity]
+
+    def _own_statistics(self, configuration: Configuration) -> dict[str, Tensor]:
+        """The configuration's own BatchNorm statistics; none where it has those of the file."""
+        header, name = self.require_header(), packed_name(configuration)
+        if name not in header.tensors:
+            return {}
+        try:
+            return unpack_statistics(header.spec, configuration, self._tensor(name))
+        except ValueError as error:
+            raise PrefixError(str(error)) from None
 
     def _stored(self, key: str) -> dict[str, Tensor]:
         """What the file has of one tensor, by suffix; ``PrefixError`` where it has nothing."""

@@ -13,6 +13,7 @@ from pathlib import Path
 from torch import Tensor
 
 from stage_node.models import ChainModel, Configuration
+from stage_node.norm_statistics import pack_statistics, packed_name
 from stage_node.prefix import (
     DTYPES,
     LENGTH_BYTES,
@@ -100,10 +101,11 @@ def arrange(
             weights = _of_layer(tensors, layer).items()
             parts.append(PartTensors(layer, {n: t for n, t in weights if n not in deferred}))
         if statistics:
-            label = "-".join(map(str, configuration))
-            plain = "" if configuration == ladder[-1] else f"statistics.{label}."
-            own = {plain + name: tensor for name, tensor in statistics[configuration].items()}
-            parts.append(PartTensors(f"statistics of {label}", own))
+            name = packed_name(configuration)
+            own = statistics[configuration]
+            if configuration != ladder[-1]:
+                own = {name: pack_statistics(model.spec, configuration, own)}
+            parts.append(PartTensors(name, own))
         last = parts.pop()
         parts.append(PartTensors(last.name, last.tensors, (*last.completes, configuration)))
     return parts

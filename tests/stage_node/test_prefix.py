@@ -2,6 +2,7 @@
 
 import json
 import random
+from dataclasses import replace
 from itertools import pairwise
 
 import pytest
@@ -181,9 +182,22 @@ def test_statistics_of_each_configuration_travel_with_it_and_count():
     # The whole file, read by the library, is the full configuration.
     plain = safetensors.torch.load(content)
     assert all(torch.equal(plain[n], t) for n, t in statistics[2, 2, 2].items())
+    # Only one more tensor is named in the header, which every prefix begins with.
+    assert sorted(plain.keys() - MODEL.state_dict().keys()) == ["statistics.1-1-1"]
     extra = sum(t.numel() * 4 for t in statistics[1, 1, 1].values())
     body = sum(t.numel() * 4 for t in MODEL.state_dict().values())
     assert reader.require_header().contents.parts[-1].end == body + extra
+
+
+def test_statistics_of_another_number_are_refused():
+    ladder = ((1, 1, 1), (2, 2, 2))
+    statistics = {c: dict(MODEL.configured(c).named_buffers()) for c in ladder}
+    parts = arrange(MODEL, ladder, statistics)
+    at = next(i for i, part in enumerate(parts) if part.name == "statistics.1-1-1")
+    parts[at] = replace(parts[at], tensors={"statistics.1-1-1": torch.zeros(3)})
+    reader = reader_of(encode(parts, {"spec": SPEC.model_dump_json()}))
+    with pytest.raises(PrefixError, match=r"3 statistics where \(1, 1, 1\) has 60"):
+        reader.load((1, 1, 1))
 
 
 def test_blocks_that_cannot_be_left_out_come_with_the_first_part():
