@@ -16,7 +16,13 @@ from rich.text import Text
 
 from testbed.errors import TestbedError
 from testbed.hosts.choose import Choice, choose, installation, obstacles_to_microvm
-from testbed.hosts.machine import EMULATION_TOOLS, MICROVM_TOOLS, Machine, examine_machine
+from testbed.hosts.machine import (
+    EMULATION_TOOLS,
+    MEASURING_TOOLS,
+    MICROVM_TOOLS,
+    Machine,
+    examine_machine,
+)
 from testbed.hosts.microvm import MicroVm
 
 GIB = 1 << 30
@@ -100,7 +106,9 @@ def _surroundings() -> tuple[Finding, ...]:
 
 
 def _tool_rows(machine: Machine) -> list[Finding]:
-    return [_tool(machine, name, "both hosts") for name in EMULATION_TOOLS]
+    needed_by = dict.fromkeys(MEASURING_TOOLS, "fidelity")
+    needed_by |= dict.fromkeys(EMULATION_TOOLS, "both hosts")
+    return [_tool(machine, name, who) for name, who in needed_by.items()]
 
 
 def _native_rows(machine: Machine) -> list[Finding]:

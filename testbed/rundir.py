@@ -3,6 +3,7 @@
 import json
 import re
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 from testbed.errors import BadExperimentError
 
 MANIFEST_SCHEMA = 1
+EVENTS = "events.jsonl"
 
 
 @dataclass(frozen=True)
@@ -46,7 +48,7 @@ class RunDirectory:
     @property
     def events(self) -> Path:
         """The append-only event log."""
-        return self.path / "events.jsonl"
+        return self.path / EVENTS
 
     @property
     def failure(self) -> Path:
@@ -86,26 +88,35 @@ class RunDirectory:
     @classmethod
     def create(cls, name: str, out: Path | None) -> "RunDirectory":
         """A fresh directory: ``out`` if given (it must be empty), else ``runs/<time>-<name>``."""
-        if out is None:
-            stamp = time.strftime("%Y%m%d-%H%M%S")
-            out = Path("runs") / f"{stamp}-{re.sub(r'[^A-Za-z0-9_.-]+', '-', name)}"
-            while out.exists():
-                out = out.with_name(out.name + "+")
-        elif out.exists() and (not out.is_dir() or any(out.iterdir())):
-            raise BadExperimentError(f"--out {out}: exists and is not an empty directory")
-        run = cls(out.resolve())
-        try:
-            for folder in (run.path, run.ledger, run.captures, run.logs):
-                folder.mkdir(parents=True, exist_ok=True)
-            run.events.touch()
-        except OSError as error:
-            raise BadExperimentError(f"--out {out}: cannot be written: {error.strerror}") from error
-        return run
+        return cls(fresh_directory(name, out, ("ledger", "captures", "logs")))
 
     def update_manifest(self, **values: Any) -> None:
         """Add or replace entries of the manifest."""
         present = json.loads(self.manifest.read_text()) if self.manifest.exists() else {}
         write_json(self.manifest, present | values)
+
+
+def fresh_directory(name: str, out: Path | None, folders: Sequence[str] = ()) -> Path:
+    """A new or empty directory with an event log and these folders: ``out``, or
+    ``runs/<time>-<name>``.
+
+    Raises BadExperimentError where ``out`` has something in it or cannot be written.
+    """
+    if out is None:
+        stamp = time.strftime("%Y%m%d-%H%M%S")
+        out = Path("runs") / f"{stamp}-{re.sub(r'[^A-Za-z0-9_.-]+', '-', name)}"
+        while out.exists():
+            out = out.with_name(out.name + "+")
+    elif out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise BadExperimentError(f"--out {out}: exists and is not an empty directory")
+    path = out.resolve()
+    try:
+        for folder in ("", *folders):
+            (path / folder).mkdir(parents=True, exist_ok=True)
+        (path / EVENTS).touch()
+    except OSError as error:
+        raise BadExperimentError(f"--out {out}: cannot be written: {error.strerror}") from error
+    return path
 
 
 def write_json(path: Path, value: Any) -> None:

@@ -9,6 +9,7 @@ import difflib
 from collections.abc import Mapping
 from functools import cache
 from importlib.resources import files
+from pathlib import Path
 from types import MappingProxyType
 from typing import Self
 
@@ -17,6 +18,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from topologies.errors import BadTopologyError
 from topologies.traces import LinkTrace, TraceStep
+
+FILE_ENDINGS = (".yaml", ".yml")
 
 
 class DirectionProfile(BaseModel):
@@ -101,16 +104,54 @@ def first_reason(error: ValidationError) -> str:
 def catalogue() -> Mapping[str, LinkProfile]:
     """The shipped profiles by name, in the order of the file."""
     text = files("topologies").joinpath("profiles.yaml").read_text(encoding="utf-8")
-    return MappingProxyType(
-        {name: parse_profile(name, fields) for name, fields in yaml.safe_load(text).items()}
-    )
+    return parse_profiles(text)
 
 
-def load_profile(name: str) -> LinkProfile:
-    """A shipped profile; ``BadTopologyError`` names the one that may be meant, or all."""
-    known = catalogue()
+def parse_profiles(text: str) -> Mapping[str, LinkProfile]:
+    """The profiles of a YAML file in the form of the shipped ``profiles.yaml``, by name."""
+    try:
+        raw = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        reason = " ".join(str(error).split())
+        raise BadTopologyError(f"cannot be read: {reason}") from error
+    if not isinstance(raw, Mapping) or not raw:
+        raise BadTopologyError("expected profiles by name, as in topologies/profiles.yaml")
+    return MappingProxyType({str(name): parse_profile(str(name), raw[name]) for name in raw})
+
+
+def read_profiles(file: Path) -> Mapping[str, LinkProfile]:
+    """The profiles of a user's own file; ``BadTopologyError`` names the file and the field."""
+    try:
+        return parse_profiles(file.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise BadTopologyError(f"{file}: cannot be read: {error}") from error
+    except BadTopologyError as error:
+        raise BadTopologyError(f"{file}: {error}") from error
+
+
+def load_profile(reference: str) -> LinkProfile:
+    """A shipped profile by ``NAME``, or one of a user's own by ``FILE:NAME``.
+
+    ``BadTopologyError`` names the one that may be meant, or all.
+    """
+    file, name = split_reference(reference)
+    known = read_profiles(file) if file else catalogue()
     if name in known:
         return known[name]
     near = difflib.get_close_matches(name, known, n=1)
     hint = f"did you mean {near[0]}?" if near else f"known are {', '.join(known)}"
-    raise BadTopologyError(f"profile {name!r} is not known; {hint}")
+    where = f"{file}: " if file else ""
+    raise BadTopologyError(f"{where}profile {name!r} is not known; {hint}")
+
+
+def load_profiles(reference: str) -> tuple[LinkProfile, ...]:
+    """What :func:`load_profile` takes, or every profile of a user's file (``FILE.yaml``)."""
+    if reference.endswith(FILE_ENDINGS):
+        return tuple(read_profiles(Path(reference)).values())
+    return (load_profile(reference),)
+
+
+def split_reference(reference: str) -> tuple[Path | None, str]:
+    """``FILE:NAME`` -> the file and the name; ``None`` and the name if it is a shipped one."""
+    file, _, name = reference.rpartition(":")
+    return (Path(file) if file else None), name

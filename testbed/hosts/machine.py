@@ -15,11 +15,13 @@ TOOL_PACKAGES: Mapping[str, str] = {
     "tcpdump": "tcpdump",
     "ethtool": "ethtool",
     "ping": "iputils-ping",
+    "iperf3": "iperf3",
     "modprobe": "kmod",
     KERNEL: "user-mode-linux",
 }
 EMULATION_TOOLS = ("mnexec", "ip", "tc", "tcpdump", "ethtool", "ping")
 MICROVM_TOOLS = (KERNEL, "modprobe")
+MEASURING_TOOLS = ("iperf3", "ping")  # of `concertina fidelity`, in either host
 
 # Each in a network namespace that is gone when the shell ends.
 KERNEL_TRIALS: Mapping[str, str] = {
