@@ -155,6 +155,19 @@ class LinkChanged(Event):
 
 
 @dataclass(frozen=True, kw_only=True)
+class LinkCommanded(Event):
+    """Somebody asked for a change of a link, ``said`` so; done, unless there is a ``refusal``.
+
+    ``request`` names the request; what was applied is in the ``LinkChanged`` before it.
+    """
+
+    kind = "link_commanded"
+    request: str
+    said: str
+    refusal: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
 class ControlBegins(Event):
     """The pipeline is to be served under ``mode`` from ``begin_ns`` to ``end_ns``.
 

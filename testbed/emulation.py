@@ -26,19 +26,22 @@ from stage_node.events import (
 )
 from stage_node.zygote import Zygote
 from testbed.errors import OUR_ERRORS
-from testbed.jobs import run_phase
+from testbed.jobs import Place, run_phase
+from testbed.link_requests import LinkRequests
 from testbed.manifest import clock_pair, describe_machine
 from testbed.plan import Phase as PlannedPhase
 from testbed.plan import RunPlan
 from testbed.progress import EventFollower
 from testbed.rundir import RunDirectory, write_json
 from topologies.capture import Captures
+from topologies.changer import Applied, Changer
 from topologies.cpu import CpuSampler, idle_during
+from topologies.cpu_share import CpuShares
 from topologies.fidelity import Probe, judge
 from topologies.network import EmulatedNetwork
 from topologies.probe import probe_network
 from topologies.qdiscs import since
-from topologies.replay import Applied, Replay
+from topologies.replay import Replay
 from topologies.schedule import varies
 
 
@@ -56,6 +59,7 @@ class Emulation:
         clock = [clock_pair()]
         self._run.update_manifest(machine=describe_machine(), clock=clock)
         with ExitStack() as stack:
+            shares = stack.enter_context(CpuShares(self._plan.network.cpu_share))
             zygote = stack.enter_context(Zygote.start(self._plan.modules))
             with self._phase("network"):
                 net = stack.enter_context(EmulatedNetwork(self._plan.network, self._run.logs))
@@ -64,18 +68,23 @@ class Emulation:
                 zygote.wait_ready()
             with self._phase("probe"):
                 probe = probe_network(net)
-            self._work(zygote, net, probe)
+            self._work(Place(zygote, net, shares), probe)
             with self._phase("teardown"):
                 stack.close()
         self._run.update_manifest(clock=[*clock, clock_pair()])
 
-    def _work(self, zygote: Zygote, net: EmulatedNetwork, probe: Probe) -> None:
+    def _work(self, place: Place, probe: Probe) -> None:
+        net = place.net
         net.wait_idle()  # the probe's last frames are not the run's
         before = net.qdisc_counters()
         with CpuSampler() as cpu, Captures(net, self._run.captures, self._run.logs) as captures:
-            for phase in self._plan.phases:
-                with self._phase(phase.name), self._replaying(net, phase):
-                    run_phase(zygote, net, phase, self._run)
+            with (
+                Changer(net, self._tell) as changer,
+                LinkRequests(self._run, changer, self._events),
+            ):
+                for phase in self._plan.phases:
+                    with self._phase(phase.name), self._replaying(changer, phase):
+                        run_phase(place, phase, self._run)
             with self._phase("captures"):
                 net.wait_idle()  # the last frames of closing connections are still the run's
                 counters = captures.stop()
@@ -90,13 +99,13 @@ class Emulation:
         write_json(self._run.capture_counters, [asdict(each) for each in counters])
 
     @contextmanager
-    def _replaying(self, net: EmulatedNetwork, phase: PlannedPhase) -> Iterator[None]:
+    def _replaying(self, changer: Changer, phase: PlannedPhase) -> Iterator[None]:
         """The links' traces are played, from the phase's beginning or as its controller asks."""
         if not varies(self._plan.network):
             yield
             return
         origin = ControlOrigin(self._run.events) if phase.controlled else PhaseOrigin()
-        with Replay(net, origin, self._tell):
+        with Replay(changer, origin):
             yield
 
     def _tell(self, applied: Applied) -> None:

@@ -3,6 +3,7 @@
 import contextlib
 import math
 import time
+from dataclasses import dataclass
 from pathlib import Path
 
 from stage_node.events import Listening
@@ -11,6 +12,7 @@ from testbed.errors import RunFailedError
 from testbed.plan import Job, Phase
 from testbed.progress import EventFollower
 from testbed.rundir import RunDirectory
+from topologies.cpu_share import CpuShares
 from topologies.network import EmulatedNetwork
 
 SERVICE_START_TIMEOUT_S = 30.0
@@ -18,20 +20,30 @@ POLL_INTERVAL_S = 0.05
 FAILURE_GRACE_S = 3.0
 
 
-def run_phase(zygote: Zygote, net: EmulatedNetwork, phase: Phase, run: RunDirectory) -> None:
+@dataclass(frozen=True)
+class Place:
+    """Where jobs run: the emulated hosts, what they have of the CPU, and who starts processes."""
+
+    zygote: Zygote
+    net: EmulatedNetwork
+    shares: CpuShares
+
+
+def run_phase(place: Place, phase: Phase, run: RunDirectory) -> None:
     """Start the jobs of a phase, services first; wait; end the services.
 
     Raises RunFailedError with the last line that each failed job wrote.
     """
+    zygote = place.zygote
     services = [job for job in phase.jobs if job.service]
     tasks = [job for job in phase.jobs if not job.service]
     news = EventFollower(run.events)
     news.fresh()
     try:
-        serving = {_spawn(zygote, net, service, run.logs): service for service in services}
+        serving = {_spawn(place, service, run.logs): service for service in services}
         failed = _await_listening(zygote, serving, news)
         if not failed:
-            running = {_spawn(zygote, net, job, run.logs): job for job in tasks}
+            running = {_spawn(place, job, run.logs): job for job in tasks}
             failed = _await_end(zygote, running, serving)
     finally:
         zygote.terminate_all()
@@ -65,14 +77,16 @@ def _ended(zygote: Zygote, jobs: dict[int, Job]) -> list[tuple[Job, int]]:
     return ended
 
 
-def _spawn(zygote: Zygote, net: EmulatedNetwork, job: Job, logs: Path) -> int:
-    return zygote.spawn(
+def _spawn(place: Place, job: Job, logs: Path) -> int:
+    pid = place.zygote.spawn(
         name=job.name,
         entry=job.entry,
         kwargs=job.arguments,
         log_path=logs / f"{job.name}.log",
-        netns_pid=net.host_pid(job.host),
+        netns_pid=place.net.host_pid(job.host),
     )
+    place.shares.confine(job.host, pid)
+    return pid
 
 
 def _await_listening(

@@ -4,8 +4,10 @@ from collections.abc import Callable, Collection
 from functools import partial
 from typing import TypeVar
 
-from testbed.experiment import (
+from testbed.network_section import (
     ChainNetwork,
+    CustomLink,
+    CustomNetwork,
     EdgeCloudNetwork,
     GeneratedTrace,
     LinkChange,
@@ -14,13 +16,14 @@ from testbed.experiment import (
     StarNetwork,
     TraceChoice,
     TraceFile,
+    TreeNetwork,
 )
 from topologies.errors import BadTopologyError, TopologyError
 from topologies.generators import generate
 from topologies.profiles import DirectionProfile, LinkProfile, load_profile, parse_profile
-from topologies.scripted import Edit, scripted
-from topologies.shapes import chain, edge_cloud, star
-from topologies.spec import DIRECTIONS, Direction, NetworkSpec
+from topologies.scripted import Edit, changeable, scripted
+from topologies.shapes import chain, edge_cloud, star, tree
+from topologies.spec import DIRECTIONS, Direction, LinkSpec, NetworkSpec
 from topologies.traces import LinkTrace, read_trace
 
 
@@ -30,7 +33,9 @@ def build_network(section: Network) -> NetworkSpec:
     Raises BadTopologyError, naming field and reason, for an unknown profile, a value out of
     range, names that cannot work, or a trace that cannot be read.
     """
-    spec = _shaped(section)
+    spec = _shaped(section).changed(cpu_share=section.cpu_share)
+    if section.changeable:
+        spec = changeable(spec)
     try:
         return scripted(
             spec, [edit for change in section.changes for edit in _edits(section, spec, change)]
@@ -45,22 +50,23 @@ SIDES: dict[str, tuple[Direction, ...]] = {"up": ("a_to_b",), "down": ("b_to_a",
 
 def _edits(section: Network, spec: NetworkSpec, change: LinkChange) -> list[Edit]:
     """A change of both directions is two."""
-    names = {}
-    if isinstance(section, EdgeCloudNetwork):
-        *_, access, backhaul = spec.links
-        names = {"access": access.name, "backhaul": backhaul.name}
-    link = names.get(change.link, change.link)
+    link = link_name(section, spec, change.link)
     directions = SIDES[change.direction] if change.direction else DIRECTIONS
     return [Edit(change.at_s * 1e3, link, way, change.given()) for way in directions]
 
 
+def link_name(section: Network, spec: NetworkSpec, said: str) -> str:
+    """The link that a user means: by its own name, or by its field in an edge cloud's section."""
+    if isinstance(section, EdgeCloudNetwork):
+        *_, access, backhaul = spec.links
+        return {"access": access.name, "backhaul": backhaul.name}.get(said, said)
+    return said
+
+
 def _shaped(section: Network) -> NetworkSpec:
     match section:
-        case ChainNetwork(links=list() as links):
-            profiles = [_profile(f"links.{hop}", link) for hop, link in enumerate(links)]
-            return chain(section.hosts, profiles, section.shaper)
-        case ChainNetwork(links=LinkChoice() as link):
-            return chain(section.hosts, _profile("links", link), section.shaper)
+        case ChainNetwork():
+            return chain(section.hosts, _in_order(section.links), section.shaper)
         case StarNetwork(links=dict() as links):
             profiles = [_profile(f"links.{host}", links[host]) for host in section.hosts]
             return star(section.hosts, profiles, shaper=section.shaper)
@@ -73,7 +79,29 @@ def _shaped(section: Network) -> NetworkSpec:
                 backhaul=_profile("backhaul", section.backhaul),
                 shaper=section.shaper,
             )
+        case TreeNetwork():
+            return tree(section.root(), _in_order(section.links), section.inner, section.shaper)
+        case CustomNetwork():
+            return NetworkSpec(
+                hosts=tuple(section.hosts),
+                switches=tuple(section.switches),
+                links=tuple(_custom(number, link) for number, link in enumerate(section.links)),
+                shaper=section.shaper,
+            )
     raise AssertionError(f"shape {section.shape} has no builder")
+
+
+def _in_order(links: LinkChoice | list[LinkChoice]) -> LinkProfile | list[LinkProfile]:
+    """The profile of all links, or of each."""
+    if isinstance(links, LinkChoice):
+        return _profile("links", links)
+    return [_profile(f"links.{number}", link) for number, link in enumerate(links)]
+
+
+def _custom(number: int, link: CustomLink) -> LinkSpec:
+    a, b = link.between
+    profile = None if link.cable else _profile(f"links.{number}", link)
+    return LinkSpec(a=a, b=b, profile=profile)
 
 
 def _profile(field: str, choice: LinkChoice) -> LinkProfile:

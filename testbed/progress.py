@@ -14,6 +14,7 @@ from stage_node.events import (
     ConfigurationEvaluated,
     Event,
     Iteration,
+    LinkCommanded,
     LoopEnded,
     Measurement,
     Message,
@@ -55,6 +56,8 @@ def describe(event: Event) -> str | None:
                 f"iteration {it.index}: {rungs}; {sent} B per inference, "
                 f"accuracy {it.accuracy:.1%}, {it.latency_ms_median:.1f} ms: {it.outcome}"
             )
+        case LinkCommanded(said=said, refusal=refusal):
+            return f"link {said}: {'done' if refusal is None else f'refused, {refusal}'}"
         case RungChosen() as chosen:
             return f"automatic control: {' | '.join(chosen.rungs)}; {chosen.reason}"
         case LoopEnded(reason=reason):

@@ -13,6 +13,7 @@ from stage_node.data import data_folder
 from stage_node.ledger import to_parquet
 from testbed.errors import BadExperimentError, RunFailedError, RunInterruptedError
 from testbed.experiment import Experiment, find_experiment, load_experiment
+from testbed.going_on import going_on
 from testbed.hosts.choose import choose_host
 from testbed.interruption import Stopped, stopped_by_signals
 from testbed.ladders import (
@@ -51,7 +52,7 @@ def run_experiment(
     console.print(f"run directory: {run.path}", highlight=False, soft_wrap=True)
     _describe(run, experiment, choice.kind)
     try:
-        with stopped_by_signals(), RunDisplay(run.events, console):
+        with stopped_by_signals(), RunDisplay(run.events, console), going_on(run.path):
             status = choice.host.run(
                 [sys.executable, "-m", "testbed.emulation", str(run.path)],
                 writable=run.path,

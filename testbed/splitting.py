@@ -44,7 +44,8 @@ def split_of(
         batch=section.batch,
         layers=_measured(checkpoint, section.batch),
         devices=tuple(
-            Device(host=host, speed=section.speeds.get(host, 1.0)) for host in section.hosts
+            Device(host=host, speed=section.speeds.get(host, network.cpu_share.get(host, 1.0)))
+            for host in section.hosts
         ),
         connections=connections_of(network, section.hosts),
     )

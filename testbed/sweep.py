@@ -18,14 +18,8 @@ from pydantic import Field, field_validator, model_validator
 
 from controller.accordion.lookup import table_path
 from testbed.errors import BadExperimentError
-from testbed.experiment import (
-    Experiment,
-    Section,
-    find_experiment,
-    load_experiment,
-    read_mapping,
-    validated,
-)
+from testbed.experiment import Experiment, find_experiment, load_experiment
+from testbed.typed_yaml import Section, read_mapping, validated
 from testbed.validation import check_experiment, checkpoint_path
 
 SHIPPED = Path(__file__).parent / "sweeps"

@@ -2,6 +2,7 @@
 
 from collections import deque
 
+from topologies.addressing import plan_of, subnet_of
 from topologies.errors import BadTopologyError
 from topologies.profiles import DirectionProfile
 from topologies.spec import Direction, LinkSpec, NetworkSpec, direction_of
@@ -10,23 +11,43 @@ Hop = tuple[LinkSpec, Direction]
 
 
 def path_between(spec: NetworkSpec, start: str, goal: str) -> tuple[Hop, ...]:
-    """Links from ``start`` to ``goal``, each with the direction it is taken in; fewest links.
+    """Links from host ``start`` to host ``goal``, each with the direction it is taken in.
 
-    Raises BadTopologyError for a node that is not there.
+    It is the way that the hosts' routes give packets to ``goal``'s address towards ``start``.
+    Raises BadTopologyError for a host that is not there.
     """
-    for node in (start, goal):
-        if node not in (*spec.hosts, *spec.switches):
-            raise BadTopologyError(f"node {node!r} is not known")
-    reached: dict[str, tuple[Hop, ...]] = {start: ()}
+    for host in (start, goal):
+        if host not in spec.hosts:
+            raise BadTopologyError(f"host {host!r} is not known")
+    if start == goal:
+        return ()
+    plan = plan_of(spec)
+    owner = {
+        address: port.node for port, address in plan.address.items() if port.node in spec.hosts
+    }
+    target = plan.data_ip(goal, start)
+    path: list[Hop] = []
+    here = start
+    while owner[target] != here:
+        routes = {route.subnet: route.via for route in plan.routes[here]}
+        there = owner[routes.get(subnet_of(target), target)]
+        path += _across_switches(spec, here, there)
+        here = there
+    return tuple(path)
+
+
+def _across_switches(spec: NetworkSpec, start: str, goal: str) -> list[Hop]:
+    """The way between two hosts of one broadcast domain, the only one that there is."""
+    reached: dict[str, list[Hop]] = {start: []}
     queue = deque([start])
-    while queue:
+    while goal not in reached:
         here = queue.popleft()
         for link in spec.links:
             if here in (link.a, link.b):
                 direction: Direction = "a_to_b" if here == link.a else "b_to_a"
                 there = link.b if here == link.a else link.a
-                if there not in reached:
-                    reached[there] = (*reached[here], (link, direction))
+                if there not in reached and (there == goal or there in spec.switches):
+                    reached[there] = [*reached[here], (link, direction)]
                     queue.append(there)
     return reached[goal]
 

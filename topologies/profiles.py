@@ -35,7 +35,7 @@ class DirectionProfile(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    rate_mbit: float = Field(gt=0, le=100_000, allow_inf_nan=False)
+    rate_mbit: float = Field(ge=0.001, le=100_000, allow_inf_nan=False)
     delay_ms: float = Field(default=0, ge=0, le=60_000, allow_inf_nan=False)
     jitter_ms: float = Field(default=0, ge=0, allow_inf_nan=False)
     loss_percent: float = Field(default=0, ge=0, lt=100, allow_inf_nan=False)

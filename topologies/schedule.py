@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from topologies.paths import path_between
-from topologies.profiles import LinkProfile
+from topologies.profiles import DirectionProfile, LinkProfile
 from topologies.spec import DIRECTIONS, Direction, NetworkSpec, direction_of
 
 
@@ -61,11 +61,17 @@ def varies(spec: NetworkSpec) -> bool:
     return next(changes(spec), None) is not None
 
 
+def plays(one_way: DirectionProfile) -> bool:
+    """Whether a direction has a trace that changes anything."""
+    steps = one_way.trace.steps if one_way.trace else ()
+    return any(one_way.after(step) != one_way for step in steps)
+
+
 def bases(spec: NetworkSpec) -> Iterator[Change]:
-    """Back to what every direction with a trace is before it is played."""
+    """Back to what every direction that plays a trace is before it is played."""
     for link, profile in spec.shaped_links:
         for direction in DIRECTIONS:
-            if direction_of(profile, direction).trace:
+            if plays(direction_of(profile, direction)):
                 yield Change(0.0, link.name, direction, profile)
 
 

@@ -7,6 +7,7 @@ from pydantic import ValidationError
 
 from topologies.errors import BadTopologyError
 from topologies.profiles import LinkProfile, first_reason
+from topologies.schedule import plays
 from topologies.spec import DIRECTIONS, Direction, LinkSpec, NetworkSpec, direction_of
 from topologies.traces import LinkTrace, TraceStep
 
@@ -19,6 +20,25 @@ class Edit:
     link: str
     direction: Direction
     values: dict[str, float]
+
+
+def changeable(spec: NetworkSpec) -> NetworkSpec:
+    """The network with every shaped direction built so that it may be changed at any time.
+
+    It has a trace that changes nothing; see :mod:`topologies.shaping` for what that is built of.
+    """
+    still = LinkTrace(source="changed by command", steps=(TraceStep(at_ms=0),))
+
+    def open_to_change(link: LinkSpec) -> LinkSpec:
+        if link.profile is None:
+            return link
+        sides = {
+            side: one_way.model_copy(update={"trace": one_way.trace or still})
+            for side, one_way in (("up", link.profile.up), ("down", link.profile.down))
+        }
+        return link.model_copy(update={"profile": link.profile.model_copy(update=sides)})
+
+    return spec.changed(links=tuple(map(open_to_change, spec.links)))
 
 
 def scripted(spec: NetworkSpec, edits: Sequence[Edit]) -> NetworkSpec:
@@ -55,7 +75,7 @@ def _direction_changed(
         return profile
     side = "up" if direction == "a_to_b" else "down"
     one_way = direction_of(profile, direction)
-    if one_way.trace is not None:
+    if plays(one_way):
         raise BadTopologyError(f"link {link} plays a trace {side}, it cannot be changed as well")
     values: dict[str, float] = {}
     steps = [{"at_ms": 0.0}]

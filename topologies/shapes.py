@@ -1,7 +1,13 @@
-"""The shapes of networks that experiments name: ``chain``, ``star`` and ``edge-cloud``."""
+"""The shapes of networks that experiments name: ``chain``, ``star``, ``edge-cloud``, ``tree``.
 
-from collections.abc import Sequence
+A ``custom`` network has no shape: its experiment lists the parts of a
+:class:`~topologies.spec.NetworkSpec`.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from itertools import pairwise
+from typing import Literal
 
 from topologies.errors import BadTopologyError
 from topologies.profiles import LinkProfile
@@ -57,13 +63,77 @@ def edge_cloud(
     )
 
 
+@dataclass(frozen=True)
+class Branch:
+    """A node of a tree with what hangs below it."""
+
+    name: str
+    below: tuple["Branch", ...] = ()
+
+    @property
+    def depth(self) -> int:
+        """Levels of links below this node."""
+        return max((1 + each.depth for each in self.below), default=0)
+
+    def nodes(self) -> Iterator["Branch"]:
+        """This node, then the others, level by level."""
+        level = [self]
+        while level:
+            yield from level
+            level = [each for node in level for each in node.below]
+
+    def joints(self, level: int = 0) -> Iterator[tuple["Branch", "Branch", int]]:
+        """(node, the one above it, level of the link between them), from 0 at the root."""
+        for each in self.below:
+            yield each, self, level
+            yield from each.joints(level + 1)
+
+
+Inner = Literal["hosts", "switches"]
+
+
+def tree(
+    root: Branch,
+    profiles: LinkProfile | Sequence[LinkProfile],
+    inner: Inner = "hosts",
+    shaper: Shaper = "netem",
+) -> NetworkSpec:
+    """A tree; ``profiles`` is one for all links or one per level, from the root down.
+
+    The lower node of each link is the user's side of its profile. The nodes that have others below
+    them are hosts, which route, or switches.
+    """
+    of_level = _each(profiles, root.depth, "tree", "levels")
+    switches = {each.name for each in root.nodes() if each.below and inner == "switches"}
+    joints = sorted(root.joints(), key=lambda joint: joint[2])
+    return NetworkSpec(
+        hosts=tuple(each.name for each in root.nodes() if each.name not in switches),
+        switches=tuple(each.name for each in root.nodes() if each.name in switches),
+        links=tuple(
+            LinkSpec(a=lower.name, b=upper.name, profile=of_level[level])
+            for lower, upper, level in joints
+        ),
+        shaper=shaper,
+    )
+
+
+def full_tree(fan_out: int, depth: int) -> Branch:
+    """``root`` above ``n1``, ``n2``, ...; below ``n2`` are ``n2-1``, ``n2-2``, ...; and so on."""
+
+    def below(prefix: str, levels: int) -> tuple[Branch, ...]:
+        names = [f"{prefix}{number}" for number in range(1, fan_out + 1)]
+        return tuple(Branch(name, below(f"{name}-", levels - 1)) for name in names if levels)
+
+    return Branch("root", below("n", depth))
+
+
 def _each(
-    profiles: LinkProfile | Sequence[LinkProfile], links: int, shape: str
+    profiles: LinkProfile | Sequence[LinkProfile], count: int, shape: str, things: str = "links"
 ) -> Sequence[LinkProfile]:
     if isinstance(profiles, LinkProfile):
-        return [profiles] * links
-    if len(profiles) != links:
+        return [profiles] * count
+    if len(profiles) != count:
         raise BadTopologyError(
-            f"{shape}: {links} links need as many profiles (or one for all), got {len(profiles)}"
+            f"{shape}: {count} {things} need as many profiles (or one for all), got {len(profiles)}"
         )
     return profiles

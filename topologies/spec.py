@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal, NamedTuple, Self
 
-from pydantic import BaseModel, ConfigDict, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from topologies.errors import BadTopologyError
 from topologies.profiles import DirectionProfile, LinkProfile
@@ -21,7 +21,7 @@ DIRECTIONS: tuple[Direction, Direction] = ("a_to_b", "b_to_a")
 Shaper = Literal["netem", "tclink"]
 
 INTERFACE_NAME_MAX = 15  # IFNAMSIZ - 1
-RESERVED_NAMES = frozenset({"ctl", "wires"})
+RESERVED_NAMES = frozenset({"ctl", "wires", "lo"})
 _NODE_NAME = re.compile(r"[a-z][a-z0-9-]*", re.IGNORECASE)
 
 
@@ -41,7 +41,7 @@ class LinkSpec(BaseModel):
 
     @property
     def name(self) -> str:
-        """Unique in a network, because two nodes are joined at most once."""
+        """Unique in a network."""
         return f"{self.a}-{self.b}"
 
 
@@ -73,7 +73,10 @@ class NetworkSpec(BaseModel):
 
     Raises ``BadTopologyError`` naming the field and the reason where the network could not work:
     names that are unknown, duplicate or too long, two links between the same nodes, a loop of
-    switches, two links of a host into one broadcast domain, a network in several pieces.
+    switches, two links of a host into one broadcast domain, a network in several pieces. Hosts may
+    form a ring, because they route; switches are bridges without spanning tree, so that nothing
+    would end what goes round in a loop of theirs.
+    ``cpu_share`` says of hosts how much of a CPU they have, by default a whole one;
     ``shaper`` chooses netem with rate and delay, or Mininet's HTB-then-netem for comparison.
     """
 
@@ -83,10 +86,12 @@ class NetworkSpec(BaseModel):
     switches: tuple[str, ...] = ()
     links: tuple[LinkSpec, ...]
     shaper: Shaper = "netem"
+    cpu_share: dict[str, float] = Field(default_factory=dict)
 
     @model_validator(mode="after")
     def _is_buildable(self) -> Self:
         _check_names(self)
+        _check_shares(self)
         _check_links(self)
         _check_interfaces(self)
         _check_domains(self)
@@ -124,6 +129,11 @@ class NetworkSpec(BaseModel):
         """The links that have a profile, with it."""
         return tuple((link, link.profile) for link in self.links if link.profile is not None)
 
+    def changed(self, **fields: object) -> "NetworkSpec":
+        """The same with some fields replaced, checked as a whole again."""
+        own = {name: getattr(self, name) for name in NetworkSpec.model_fields}
+        return NetworkSpec.model_validate(own | fields)
+
     def link(self, name: str) -> LinkSpec:
         """A link by name; ``BadTopologyError`` where there is none."""
         for link in self.links:
@@ -149,9 +159,21 @@ def _check_names(spec: NetworkSpec) -> None:
                 raise BadTopologyError(f"{field}: {name!r} is there twice")
 
 
+def _check_shares(spec: NetworkSpec) -> None:
+    for host, share in spec.cpu_share.items():
+        if host not in spec.hosts:
+            raise BadTopologyError(
+                f"cpu_share: {host!r} is no host of this network (there are: "
+                f"{', '.join(spec.hosts)})"
+            )
+        if not 0 < share <= 1:
+            raise BadTopologyError(f"cpu_share: {host!r} cannot have {share:g} of a CPU")
+
+
 def _check_links(spec: NetworkSpec) -> None:
     nodes = {*spec.hosts, *spec.switches}
     joined: set[frozenset[str]] = set()
+    named: dict[str, int] = {}
     for index, link in enumerate(spec.links):
         for end in (link.a, link.b):
             if end not in nodes:
@@ -162,6 +184,12 @@ def _check_links(spec: NetworkSpec) -> None:
         if pair in joined:
             raise BadTopologyError(f"links.{index}: {link.a!r} and {link.b!r} are linked twice")
         joined.add(pair)
+        if link.name in named:  # host a-b to c, host a to b-c
+            raise BadTopologyError(
+                f"links.{index}: would be called {link.name!r} as links.{named[link.name]} is; "
+                "rename a node"
+            )
+        named[link.name] = index
 
 
 def _check_interfaces(spec: NetworkSpec) -> None:
@@ -169,8 +197,8 @@ def _check_interfaces(spec: NetworkSpec) -> None:
     for node, interface in ports + [Port(host, f"{host}-mgmt") for host in spec.hosts]:
         if len(interface) > INTERFACE_NAME_MAX:
             raise BadTopologyError(
-                f"hosts: {node!r} is too long, its interface {interface!r} would have more than "
-                f"{INTERFACE_NAME_MAX} characters"
+                f"{'hosts' if node in spec.hosts else 'switches'}: {node!r} is too long, its "
+                f"interface {interface!r} would have more than {INTERFACE_NAME_MAX} characters"
             )
 
 
@@ -194,7 +222,10 @@ def _check_domains(spec: NetworkSpec) -> None:
         inner = switches.intersection(ends)
         between = [link for link in links if {link.a, link.b} <= switches]
         if len(between) > len(inner) - 1 and inner:
-            raise BadTopologyError(f"links: the switches {', '.join(sorted(inner))} form a loop")
+            raise BadTopologyError(
+                f"links: {_loop(between)} form a loop of switches, which nothing breaks (they are "
+                "bridges without spanning tree)"
+            )
     unreached = set(spec.hosts) | switches
     front = [spec.hosts[0]]
     while front:
@@ -208,3 +239,13 @@ def _check_domains(spec: NetworkSpec) -> None:
         raise BadTopologyError(
             f"links: {', '.join(sorted(unreached))} cannot be reached from {spec.hosts[0]!r}"
         )
+
+
+def _loop(links: list[LinkSpec]) -> str:
+    """The links that go round, in words: those that are left when every dead end is taken away."""
+    while True:
+        degree = Counter(end for link in links for end in (link.a, link.b))
+        round_about = [link for link in links if min(degree[link.a], degree[link.b]) > 1]
+        if len(round_about) == len(links):
+            return ", ".join(link.name for link in links)
+        links = round_about

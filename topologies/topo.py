@@ -85,8 +85,16 @@ class EdgeCloudTopo(PlannedTopo):
         )
 
 
+class TreeTopo(PlannedTopo):
+    """``root`` above ``depth`` levels of ``fanout`` each, every link with the same profile."""
+
+    def build(self, depth: int = 2, fanout: int = 2, profile: str = "lte") -> None:
+        """Declare a tree of hosts; see :func:`topologies.shapes.tree`."""
+        self.declare(shapes.tree(shapes.full_tree(fanout, depth), load_profile(profile)))
+
+
 def _names(prefix: str, count: int) -> Sequence[str]:
     return [f"{prefix}{number}" for number in range(1, count + 1)]
 
 
-topos = {"chain": ChainTopo, "star": StarTopo, "edge-cloud": EdgeCloudTopo}
+topos = {"chain": ChainTopo, "star": StarTopo, "edge-cloud": EdgeCloudTopo, "tree": TreeTopo}

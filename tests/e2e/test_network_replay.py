@@ -20,6 +20,7 @@ import json, sys, time
 from dataclasses import asdict
 from pathlib import Path
 from topologies.capture import Captures
+from topologies.changer import Changer
 from topologies.generators import generate
 from topologies.namespaces import run_inside, spawn_inside
 from topologies.network import EmulatedNetwork
@@ -41,7 +42,7 @@ with EmulatedNetwork(chain(["a", "b"], lte), here / "logs") as net:
     with Captures(net, here / "captures", here / "logs") as captures:
         clock = time.time_ns() - time.monotonic_ns()
         origin = time.monotonic_ns() + int(lead_s * 1e9)
-        with Replay(net, lambda: origin, applied.append):
+        with Changer(net, applied.append) as changer, Replay(changer, lambda: origin):
             run_inside(
                 net.host_pid("a"),
                 *("iperf3", "-u", "-b", "13M", "-l", "1472", "-t", str(int(seconds + lead_s + 1))),

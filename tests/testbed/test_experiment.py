@@ -202,6 +202,104 @@ def test_a_link_plays_a_file_beside_the_experiment_or_a_generated_trace(tmp_path
     assert link.profile.up.trace.period_ms == 5000
 
 
+TREE = {"shape": "tree", "nodes": {"h1": {"h2": ["h3", "h4"]}}, "links": ["fibre", "lte"]}
+CUSTOM = {
+    "shape": "custom",
+    "hosts": ["h1", "h2"],
+    "switches": ["s1"],
+    "links": [
+        {"between": ["h1", "s1"], "profile": "lte"},
+        {"between": ["h2", "s1"], "cable": True},
+    ],
+}
+
+
+def links_of(network: dict) -> list[tuple[str, str | None]]:
+    section = validate_experiment(changed("network", network), "x.yaml").network
+    again = validate_experiment(changed("network", section.model_dump(mode="json")), "x.yaml")
+    assert build_network(again.network) == build_network(section)
+    spec = build_network(section)
+    return [(link.name, link.profile.name if link.profile else None) for link in spec.links]
+
+
+def test_a_tree_is_spelled_out_or_full() -> None:
+    assert links_of(TREE) == [("h2-h1", "fibre"), ("h3-h2", "lte"), ("h4-h2", "lte")]
+    full = {"shape": "tree", "fan_out": 2, "depth": 1, "links": "lte"}
+    assert links_of(full) == [("n1-root", "lte"), ("n2-root", "lte")]
+    nested = {"h1": ["h2", {"h3": "h4"}, {"h5": None}]}
+    assert [name for name, _ in links_of(TREE | {"nodes": nested})] == [
+        *("h2-h1", "h3-h1", "h5-h1", "h4-h3")
+    ]
+
+
+def test_a_custom_network_is_what_its_file_lists() -> None:
+    assert links_of(CUSTOM) == [("h1-s1", "lte"), ("h2-s1", None)]
+
+
+def link(a: str, b: str, **values: object) -> dict:
+    return {"between": [a, b], **(values or {"profile": "lte"})}
+
+
+@pytest.mark.parametrize(
+    ("network", "expected"),
+    [
+        (TREE | {"links": ["lte"]}, "network: links: the tree has 2 levels of links, 1 given"),
+        (TREE | {"fan_out": 2}, "network: give nodes, or fan_out and depth"),
+        (TREE | {"nodes": {"h1": None, "h2": None}}, "network: nodes: a tree has one root, 2 "),
+        (TREE | {"nodes": {"h1": [5]}}, "network: nodes.h1.0: expected names, lists and mappings"),
+        (TREE | {"nodes": {"h1": {"h2": ["h1"]}}}, "network.hosts: 'h1' is there twice"),
+        (TREE | {"nodes": None, "fan_out": 40, "depth": 40}, "network: fan_out: a tree of more"),
+        (TREE | {"inner": "routers"}, "network.inner: input should be 'hosts' or 'switches'"),
+        (
+            CUSTOM | {"links": [link("h1", "h2"), link("h2", "h9")]},
+            "network.links.1: node 'h9' is not known",
+        ),
+        (
+            CUSTOM | {"switches": ["s1", "s2", "s3"], "links": [
+                *CUSTOM["links"], link("s1", "s2"), link("s2", "s3"), link("s3", "s1")]},
+            "network.links: s1-s2, s2-s3, s3-s1 form a loop of switches, which nothing breaks",
+        ),
+        (CUSTOM | {"hosts": ["h1", "h2", "h3"]}, "network.links: h3 cannot be reached from 'h1'"),
+        (
+            CUSTOM | {"links": [link("h1", "h2", rate_mbit=0, delay_ms=1)]},
+            "network.links.0.rate_mbit: input should be greater than 0, got 0",
+        ),
+        (
+            CUSTOM | {"links": [link("h1", "h2", rate_mbit=1e-9, delay_ms=1)]},
+            "network.links.0: profile custom: down.rate_mbit: Input should be ",
+        ),
+        (CUSTOM | {"links": [link("h1", "h2", rate_mbit=1)]}, "network.links.0: needs a profile"),
+        (
+            CUSTOM | {"links": [link("h1", "h2", cable=True, profile="lte")]},
+            "network.links.0: a cable has no shape",
+        ),
+        (CUSTOM | {"links": [{"profile": "lte"}]}, "network.links.0.between: missing"),
+        (
+            CUSTOM | {"hosts": ["h1", "h2", "h-with-16-letters"]},
+            "network.hosts: 'h-with-16-letters' is too long",
+        ),
+        (CUSTOM | {"cpu_share": {"h9": 0.5}}, "network.cpu_share: 'h9' is no host"),
+        (CUSTOM | {"cpu_share": {"h1": 0}}, "network.cpu_share.h1: input should be greater than"),
+    ],
+)  # fmt: skip
+def test_a_network_that_cannot_be_is_refused_in_one_line(network: dict, expected: str) -> None:
+    text = complaint(changed("network", network))
+    assert len(text.splitlines()) == 1
+    assert text.startswith(f"x.yaml: {expected}")
+
+
+@pytest.mark.parametrize("name", ["back.csv", "back.mahimahi"])
+def test_a_trace_that_goes_backwards_is_refused_with_field_file_and_line(
+    name: str, tmp_path: Path
+) -> None:
+    text = "time_s,rate_mbit\n0,5\n2,4\n1,3\n" if name.endswith("csv") else "1\n5\n4\n"
+    (tmp_path / name).write_text(text)
+    raw = changed("network.links", {"profile": "lte", "up": {"trace": str(tmp_path / name)}})
+    told = complaint(raw)
+    assert "network.links.up.trace: trace " in told and name in told and ": line " in told
+    assert "time goes backwards" in told or "time does not go forward" in told
+
+
 @pytest.mark.parametrize(
     ("assignment", "reason"),
     [

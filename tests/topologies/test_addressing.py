@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from topologies.addressing import Plan, mac_of, management_ips, plan_of
 from topologies.errors import BadTopologyError
+from topologies.paths import path_between
 from topologies.profiles import load_profile
 from topologies.shapes import chain, edge_cloud, star
 from topologies.spec import LinkSpec, NetworkSpec
@@ -86,6 +87,24 @@ def test_every_host_reaches_every_other_by_the_fewest_hops(spec: NetworkSpec) ->
             if source != target:
                 address = plan.data_ip(target, towards=source)
                 assert hops(plan, source, address) == fewest_hops(spec, source, target)
+
+
+@given(networks())
+def test_the_path_that_is_reckoned_with_is_the_one_that_packets_take(spec: NetworkSpec) -> None:
+    plan = plan_of(spec)
+    for source in spec.hosts:
+        for target in spec.hosts:
+            path = path_between(spec, source, target)
+            here = source
+            for link, direction in path:
+                sender, receiver = (link.a, link.b) if direction == "a_to_b" else (link.b, link.a)
+                assert sender == here
+                here = receiver
+            assert here == target
+            if source != target:
+                reached = [link.b if way == "a_to_b" else link.a for link, way in path]
+                routers = [node for node in reached if node in spec.hosts]
+                assert len(routers) == hops(plan, source, plan.data_ip(target, source))
 
 
 @given(networks())

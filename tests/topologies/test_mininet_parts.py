@@ -9,7 +9,7 @@ from topologies.addressing import plan_of
 from topologies.profiles import load_profile, parse_profile
 from topologies.shapes import chain, star
 from topologies.sysctls import host_sysctls, tcp_buffer_max
-from topologies.topo import ChainTopo, EdgeCloudTopo, SpecTopo, StarTopo
+from topologies.topo import ChainTopo, EdgeCloudTopo, SpecTopo, StarTopo, TreeTopo
 from topologies.wire import Wire
 
 LTE = load_profile("lte")
@@ -51,6 +51,7 @@ def test_a_topo_has_the_specs_hosts_switches_and_links() -> None:
         (ChainTopo(hosts=3), ["h1", "h2", "h3"], []),
         (StarTopo(hosts=2, profile="dsl"), ["h1", "h2"], ["s1"]),
         (EdgeCloudTopo(ues=2), ["cloud", "edge", "ue1", "ue2"], ["ran"]),
+        (TreeTopo(depth=1, fanout=2), ["n1", "n2", "root"], []),
     ],
 )
 def test_the_shapes_are_there_by_name(topo: Any, hosts: list[str], switches: list[str]) -> None:

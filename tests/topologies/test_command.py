@@ -1,0 +1,85 @@
+"""A change of a link that somebody asks for while the network runs."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from topologies.command import Command, commanded, steps_between
+from topologies.cpu_share import LEAST_QUOTA_US, cgroup2_mount, cpu_max
+from topologies.errors import BadTopologyError
+from topologies.profiles import LinkProfile, load_profile
+from topologies.schedule import changes, varies
+from topologies.scripted import Edit, changeable, scripted
+from topologies.shapes import chain, edge_cloud
+from topologies.shaping import shape_of
+from topologies.spec import NetworkSpec
+
+LTE = load_profile("lte")
+SPEC = chain(["a", "b"], LTE)
+
+
+def told(command: Command, spec: NetworkSpec = SPEC) -> LinkProfile:
+    profile = spec.link(command.link).profile
+    return commanded(spec, command, profile or LTE)
+
+
+def test_what_a_command_does_not_name_stays() -> None:
+    after = told(Command("a-b", up={"rate_mbit": 1.0}, down={}))
+    assert after.up == LTE.up.model_copy(update={"rate_mbit": 1.0})
+    assert after.down == LTE.down
+    (step,) = steps_between("a-b", LTE, after)
+    assert (step.direction, step.profile) == ("a_to_b", after)
+
+
+def test_the_delay_of_one_direction_is_in_the_buffers_of_both() -> None:
+    after = told(Command("a-b", up={}, down={"delay_ms": 500.0}))
+    assert {step.direction for step in steps_between("a-b", LTE, after)} == {"a_to_b", "b_to_a"}
+
+
+@pytest.mark.parametrize(
+    ("command", "reason"),
+    [
+        (Command("a-c", {"rate_mbit": 1.0}, {}), "link 'a-c' is not known; known are a-b"),
+        (Command("a-b", {"rate_mbit": 0.0}, {}), "link a-b up: rate_mbit: .*0.001"),
+        (Command("a-b", {}, {"jitter_ms": 99.0}), r"link a-b down: jitter_ms \(99\) must not"),
+        (Command("a-b", {}, {}), "link a-b: nothing to change"),
+    ],
+)
+def test_what_cannot_be_is_refused_in_one_line(command: Command, reason: str) -> None:
+    with pytest.raises(BadTopologyError, match=reason) as refusal:
+        told(command)
+    assert "\n" not in str(refusal.value)
+
+
+def test_a_cable_has_no_shape_and_a_script_has_its_direction_for_itself() -> None:
+    cables = edge_cloud(["u", "v"], LTE, LTE)
+    with pytest.raises(BadTopologyError, match="u-ran is a plain cable"):
+        told(Command("u-ran", {"rate_mbit": 1.0}, {}), cables)
+    script = scripted(SPEC, [Edit(5, "a-b", "a_to_b", {"rate_mbit": 2.0})])
+    with pytest.raises(BadTopologyError, match="plays a trace up"):
+        told(Command("a-b", {"rate_mbit": 1.0}, {}), script)
+    assert told(Command("a-b", {}, {"rate_mbit": 1.0}), script).down.rate_mbit == 1
+
+
+def test_a_changeable_network_is_built_to_vary_and_does_not() -> None:
+    spec = changeable(SPEC)
+    profile = spec.links[0].profile
+    assert profile and shape_of(profile, "a_to_b").varies and shape_of(profile, "b_to_a").varies
+    assert not varies(spec)
+    assert told(Command("a-b", {"rate_mbit": 1.0}, {}), spec).up.rate_mbit == 1
+    script = scripted(spec, [Edit(5, "a-b", "a_to_b", {"rate_mbit": 2.0})])
+    assert [change.at_ms for change in changes(script)] == [5]
+
+
+@given(st.floats(0.01, 1))
+def test_a_share_is_the_kernels_quota_over_its_period(share: float) -> None:
+    quota_us, period_us = map(int, cpu_max(share).split())
+    assert quota_us >= LEAST_QUOTA_US
+    assert 1_000 <= period_us <= 100_000  # what cpu.max accepts without a privilege of its own
+    assert quota_us / period_us == pytest.approx(share, rel=0.01)
+
+
+def test_control_groups_are_where_the_kernel_says_they_are_mounted() -> None:
+    mounts = "proc /proc proc rw 0 0\ncgroup2 /sys/fs/cgroup cgroup2 rw,nosuid 0 0\n"
+    assert str(cgroup2_mount(mounts)) == "/sys/fs/cgroup"
+    assert cgroup2_mount("cgroup /sys/fs/cgroup/cpu cgroup rw,cpu 0 0\n") is None
