@@ -10,7 +10,6 @@ from rich.console import Console
 from testbed.distill_command import distill
 from testbed.errors import OUR_ERRORS
 from testbed.fidelity_command import fidelity
-from testbed.link_command import link
 from testbed.options import HostKind, HostOption
 from testbed.sweep_command import sweep
 from testbed.train_command import lut, train, variant
@@ -160,13 +159,23 @@ def doctor() -> None:
 @app.command()
 def profiles(
     name: Annotated[
-        str | None, typer.Argument(metavar="[NAME]", help="One profile, in full.")
+        str | None,
+        typer.Argument(
+            metavar="[NAME]",
+            help="One profile, in full; or `FILE.yaml:NAME` or `FILE.yaml` of your own.",
+        ),
     ] = None,
 ) -> None:
-    """List the link profiles, or show one and where its numbers come from."""
-    from testbed.listing import profile_details, profile_table
+    """List the link profiles, or show one and where its numbers come from.
 
-    console.print(profile_details(name) if name else profile_table())
+    A profile of your own is written into a YAML file as those of topologies/profiles.yaml are,
+    with all fields: `home: {down: {rate_mbit: 50, delay_ms: 8, jitter_ms: 1, loss_percent: 0.1,
+    buffer_bdp: 1}, up: {rate_mbit: 10, delay_ms: 8}, source: ..., latency: ...}`. Wherever a
+    profile is named, in an experiment or on the command line, `FILE.yaml:home` names it.
+    """
+    from testbed.listing import show_profiles
+
+    show_profiles(name, console)
 
 
 @app.command()
@@ -192,7 +201,6 @@ def ladder(
     show_ladder(experiment, assignments or [], console)
 
 
-app.add_typer(link)
 for _command in (fidelity, sweep, distill, train, lut, variant):
     app.command()(_command)
 

@@ -7,8 +7,8 @@
   which the line passes on what it can; the tolerance then has room for the chance in the loss.
 * **Queue**: ping through a saturated direction, less the idle round trip. Datagrams above the line
   rate keep the queue full: the median of the pings. Lines too fast for a process that sends one
-  at a time are saturated by TCP connections without a limit, which fill the queue until it drops
-  and then draw back: the delay that one ping in twenty exceeds.
+  at a time are saturated by many TCP connections without a limit; some of them draw back at any
+  time, and so the queue is a little less than full mostly: the delay that 15 % of the pings exceed.
 
 A busy machine spoils single measurements, so each is made again, a few times, while it is outside
 its tolerance. The last one counts, never the best, and all are reported.
@@ -60,7 +60,7 @@ PING_SPACING_S = 0.05
 LOADED_PINGS = 160
 LOADED_PINGS_S = 25.0  # of fewer where they would take more
 LOADED_PINGS_SHARE = 0.05  # of the line
-EXCEEDED_BY_UDP, EXCEEDED_BY_TCP = 0.5, 0.05  # share of the pings above the figure
+EXCEEDED_BY_UDP, EXCEEDED_BY_TCP = 0.5, 0.15  # share of the pings above the figure
 
 UDP_HEADERS_BYTES = 42  # Ethernet, IPv4, UDP
 LOSS_PAYLOAD_BYTES = 16  # the least that iperf3 sends
@@ -73,7 +73,7 @@ NO_LOSS_DATAGRAMS = 1000
 FLOOD_FACTOR = 1.5  # times the line rate
 FLOOD_MBIT = 20.0  # line rate up to which datagrams flood
 DATAGRAMS_PER_BUFFER = 40  # so that it is full in fine steps
-TCP_FLOWS = 4
+TCP_FLOWS = 16
 RATE_S, RATE_S_MAX = 8.0, 60.0
 RATE_FRAMES = 1000
 SLOW_START_ROUNDS = 12
@@ -175,7 +175,10 @@ class Course:
 
 
 class Bench:
-    """A profile on a running network; every public method measures one claim."""
+    """A running network and the profile that its one link is held against.
+
+    Every public method measures one claim.
+    """
 
     def __init__(self, net: EmulatedNetwork, profile: LinkProfile, logs: Path) -> None:
         self._net = net
@@ -338,7 +341,9 @@ class Bench:
     @cached_property
     def _carried_mbit(self) -> float:
         """What this host carries over the same wire when that limits nothing, at this moment."""
-        free = self._profile.model_copy(
+        shaped = self._link.profile
+        assert shaped is not None, "a network to examine has no plain cable"
+        free = shaped.model_copy(
             update=dict.fromkeys(("down", "up"), DirectionProfile(rate_mbit=FREE_MBIT))
         )
         for direction in DIRECTIONS:
@@ -348,7 +353,7 @@ class Bench:
             return self._iperf3("carried", "down", ("-t", f"{FREE_S:.0f}"), FREE_S).mbit
         finally:
             for direction in DIRECTIONS:
-                self._net.apply(self._link.name, direction, self._profile)
+                self._net.apply(self._link.name, direction, shaped)
 
     def _iperf3(self, name: str, way: Way, arguments: tuple[str, ...], lasts_s: float) -> Flow:
         ends = vantages(self._net, self._link, WAYS[way])
