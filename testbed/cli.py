@@ -10,6 +10,7 @@ from rich.console import Console
 from testbed.distill_command import distill
 from testbed.errors import OUR_ERRORS
 from testbed.fidelity_command import fidelity
+from testbed.link_command import link
 from testbed.options import HostKind, HostOption
 from testbed.sweep_command import sweep
 from testbed.train_command import lut, train, variant
@@ -201,6 +202,7 @@ def ladder(
     show_ladder(experiment, assignments or [], console)
 
 
+app.add_typer(link)
 for _command in (fidelity, sweep, distill, train, lut, variant):
     app.command()(_command)
 
