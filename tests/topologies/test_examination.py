@@ -1,0 +1,39 @@
+"""How long a measurement takes and what floods a direction follows from the profile alone."""
+
+import pytest
+
+from topologies.examination import Course
+from topologies.profiles import catalogue
+from topologies.shaping import shape_of
+from topologies.spec import DIRECTIONS, Direction, direction_of
+
+EVERY_WAY = [(name, direction) for name in catalogue() for direction in DIRECTIONS]
+
+
+def course(name: str, direction: Direction) -> Course:
+    profile = catalogue()[name]
+    buffer_bytes = shape_of(profile, direction).buffer_bytes
+    return Course(direction_of(profile, direction), profile.rtt_ms, buffer_bytes)
+
+
+@pytest.mark.parametrize(("name", "direction"), EVERY_WAY)
+def test_a_flood_overfills_the_queue_in_fine_steps_before_it_is_measured(
+    name: str, direction: Direction
+) -> None:
+    way = course(name, direction)
+    assert 16 <= way.payload_bytes <= 1472  # the least that iperf3 sends, the most in a frame
+    assert way.frame_bytes * 40 <= way.buffer_bytes
+    if way.floods_by_udp:
+        assert way.flood[0] == "-u"
+        offered_bit = float(way.flood[2])
+        excess_bytes_per_s = (offered_bit - way.one_way.rate_mbit * 1e6) / 8
+        assert excess_bytes_per_s * way.fill_s >= way.buffer_bytes
+    else:
+        assert "-u" not in way.flood
+
+
+def test_a_rate_is_measured_over_a_thousand_frames_but_no_longer_than_a_minute() -> None:
+    dsl = course("dsl", "a_to_b")
+    assert dsl.rate_s(1514) * 0.384e6 / 8 >= 1000 * 1514
+    assert course("2g-rural", "a_to_b").rate_s(1514) == 60
+    assert course("5g-240", "b_to_a").rate_s(1514) == 8
