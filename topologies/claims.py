@@ -35,8 +35,8 @@ class SaturationClaim(Record):
     ``expected`` and ``attempts`` are Mbit/s of payload for the rate, milliseconds for the queue;
     ``configured`` is the line rate (Mbit/s) or the buffer (bytes). It is measured again while it
     is outside the tolerance, a few times; the last attempt counts. ``carried_mbit`` is what the
-    host carries over the same link when that limits nothing, measured only after a shortfall:
-    without headroom above ``needed_mbit``, this goodput, the host is the limit, not the link.
+    host carries over the same link when that limits nothing, measured only where it may be the
+    reason: without headroom above ``needed_mbit``, this goodput, the host is the limit, not the link.
     """
 
     what: Literal["rate", "queue"]
@@ -74,10 +74,15 @@ class SaturationClaim(Record):
     @computed_field  # type: ignore[prop-decorator]
     @property
     def verdict(self) -> Verdict:
-        """A shortfall on a host that is the limit itself says nothing about the link."""
+        """What falls short on a host that is the limit itself says nothing about the link."""
         if self.ok:
             return "pass"
-        return "not measurable" if self.error_share < 0 and self.is_beyond_host else "fail"
+        return "not measurable" if self.may_be_host and self.is_beyond_host else "fail"
+
+    @property
+    def may_be_host(self) -> bool:
+        """A host that is too slow makes no line faster, but delays what waits for it."""
+        return self.what == "queue" or self.error_share < 0
 
 
 class RttClaim(Record):

@@ -275,7 +275,7 @@ class Bench:
     ) -> SaturationClaim:
         made = claim((measure(),), None)
         while made.verdict == "fail" and len(made.attempts) < most:
-            carried_mbit = self._carried_mbit if made.error_share < 0 else made.carried_mbit
+            carried_mbit = self._carried_mbit if made.may_be_host else made.carried_mbit
             made = claim(made.attempts, carried_mbit)
             if made.verdict == "fail":
                 made = claim((*made.attempts, measure()), carried_mbit)
