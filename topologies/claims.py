@@ -36,7 +36,8 @@ class SaturationClaim(Record):
     ``configured`` is the line rate (Mbit/s) or the buffer (bytes). It is measured again while it
     is outside the tolerance, a few times; the last attempt counts. ``carried_mbit`` is what the
     host carries over the same link when that limits nothing, measured only where it may be the
-    reason: without headroom above ``needed_mbit``, this goodput, the host is the limit, not the link.
+    reason: without headroom above ``needed_mbit``, this goodput, the host is the limit, and not the
+    link.
     """
 
     what: Literal["rate", "queue"]
