@@ -75,15 +75,11 @@ class SaturationClaim(Record):
     @computed_field  # type: ignore[prop-decorator]
     @property
     def verdict(self) -> Verdict:
-        """What falls short on a host that is the limit itself says nothing about the link."""
-        if self.ok:
-            return "pass"
-        return "not measurable" if self.may_be_host and self.is_beyond_host else "fail"
-
-    @property
-    def may_be_host(self) -> bool:
-        """A host that is too slow makes no line faster, but delays what waits for it."""
-        return self.what == "queue" or self.error_share < 0
+        """A host that cannot saturate a line has no full queue to show, and a rate that falls short
+        there says nothing about the link; but it makes no line faster."""
+        if self.is_beyond_host and (self.what == "queue" or (self.error_share < 0 and not self.ok)):
+            return "not measurable"
+        return "pass" if self.ok else "fail"
 
 
 class RttClaim(Record):

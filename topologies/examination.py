@@ -103,7 +103,7 @@ def examine(profile: LinkProfile, logs: Path, say: Say) -> ProfileFidelity:
             say(f"rate {way}")
             rates.append(bench.rate(way))
             say(f"queue {way}")
-            queues.append(bench.queue(way, rtt))
+            queues.append(bench.queue(way, rtt, rates[-1].carried_mbit))
     return ProfileFidelity(
         profile=profile,
         rates=tuple(rates),
@@ -247,8 +247,8 @@ class Bench:
 
         return self._attempted(claim, lambda: measure(way), RATE_ATTEMPTS)
 
-    def queue(self, way: Way, idle: RttClaim) -> SaturationClaim:
-        """The delay that a saturated direction adds to ``idle``."""
+    def queue(self, way: Way, idle: RttClaim, carried_mbit: float | None = None) -> SaturationClaim:
+        """The delay that a saturated direction adds to ``idle``; ``carried_mbit`` if known."""
         course = self._course(way)
         idle_ms = idle.measured_ms or idle.expected_ms
 
@@ -265,20 +265,24 @@ class Bench:
                 carried_mbit=carried_mbit,
             )
 
-        return self._attempted(claim, lambda: self._loaded_ms(way) - idle_ms, QUEUE_ATTEMPTS)
+        return self._attempted(
+            claim, lambda: self._loaded_ms(way) - idle_ms, QUEUE_ATTEMPTS, carried_mbit
+        )
 
     def _attempted(
         self,
         claim: Callable[[tuple[float, ...], float | None], SaturationClaim],
         measure: Callable[[], float],
         most: int,
+        carried_mbit: float | None = None,
     ) -> SaturationClaim:
-        made = claim((measure(),), None)
+        made = claim((measure(),), carried_mbit)
         while made.verdict == "fail" and len(made.attempts) < most:
-            carried_mbit = self._carried_mbit if made.may_be_host else made.carried_mbit
-            made = claim(made.attempts, carried_mbit)
+            if made.carried_mbit is None:
+                known = made.attempts if made.what == "rate" else ()
+                made = claim(made.attempts, max(self._carried_mbit, *known, 0.0))
             if made.verdict == "fail":
-                made = claim((*made.attempts, measure()), carried_mbit)
+                made = claim((*made.attempts, measure()), made.carried_mbit)
         return made
 
     def _loss(self, way: Way) -> LossClaim:
