@@ -5,7 +5,8 @@ the fastest slowest step is taken (US 2025/0265465 A1, claim 1 and [0046]; the d
 ``split_by_bottleneck``), and of several the one through which a frame is sooner. Frames count
 uncompressed: what compression gains later is gained on top.
 
-The device speeds are a model for this decision only: nothing makes an emulated host slower.
+The device speeds are a model for this decision: what makes an emulated host slower is its CPU share
+(``network.cpu_share``), which is its speed unless another is given.
 """
 
 from collections.abc import Iterator

@@ -24,6 +24,7 @@ from testbed.hosts.machine import (
     examine_machine,
 )
 from testbed.hosts.microvm import MicroVm
+from topologies.cpu_share import obstacle
 
 GIB = 1 << 30
 
@@ -119,7 +120,14 @@ def _native_rows(machine: Machine) -> list[Finding]:
             Finding(f"kernel: {what}", why or "works", why is None, "native")
             for what, why in machine.kernel.items()
         ),
+        _cpu_shares(),
     ]
+
+
+def _cpu_shares() -> Finding:
+    """Only experiments with ``network.cpu_share`` ask for it; the guest's kernel always has it."""
+    why = obstacle(Path("/proc/self/mounts").read_text(), Path("/proc/cgroups").read_text())
+    return Finding("kernel: CPU shares", why or "works", why is None, "native, cpu_share")
 
 
 def _microvm_rows(machine: Machine) -> list[Finding]:

@@ -113,7 +113,9 @@ class CustomLink(LinkChoice):
 
     between: tuple[str, str] = Field(description="two nodes, the user's side first")
     cable: Literal[True] | None = Field(
-        None, description="a plain cable: not shaped, not measured, not captured"
+        None,
+        description="a plain cable: not shaped, not measured, not captured; what ends at a host "
+        "behind one has no capture at that end, and no exact times",
     )
 
     def check_complete(self) -> None:

@@ -35,6 +35,24 @@ def cgroup2_mount(mounts: str) -> Path | None:
     return next((Path(fields[1]) for fields in lines if fields[2] == "cgroup2"), None)
 
 
+def obstacle(mounts: str, controllers: str) -> str | None:
+    """Why no host can have a share of a CPU here, or None.
+
+    ``mounts`` is the text of ``/proc/self/mounts``, ``controllers`` that of ``/proc/cgroups``,
+    whose second column is not 0 for what an older hierarchy (v1) holds.
+    """
+    rows = [line.split() for line in controllers.splitlines()]
+    cpu = next((row for row in rows if row[0] == "cpu"), None)
+    if cpu is None or cpu[3] == "0":
+        return "the kernel has no control group for CPU time"
+    if cpu[1] != "0":
+        return "cgroup v1 holds the CPU controller"
+    root = cgroup2_mount(mounts)
+    if root and "cpu" not in (root / "cgroup.controllers").read_text().split():
+        return f"{root} is not given the CPU controller"
+    return None
+
+
 class CpuShares:
     """The control groups of a run: ``with CpuShares({"ue1": 0.25}) as shares: ...``.
 

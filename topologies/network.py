@@ -36,7 +36,7 @@ from topologies.qdiscs import (
     parse_qdiscs,
 )
 from topologies.shaping import Shape, change_lines, shape_of
-from topologies.spec import DIRECTIONS, Direction, NetworkSpec, Port
+from topologies.spec import DIRECTIONS, Direction, LinkSpec, NetworkSpec, Port
 from topologies.sysctls import host_sysctls, write_sysctls
 from topologies.topo import SpecTopo
 from topologies.wire import Wire
@@ -206,7 +206,8 @@ class EmulatedNetwork(Mininet):  # type: ignore[misc]
         return counters
 
     def describe(self) -> dict[str, Any]:
-        """The content of ``network.json``: hosts with addresses, shaped links as specified."""
+        """The content of ``network.json``: hosts with addresses, shaped links as specified, and
+        the cables between them."""
         hosts = {
             host: {
                 "mgmt_ip": self.mgmt_ip(host),
@@ -218,9 +219,7 @@ class EmulatedNetwork(Mininet):  # type: ignore[misc]
         }
         links = [
             {
-                "name": link.name,
-                "a": self._describe_port(self.spec.ends[link.name].a),
-                "b": self._describe_port(self.spec.ends[link.name].b),
+                **self._describe_ends(link),
                 "a_to_b": _describe_shape(shape_of(profile, "a_to_b")),
                 "b_to_a": _describe_shape(shape_of(profile, "b_to_a")),
                 "profile": profile.name,
@@ -228,7 +227,16 @@ class EmulatedNetwork(Mininet):  # type: ignore[misc]
             }
             for link, profile in self.spec.shaped_links
         ]
-        return {"hosts": hosts, "links": links, "shaper": self.spec.shaper}
+        cables = [self._describe_ends(link) for link in self.spec.links if link.profile is None]
+        return {"hosts": hosts, "links": links, "cables": cables, "shaper": self.spec.shaper}
+
+    def _describe_ends(self, link: LinkSpec) -> dict[str, Any]:
+        ends = self.spec.ends[link.name]
+        return {
+            "name": link.name,
+            "a": self._describe_port(ends.a),
+            "b": self._describe_port(ends.b),
+        }
 
     def _describe_port(self, port: Port) -> dict[str, str | None]:
         is_host = port.node in self.spec.hosts

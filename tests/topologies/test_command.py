@@ -1,11 +1,8 @@
 """A change of a link that somebody asks for while the network runs."""
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from topologies.command import Command, commanded, steps_between
-from topologies.cpu_share import LEAST_QUOTA_US, cgroup2_mount, cpu_max
 from topologies.errors import BadTopologyError
 from topologies.profiles import LinkProfile, load_profile
 from topologies.schedule import changes, varies
@@ -69,17 +66,3 @@ def test_a_changeable_network_is_built_to_vary_and_does_not() -> None:
     assert told(Command("a-b", {"rate_mbit": 1.0}, {}), spec).up.rate_mbit == 1
     script = scripted(spec, [Edit(5, "a-b", "a_to_b", {"rate_mbit": 2.0})])
     assert [change.at_ms for change in changes(script)] == [5]
-
-
-@given(st.floats(0.01, 1))
-def test_a_share_is_the_kernels_quota_over_its_period(share: float) -> None:
-    quota_us, period_us = map(int, cpu_max(share).split())
-    assert quota_us >= LEAST_QUOTA_US
-    assert 1_000 <= period_us <= 100_000  # what cpu.max accepts without a privilege of its own
-    assert quota_us / period_us == pytest.approx(share, rel=0.01)
-
-
-def test_control_groups_are_where_the_kernel_says_they_are_mounted() -> None:
-    mounts = "proc /proc proc rw 0 0\ncgroup2 /sys/fs/cgroup cgroup2 rw,nosuid 0 0\n"
-    assert str(cgroup2_mount(mounts)) == "/sys/fs/cgroup"
-    assert cgroup2_mount("cgroup /sys/fs/cgroup/cpu cgroup rw,cpu 0 0\n") is None

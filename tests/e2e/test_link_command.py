@@ -1,0 +1,80 @@
+"""A link of a run that goes on is changed from another terminal, and the wire shows it."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from stage_node.events import LinkChanged, LinkCommanded, read_events
+from testbed.hosts.environment import REPOSITORY
+
+pytestmark = pytest.mark.microvm
+
+EXPERIMENT = """
+name: live
+network:
+  shape: chain
+  hosts: [ue, server]
+  links: {rate_mbit: 8, delay_ms: 10}
+accordion:
+  model: digits-resnet20-coml
+  server: server
+  downloads:
+    - ue: ue
+      repeat: 12
+      steps: [{all: true, pause_ms: 300}]
+"""
+
+
+def start(home: Path, *arguments: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "testbed", *arguments],
+        cwd=home,
+        env=os.environ | {"PYTHONPATH": str(REPOSITORY), "COLUMNS": "200"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+def link_set(home: Path, *arguments: str) -> tuple[int, str]:
+    process = start(home, "link", "set", *arguments, "--run", str(home / "out"))
+    output, _ = process.communicate(timeout=120)
+    return process.returncode, output
+
+
+def test_a_slower_link_is_slower_at_once_and_the_events_say_so(tmp_path: Path) -> None:
+    (tmp_path / "live.yaml").write_text(EXPERIMENT)
+    run = start(tmp_path, "run", "live.yaml", "--host", "microvm", "--out", str(tmp_path / "out"))
+    assert run.stdout
+    for line in run.stdout:
+        if "asks for" in line:
+            break
+    assert link_set(tmp_path, "ue-server", "down.rate_mbit=1.5") == (
+        0,
+        "ue to server: 8 Mbit/s, 10 ms, 0 % loss\nserver to ue: 1.5 Mbit/s, 10 ms, 0 % loss\n",
+    )
+    status, told = link_set(tmp_path, "ue-moon", "rate_mbit=1")
+    assert status == 2 and "link 'ue-moon' is not known; known are ue-server" in told
+    status, told = link_set(tmp_path, "ue-server", "jitter_ms=99")
+    assert status == 2 and "jitter_ms (99) must not exceed delay_ms (10)" in told
+    run.stdout.read()
+    run.wait()
+
+    status, told = link_set(tmp_path, "ue-server", "rate_mbit=1")
+    assert status == 2 and "the run is over" in told
+    events = list(read_events(tmp_path / "out/events.jsonl"))
+    (changed,) = (event for event in events if isinstance(event, LinkChanged))
+    assert (changed.direction, changed.rate_mbit) == ("b_to_a", 1.5)
+    refusals = [event.refusal for event in events if isinstance(event, LinkCommanded)]
+    assert refusals[0] is None and "jitter_ms" in str(refusals[1])
+
+    summary = json.loads((tmp_path / "out/summary.json").read_text())
+    assert summary["problems"] == []
+    took_ms = [one["duration_ms"] for one in summary["accordion"]["downloads"]]
+    size_bytes = summary["accordion"]["downloads"][-1]["end_byte"]
+    assert took_ms[-1] == pytest.approx(size_bytes * 8 / 1.5e3 * 1514 / 1448, rel=0.1)
+    assert took_ms[-1] > 2 * took_ms[0]
