@@ -43,6 +43,7 @@ def main(
     split: SplitName = "test",
     data_folder: str | None = None,
     repeat: int = 1,
+    images: int = 300,
 ) -> None:
     """Process entry: take the steps one after the other, ``repeat`` times from no model at all.
 
@@ -55,7 +56,7 @@ def main(
         raise BadModelError(f"a step of the UE makes no sense: {error}") from None
     data = load_dataset(dataset, Path(data_folder) if data_folder else None)
     with EventLog(Path(events_path), name) as events:
-        ue = UserEquipment((server_ip, server_port), model, data, split, events)
+        ue = UserEquipment((server_ip, server_port), model, data, split, events, images)
         try:
             for round_ in range(repeat):
                 ue.begin(round_)
@@ -75,11 +76,13 @@ class UserEquipment:
         data: Dataset,
         split: SplitName,
         events: EventLog,
+        images: int = 300,
     ) -> None:
-        """``server`` is an address and a port; ``split`` of ``data`` is what the model runs on."""
+        """``server`` is an address and a port; the first ``images`` of ``split`` of ``data`` are
+        what the model runs on."""
         self._server = server
         self._split = split
-        self._images = data.split(split)
+        self._images = data.split(split).first(images)
         self._model = model
         self._events = events
         warm_up(self._images.images, len(data.classes))

@@ -165,6 +165,7 @@ def accordion_jobs(
                 "repeat": download.repeat,
                 "dataset": section.dataset,
                 "events_path": str(run.events),
+                "images": section.measured_images,
             },
         )
         for download in section.downloads

@@ -55,7 +55,9 @@ Required = Annotated[
 Lookup = Annotated[
     Path | None, _in(SAMPLING, "... and the look-up table of an earlier training, to judge by.")
 ]
-Epochs = Annotated[int, _in(TRAINING, "Passes over the train split.", min=1)]
+Epochs = Annotated[
+    int, _in(TRAINING, "Passes over the train split; 0: the network that --start is.", min=0)
+]
 Batch = Annotated[int, _in(TRAINING, "Images of an iteration, over all processes.", min=1)]
 LearningRate = Annotated[float, _in(TRAINING, "At its highest.", min=0)]
 Schedule = Annotated[str, _in(TRAINING, "**steps**: the paper's; or **cosine**.")]

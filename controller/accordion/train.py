@@ -71,6 +71,8 @@ class Training:
             )
         if self.recipe.frozen_blocks and self.start is None:
             raise BadTrainingError("only inner blocks of a trained network (start) can be frozen")
+        if self.recipe.epochs == 0 and self.start is None:
+            raise BadTrainingError("no epoch and no trained network (start): nothing is learned")
         if self.links and self.required:
             raise BadTrainingError("give one criterion: links with a deadline, or accuracies")
 

@@ -136,6 +136,7 @@ def test_two_processes_under_torchrun_train_one_network(tmp_path, typed):
         (("--option", "patch"), "is not A=B"),
         (("--start", "nowhere.safetensors"), "nowhere"),
         (("--start", "digits-resnet20"), "only one of the two networks"),
+        (("--epochs", "0"), "nothing is learned"),
         (("--frozen-blocks", "1"), "only inner blocks of a trained network"),
         (("--family", "alexnet"), "unknown model family"),
         (("--device", "cuda"), "no CUDA device"),
