@@ -229,7 +229,7 @@ class Bench:
             frame_s = serialisation_ms(rate_mbit, course.frame_bytes) / 1e3
             frames = course.rate_s(course.frame_bytes) / frame_s
             measure = self._udp_mbit
-            expected = rate_mbit * (1 - lost) * course.payload_bytes / course.frame_bytes
+            expected = rate_mbit * course.payload_bytes / course.frame_bytes
             chance = SIGMAS * math.sqrt(lost / (1 - lost) / frames)
 
         def claim(attempts: tuple[float, ...], carried_mbit: float | None) -> SaturationClaim:

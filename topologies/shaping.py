@@ -8,6 +8,10 @@ the link. Whatever enters one is redirected to the egress of the other, so that 
 2. one netem qdisc at the egress with the rate and the delay: netem computes each frame's time of
    departure, so late timers lose no capacity.
 
+Loss comes before the line and its buffer, as in netem and in Mininet's links: the line is busy with
+what survives. The meter, which sees the frames before netem loses some of them, is widened by their
+share, or a full queue would run empty by the loss times the rate.
+
 netem's own ``limit`` cannot be the buffer: it counts packets and those still being delayed too,
 so that a limit sized for full frames drops the acknowledgements of an asymmetric link. Here it
 is only a bound that a conforming sender cannot reach.
@@ -157,8 +161,10 @@ def change_lines(tap: Tap, shape: Shape, shaper: Shaper) -> list[str]:
 
 def _meter(tap: Tap, shape: Shape) -> str:
     # At ingress the kernel counts frames without their Ethernet header; `overhead` adds it.
+    surviving = 1 - shape.loss_percent / 100
     return (
-        f"police rate {shape.rate_bit}bit burst {shape.buffer_bytes}b "
+        f"police rate {round(shape.rate_bit / surviving)}bit "
+        f"burst {round(shape.buffer_bytes / surviving)}b "
         f"overhead {ETHERNET_HEADER_BYTES} conform-exceed drop/pipe index {tap.meter}"
     )
 

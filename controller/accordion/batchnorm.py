@@ -15,7 +15,6 @@ from torch import Tensor, nn
 
 from stage_node.models import ChainModel, Configuration
 
-
 RECALIBRATION_IMAGES = 8192
 """A mean over so many images is known to a hundredth of a standard deviation."""
 

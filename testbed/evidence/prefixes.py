@@ -87,8 +87,8 @@ def curves(table: dict[str, Any]) -> pl.DataFrame:
 
 
 @style.styled
-def draw(data: pl.DataFrame, images: int, dataset: str) -> Figure:
-    """Error of every label against the bytes that its prefixes take."""
+def draw(data: pl.DataFrame, images: int, dataset: str, path: Path) -> Figure:
+    """Error of every label against the bytes that its prefixes take (SVG)."""
     figure = style.new_figure(
         "Error against what has been received",
         f"all {images:,} test images of {dataset}; upper scale: {PAPER_BITS} bits a parameter in "
@@ -111,6 +111,8 @@ def draw(data: pl.DataFrame, images: int, dataset: str) -> Figure:
         axes.fill_between(mbit, error - deviation, error + deviation, color=colour, alpha=0.15)
     _scales(axes, 100 * float(data["error_mean"].min()))  # type: ignore[arg-type]
     axes.legend(loc="upper right")
+    # Without the date, the same table gives the same file.
+    figure.savefig(path, format="svg", metadata={"Date": None})
     return figure
 
 
@@ -151,9 +153,7 @@ def main(arguments: list[str] | None = None) -> int:
         return error.exit_status
     data = curves(table)
     first = next(iter(labels.values()))[0]
-    figure = draw(data, first["images"], first["dataset"])
-    # Without the date, the same table gives the same file.
-    figure.savefig(out / "error-against-bytes.svg", format="svg", metadata={"Date": None})
+    draw(data, first["images"], first["dataset"], out / "error-against-bytes.svg")
     data.write_csv(out / "error-against-bytes.csv")
     return 0
 

@@ -104,6 +104,13 @@ def test_frames_are_metered_before_they_are_redirected() -> None:
     ]
 
 
+def test_the_meter_lets_in_what_will_be_lost_as_well() -> None:
+    """Else the queue of a saturated lossy line would run empty by loss x rate."""
+    meter, _, netem = wire_lines(TAP, Shape(240_000, 0, 0, 4.0, 24_000, 900), "netem")
+    assert "police rate 250000bit burst 25000b" in meter
+    assert netem.endswith("loss random 4.000000% rate 240000bit")
+
+
 @pytest.mark.parametrize("shaper", ["netem", "tclink"])
 @given(profile=profiles())
 def test_a_change_never_adds_or_deletes(shaper: str, profile: LinkProfile) -> None:

@@ -1,0 +1,86 @@
+"""Evidence on Accordion: the error of every prefix, and when it was there."""
+
+import json
+
+import polars as pl
+import pytest
+import torch
+
+from controller.accordion.training import evaluate
+from stage_node.data import load_dataset
+from stage_node.models import load_checkpoint
+from testbed.evidence import arrival, prefixes
+from testbed.experiment import CHECKPOINTS
+from tests.analysis.synthetic_run import SyntheticRun
+
+
+def test_every_prefix_is_measured_on_all_test_images_once(tmp_path, capsys):
+    command = [str(tmp_path), "chain=digits-vgg8", "digits-vit4"]
+    assert prefixes.main(command) == 0
+    table = json.loads((tmp_path / "table.json").read_text())
+    assert list(table["labels"]) == ["chain", "digits-vit4"]
+    (chain,) = table["labels"]["chain"]
+    assert chain["images"] == 300 and chain["command"].startswith("concertina train --family vgg")
+    whole = chain["configurations"][-1]
+    digits, path = load_dataset("digits"), CHECKPOINTS / "digits-vgg8.safetensors"
+    assert whole["bytes"] == path.stat().st_size
+    assert whole["accuracy"] == evaluate(load_checkpoint(path), digits.test)
+    capsys.readouterr()
+    drawn = (tmp_path / "error-against-bytes.svg").read_bytes()
+    assert prefixes.main(command) == 0
+    assert capsys.readouterr().out == ""  # nothing is measured again
+    assert (tmp_path / "error-against-bytes.svg").read_bytes() == drawn
+
+
+def test_seeds_of_one_training_are_told_by_mean_and_deviation():
+    def file(accuracy):
+        return {"configurations": [{"configuration": [1, 0], "bytes": 10, "accuracy": accuracy}]}
+
+    data = prefixes.curves({"labels": {"a": [file(0.9), file(0.7)], "b": [file(0.5)]}})
+    assert data["seeds"].to_list() == [2, 1]
+    assert data["error_mean"].to_list() == pytest.approx([0.2, 0.5])
+    assert data["error_deviation"][0] == pytest.approx(torch.tensor([0.1, 0.3]).std().item())
+    assert data["error_deviation"][1] is None
+
+
+def test_an_unknown_checkpoint_is_one_line_and_status_2(tmp_path, capsys):
+    assert prefixes.main([str(tmp_path), "x=nowhere"]) == 2
+    assert "nowhere" in capsys.readouterr().err
+
+
+def table_of(model, accuracies):
+    """What ``prefixes`` writes of one file of the synthetic run's configurations."""
+    points = [
+        {"configuration": [blocks] * 3, "bytes": size, "accuracy": accuracy}
+        for blocks, size, accuracy in zip(
+            (1, 2, 3), (30_000, 60_000, 100_000), accuracies, strict=True
+        )
+    ]
+    return {"labels": {"a": [{"file": f"{model}.safetensors", "configurations": points}]}}
+
+
+def synthetic(folder, link):
+    run = SyntheticRun(pipeline=False).write(folder)
+    (run / "experiment.yaml").write_text(f"name: x\nnetwork: {{links: {link}}}\n")
+    return run
+
+
+def test_errors_of_all_images_stand_at_the_times_of_the_runs(tmp_path):
+    runs = [synthetic(tmp_path / link, link) for link in ("lte", "dsl")]
+    table, out = tmp_path / "table.json", tmp_path / "out"
+    table.write_text(json.dumps(table_of("digits", (0.5, 0.7, 0.9))))
+    assert arrival.main([str(out), str(table), *map(str, runs)]) == 0
+    rows = pl.DataFrame(json.loads((out / "error-over-time.json").read_text()))
+    assert rows["link"].to_list() == ["dsl"] * 3 + ["lte"] * 3
+    assert rows["error"].to_list() == pytest.approx([0.5, 0.3, 0.1] * 2)
+    # The synthetic UE has the first at 48 ms; its first inference ends 8 ms later.
+    assert rows["delivered_s"][0] == pytest.approx(0.0479, abs=1e-4)
+    assert rows["usable_s"][0] == pytest.approx(0.0559, abs=1e-4)
+    assert (out / "error-over-time.svg").exists()
+
+
+def test_a_model_that_the_table_does_not_know_is_one_line_and_status_2(tmp_path, capsys):
+    run, table = synthetic(tmp_path / "run", "lte"), tmp_path / "table.json"
+    table.write_text(json.dumps(table_of("another", (0.5, 0.7, 0.9))))
+    assert arrival.main([str(tmp_path / "out"), str(table), str(run)]) == 2
+    assert "the table has no 1-1-1 of digits" in capsys.readouterr().err
