@@ -8,7 +8,7 @@ and a network that runs with another configuration's statistics loses most of it
 
 import copy
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -34,15 +34,23 @@ def needs_own_statistics(model: ChainModel, rungs: Sequence[Configuration]) -> b
 
 
 def recalibrated(
-    model: ChainModel, configuration: Configuration, images: Tensor, batch: int = 256
+    model: ChainModel,
+    configuration: Configuration,
+    images: Tensor,
+    frozen: Collection[str] = (),
+    batch: int = 256,
 ) -> dict[str, Tensor]:
     """Running means and variances of the configuration's BatchNorms over ``images``.
 
-    By ``state_dict`` name. The model keeps its own. Of very many images, evenly spread ones do.
+    By ``state_dict`` name. The model keeps its own, and so do the layers named in ``frozen``: what
+    comes behind them was trained on what they put out. Of very many images, evenly spread ones do.
     """
     images = images[:: math.ceil(len(images) / RECALIBRATION_IMAGES)]
     segment = copy.deepcopy(model.configured(configuration)).train()
-    norms = [m for m in segment.modules() if isinstance(m, nn.BatchNorm2d)]
+    for name in frozen:
+        if name in segment.layers:
+            segment.layers[name].eval()
+    norms = [m for m in segment.modules() if isinstance(m, nn.BatchNorm2d) and m.training]
     with torch.no_grad():
         for seen, begin in enumerate(range(0, len(images), batch)):
             for norm in norms:

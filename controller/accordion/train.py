@@ -116,7 +116,7 @@ def train_checkpoint(
     model = build_model(training.spec(dataset))
     if training.start is not None:
         adopt(model, load_model(training.start))
-    _check_frozen(training, model)
+    frozen = _frozen(training, model)
     rungs = _rungs(training, model)
     distribution = _distribution(training, model, rungs)
     state = checkpoint.with_suffix(".state")
@@ -125,16 +125,16 @@ def train_checkpoint(
     train(model, dataset, distribution, training.recipe, objective, compute, state, hooks)
     if not compute.leads:
         return None
-    statistics = _statistics(model, rungs, dataset)
+    statistics = _statistics(model, distribution, frozen, dataset)
     metadata = {"command": training.command(checkpoint), "dataset": training.data}
     write_prefix_checkpoint(checkpoint, model, rungs, metadata, statistics)
     state.unlink(missing_ok=True)
     return write_table(checkpoint, dataset)
 
 
-def _check_frozen(training: Training, model: ChainModel) -> None:
+def _frozen(training: Training, model: ChainModel) -> tuple[str, ...]:
     try:
-        frozen_layers(model, training.recipe.frozen_blocks)
+        return frozen_layers(model, training.recipe.frozen_blocks)
     except ValueError as error:
         raise BadTrainingError(str(error)) from None
 
@@ -186,11 +186,18 @@ def _objective(training: Training, compute: Compute) -> Objective:
 
 
 def _statistics(
-    model: ChainModel, rungs: tuple[Configuration, ...], dataset: Dataset
+    model: ChainModel, distribution: Distribution, frozen: tuple[str, ...], dataset: Dataset
 ) -> Statistics | None:
-    if not needs_own_statistics(model, rungs):
+    """Measured anew for every configuration, but for one that was trained alone: the model's own
+    are of that one, and of the augmented images that it learned from."""
+    if not needs_own_statistics(model, tuple(distribution)):
         return None
-    return {c: recalibrated(model, c, dataset.train.images) for c in rungs}
+    return {
+        configuration: dict(model.configured(configuration).named_buffers())
+        if share == 1
+        else recalibrated(model, configuration, dataset.train.images, frozen)
+        for configuration, share in distribution.items()
+    }
 
 
 def _options(part: Training | Recipe) -> list[str]:

@@ -90,7 +90,12 @@ def train(
     compute.placed(model)
     frozen = frozen_layers(model, recipe.frozen_blocks)
     optimizer = torch.optim.SGD(
-        [p for name, p in model.named_parameters() if not name.startswith(frozen)],
+        [
+            parameter
+            for name, layer in model.layers.items()
+            if name not in frozen
+            for parameter in layer.parameters()
+        ],
         recipe.learning_rate,
         momentum=recipe.momentum,
         weight_decay=recipe.weight_decay,
@@ -125,7 +130,7 @@ def train(
 
 
 def frozen_layers(model: ChainModel, blocks: int) -> tuple[str, ...]:
-    """How the parameters' names begin of all layers up to the end of so many inner blocks.
+    """The names of all layers up to the end of so many inner blocks.
 
     ``ValueError`` where nothing would be left to learn.
     """
@@ -136,15 +141,14 @@ def frozen_layers(model: ChainModel, blocks: int) -> tuple[str, ...]:
         )
     names = model.layer_names
     first = names.index(inner[blocks][0]) if blocks else 0
-    return tuple(f"layers.{name}." for name in names[:first])
+    return names[:first]
 
 
 def _set_training(model: ChainModel, frozen: tuple[str, ...]) -> None:
     """All layers learn but the frozen ones, which take no gradient and keep their statistics."""
     model.train()
-    for name, layer in model.layers.items():
-        if f"layers.{name}." in frozen:
-            layer.eval().requires_grad_(False)
+    for name in frozen:
+        model.layers[name].eval().requires_grad_(False)
 
 
 def learning_rate(recipe: Recipe, epoch: float) -> float:

@@ -179,6 +179,15 @@ def test_recalibration_measures_the_configuration_and_leaves_the_model_alone():
     assert torch.allclose(statistics["layers.stem.bn.running_var"], convolved.var((0, 2, 3)))
 
 
+def test_frozen_layers_keep_their_statistics_and_the_others_are_measured_behind_them():
+    model = trained(Recipe(epochs=1, batch=16))
+    own = dict(model.named_buffers())
+    statistics = recalibrated(model, (1, 1, 1), STRIPES.train.images, ("stem", "block1_0"))
+    kept = {name for name, tensor in statistics.items() if tensor.equal(own[name])}
+    assert {name.split(".")[1] for name in kept} == {"stem", "block1_0"}
+    assert {name.split(".")[1] for name in statistics.keys() - kept} == {"block2_0", "block3_0"}
+
+
 def test_coml_needs_no_statistics_per_configuration():
     """Every block sees the same input in all the configurations that have it."""
     model = trained(Recipe(epochs=1, batch=16))
