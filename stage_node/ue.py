@@ -86,8 +86,8 @@ class UserEquipment:
         self._model = model
         self._events = events
         warm_up(self._images.images, len(data.classes))
-        self._evaluator = ThreadPoolExecutor(1, "evaluate")
-        self._evaluations: list[Future[None]] = []
+        self._runner = ThreadPoolExecutor(1, "run")
+        self._runs: list[Future[tuple[Configuration, int]]] = []
         self._accuracies: dict[tuple[str, Configuration], float] = {}
         self.begin(0)
 
@@ -124,16 +124,33 @@ class UserEquipment:
                 step=number,
                 round=self._round,
             )
-        self.wait()
+        finally:
+            self.wait()
 
     def wait(self) -> None:
-        """Until every configuration that arrived has been run; what went wrong there is raised."""
-        while self._evaluations:
-            self._evaluations.pop(0).result()
+        """Until every configuration that arrived has been run, then tell how well each does.
+
+        What went wrong there is raised. Accuracies are the testbed's business, no application's:
+        they are measured when nothing more is under way, and hold no first inference up.
+        """
+        ran = []
+        while self._runs:
+            ran.append(self._runs.pop(0).result())
+        for configuration, first_inference_ns in ran:
+            self._events.emit(
+                ConfigurationEvaluated,
+                t_ns=first_inference_ns,
+                model=self._model,
+                configuration=configuration,
+                accuracy=self._accuracy(configuration),
+                samples=len(self._images.labels),
+                split=self._split,
+                round=self._round,
+            )
 
     def close(self) -> None:
-        """End the evaluating thread."""
-        self._evaluator.shutdown(cancel_futures=True)
+        """End the thread that infers."""
+        self._runner.shutdown(cancel_futures=True)
 
     def _request(self, step: Step, number: int) -> None:
         """Ask the server, and receive what it sends."""
@@ -180,29 +197,20 @@ class UserEquipment:
                 self._run(configuration)
 
     def _run(self, configuration: Configuration) -> None:
-        self._evaluations.append(self._evaluator.submit(self._evaluate, configuration))
+        self._runs.append(self._runner.submit(self._take_into_use, configuration))
 
-    def _evaluate(self, configuration: Configuration) -> None:
-        """Take a configuration into use, note when its first inference ends, then its accuracy."""
+    def _take_into_use(self, configuration: Configuration) -> tuple[Configuration, int]:
+        """Swap to a configuration and infer once; returns when that inference ended, too."""
         self._in_use.swap(configuration, self._reader.load(configuration))
         self._in_use.infer(self._images.images[:1])
-        first_inference_ns = time.monotonic_ns()
-        self._events.emit(
-            ConfigurationEvaluated,
-            t_ns=first_inference_ns,
-            model=self._model,
-            configuration=configuration,
-            accuracy=self._accuracy(configuration),
-            samples=len(self._images.labels),
-            split=self._split,
-            round=self._round,
-        )
+        return configuration, time.monotonic_ns()
 
     def _accuracy(self, configuration: Configuration) -> float:
-        """Of the configuration in use; the same bytes, by their digests, are measured once."""
+        """Of a configuration; the same bytes, by their digests, are measured once."""
         identity = self._reader.require_header().metadata["header_sha256"], configuration
         if identity not in self._accuracies:
-            _, logits = self._in_use.infer(self._images.images)
+            with torch.inference_mode():
+                logits = self._reader.load(configuration)(self._images.images)
             correct = int((logits.argmax(dim=1) == self._images.labels).sum())
             self._accuracies[identity] = correct / len(self._images.labels)
         return self._accuracies[identity]
