@@ -86,11 +86,13 @@ class Streaming:
 
     ``objection(sending, missing_bytes, begun)`` says why the rest of a block, ``missing_bytes``
     of it, is not to be sent any more, or ``None``; ``begun`` where a part of it has been sent.
+    ``refused`` is called when there was one to the first block, so that nothing was sent.
     """
 
     first_byte: int
     blocks: tuple[Block, ...]
     objection: Callable[[Sending, int, bool], str | None]
+    refused: Callable[[], None] = lambda: None
 
 
 class NotAdmittedError(StageNodeError):

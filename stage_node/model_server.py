@@ -135,6 +135,7 @@ class ModelServer:
             objection = streaming.objection(connection.sending(request_ns), missing, False)
             if objection is not None:
                 smallest = configuration_name(block.configuration)
+                streaming.refused()
                 raise NotAdmittedError(409, f"not even {smallest} of {name}: {objection}")
 
         def ended(configuration: tuple[int, ...], end_byte: int, mbit: float, reason: str) -> None:

@@ -52,7 +52,8 @@ class Admissions:
         """What a UE gets; ``NotAdmittedError`` says why nothing."""
         if request.admission == "stream":
             offered = self._catalog[request.model].configurations
-            return stream(request, offered, self._links.get(ue))
+            streaming = stream(request, offered, self._links.get(ue))
+            return replace(streaming, refused=lambda: self._doubt(ue))
         if ue not in self._links:
             raise NotAdmittedError(403, f"nothing is known of the link to {ue}")
         if request.model not in self._tables:
@@ -60,8 +61,13 @@ class Admissions:
         try:
             return lookup(request, self._tables[request.model], self._links[ue])
         except NotAdmittedError:
-            self._links[ue] = doubted(self._links[ue], self._profiles[ue])
+            self._doubt(ue)
             raise
+
+    def _doubt(self, ue: str) -> None:
+        """A refusal teaches nothing: what it rested on is believed less."""
+        if ue in self._links:
+            self._links[ue] = doubted(self._links[ue], self._profiles[ue])
 
     def learn(self, ue: str, path: PathEstimate) -> None:
         """Take what the kernel says of a connection that has ended."""

@@ -11,13 +11,17 @@ from pathlib import Path
 import httpx
 import pytest
 
+from controller.accordion.estimate import LinkEstimate
 from controller.accordion.lookup import read_table, table_path
+from controller.accordion.serve import Admissions
 from controller.accordion.serve import main as serve
+from stage_node.delivery import ModelRequest, Sending
 from stage_node.errors import BadModelError
 from stage_node.events import (
     Admitted,
     ConfigurationEvaluated,
     DownloadEnded,
+    EventLog,
     FaultInjected,
     LinkLearned,
     Listening,
@@ -25,6 +29,8 @@ from stage_node.events import (
     StepRefused,
     read_events,
 )
+from stage_node.served_file import read_catalog
+from stage_node.tcp_info import PathEstimate
 from stage_node.ue import main as run_ue
 
 CHECKPOINTS = Path(__file__).parents[2] / "testbed" / "checkpoints"
@@ -195,3 +201,24 @@ def test_a_checkpoint_without_a_table_is_a_plain_file(server):
     whole = CHECKPOINTS / f"{MODEL}.safetensors"
     assert httpx.get(url).content == whole.read_bytes()
     assert table_path(whole).exists()
+
+
+def test_a_refused_stream_is_reckoned_anew_and_not_refused_for_ever(tmp_path):
+    """One bad measurement of the link must not shut a UE out: refusals lead back to the profile."""
+    with EventLog(tmp_path / "events.jsonl", "edge") as events:
+        admissions = Admissions(
+            read_catalog(CHECKPOINTS, [MODEL]), {}, {"127.0.0.1": LinkEstimate(**PRIOR)}, events
+        )
+        crawl = PathEstimate(40, 0.01, min_rtt_ms=40, acked_bytes=100_000, busy_ms=60_000)
+        admissions.learn("127.0.0.1", crawl)
+        request = ModelRequest(model=MODEL, deadline_ms=400, admission="stream")
+        fresh = Sending(40, 0, PathEstimate(40, 0.0, min_rtt_ms=40))
+        refusals = 0
+        while True:
+            streaming = admissions.admit(request, "127.0.0.1")
+            if streaming.objection(fresh, streaming.blocks[0].end_byte, False) is None:
+                break
+            streaming.refused()
+            refusals += 1
+            assert refusals < 20
+    assert refusals > 0
