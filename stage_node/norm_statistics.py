@@ -2,15 +2,16 @@
 
 A configuration's means and variances are a few hundred numbers in over a hundred small tensors.
 Named one by one in a checkpoint's header, which every prefix begins with, they would take ten
-times the bytes of the numbers.
+times the bytes of the numbers. They lie one behind the other in the order in which the file names
+those of the full configuration.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import torch
 from torch import Tensor
 
-from stage_node.models import Configuration, Family, ModelSpec, layers_of
+from stage_node.models import Configuration
 
 
 def packed_name(configuration: Configuration) -> str:
@@ -18,41 +19,23 @@ def packed_name(configuration: Configuration) -> str:
     return "statistics." + "-".join(map(str, configuration))
 
 
-def pack_statistics(
-    spec: ModelSpec, configuration: Configuration, statistics: Mapping[str, Tensor]
-) -> Tensor:
-    """The means and variances, by ``state_dict`` name, one behind the other: float32 (N,).
+def pack_statistics(statistics: Mapping[str, Tensor], order: Iterable[str]) -> Tensor:
+    """A configuration's statistics, by ``state_dict`` name, as one tensor (N,).
 
-    They lie in the order of the layers; ``num_batches_tracked``, which nothing that runs a model
-    reads, is left out.
+    ``order`` names those of the full configuration; what this one has not is left out.
     """
-    return torch.cat([statistics[name].flatten() for name in _shapes(spec, configuration)])
+    return torch.cat([statistics[name].flatten() for name in order if name in statistics])
 
 
-def unpack_statistics(
-    spec: ModelSpec, configuration: Configuration, packed: Tensor
-) -> dict[str, Tensor]:
-    """The means and variances by ``state_dict`` name; they share the memory of ``packed``.
+def unpack_statistics(packed: Tensor, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, Tensor]:
+    """The statistics by name; they share the memory of ``packed``.
 
-    ``ValueError`` where there are more or fewer numbers than the configuration has.
+    ``ValueError`` where there are more or fewer numbers than ``shapes`` ask for.
     """
-    shapes = _shapes(spec, configuration)
-    wanted = sum(shape.numel() for shape in shapes.values())
-    if packed.numel() != wanted:
-        raise ValueError(f"{packed.numel()} statistics where {configuration} has {wanted}")
-    parts = torch.split(packed, [shape.numel() for shape in shapes.values()])
+    sizes = [torch.Size(shape).numel() for shape in shapes.values()]
+    if packed.numel() != sum(sizes):
+        raise ValueError(f"{packed.numel()} statistics where there should be {sum(sizes)}")
+    parts = torch.split(packed, sizes)
     return {
         name: part.view(shape) for (name, shape), part in zip(shapes.items(), parts, strict=True)
     }
-
-
-def _shapes(spec: ModelSpec, configuration: Configuration) -> dict[str, torch.Size]:
-    """Of every mean and variance of a configuration, in the order of its layers."""
-    makers = Family.of(spec).layers(spec)
-    with torch.device("meta"):
-        return {
-            f"layers.{layer}.{name}": buffer.shape
-            for layer in layers_of(spec, configuration)
-            for name, buffer in makers[layer]().named_buffers()
-            if buffer.is_floating_point()
-        }

@@ -33,7 +33,7 @@ from stage_node.models import (
     layers_of,
     load_weights,
 )
-from stage_node.models.checkpoint import format_of, spec_of
+from stage_node.models.checkpoint import format_of, layer_of, spec_of
 from stage_node.norm_statistics import packed_name, unpack_statistics
 from stage_node.weight_format import SUFFIXES
 
@@ -303,8 +303,16 @@ class PrefixReader:
         header, name = self.require_header(), packed_name(configuration)
         if name not in header.tensors:
             return {}
+        # The last part has those of the full configuration, under plain names.
+        begin = header.contents.parts[-2].end
+        layers = layers_of(header.spec, configuration)
+        shapes = {
+            plain: place.shape
+            for plain, place in header.tensors.items()
+            if place.data_offsets[0] >= begin and layer_of(plain) in layers
+        }
         try:
-            return unpack_statistics(header.spec, configuration, self._tensor(name))
+            return unpack_statistics(self._tensor(name), shapes)
         except ValueError as error:
             raise PrefixError(str(error)) from None
 

@@ -104,7 +104,7 @@ def arrange(
             name = packed_name(configuration)
             own = statistics[configuration]
             if configuration != ladder[-1]:
-                own = {name: pack_statistics(model.spec, configuration, own)}
+                own = {name: pack_statistics(own, statistics[ladder[-1]])}
             parts.append(PartTensors(name, own))
         last = parts.pop()
         parts.append(PartTensors(last.name, last.tensors, (*last.completes, configuration)))

@@ -45,7 +45,7 @@ def load_checkpoint(path: Path) -> ChainModel:
 def load_layers(path: Path, names: Collection[str]) -> dict[str, Tensor]:
     """The tensors of some layers, under their full names ``layers.<layer>.<parameter>``."""
     with _opened(path) as file:
-        keys = [key for key in file.keys() if _layer(key) in names]  # noqa: SIM118
+        keys = [key for key in file.keys() if layer_of(key) in names]  # noqa: SIM118
         return {key: file.get_tensor(key) for key in keys}
 
 
@@ -89,7 +89,7 @@ def read_metadata(path: Path) -> dict[str, str]:
         return dict(file.metadata() or {})
 
 
-def _layer(key: str) -> str | None:
+def layer_of(key: str) -> str | None:
     """The layer that a tensor belongs to, or None for one that is beside the layers."""
     kind, name, *_ = key.split(".")
     return name if kind == "layers" else None

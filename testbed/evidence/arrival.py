@@ -4,8 +4,7 @@ python -m testbed.evidence.arrival OUT_FOLDER TABLE RUN_DIR...
 
 The runs differ in the link of a UE and in the model; ``TABLE`` is the table.json of
 ``testbed.evidence.prefixes``, whose labels name the models and whose errors are of the whole test
-split. When a configuration was there is from the runs: its last byte in the UE's capture, and the
-end of its first inference.
+split. When a configuration was there is from the runs: its last byte in the UE's capture.
 """
 
 import json
@@ -26,7 +25,7 @@ from analysis.rundir import read_run
 from testbed.errors import OUR_ERRORS
 
 COLUMNS = (
-    "link", "model", "configuration", "bytes", "delivered_s", "usable_s", "error", "fidelity",
+    "link", "model", "configuration", "bytes", "delivered_s", "error", "fidelity",
 )  # fmt: skip
 
 
@@ -46,17 +45,18 @@ def arrivals(folder: Path, errors: dict[tuple[str, str], tuple[str, float]]) -> 
             raise NotARunError(f"{folder}: the table has no {configuration} of {each.model}")
         label, error = errors[each.model, configuration]
         rows.append(
-            (_link(folder), label, configuration, each.file_bytes, each.delivered_s, each.usable_s,
-             error, summary.fidelity.verdict)
+            (_link(folder), label, configuration, each.file_bytes, each.delivered_s, error,
+             summary.fidelity.verdict)
         )  # fmt: skip
     return pl.DataFrame(rows, schema=COLUMNS, orient="row")
 
 
 def _link(folder: Path) -> str:
-    """The name that the experiment gives the link: a profile."""
+    """The profile that the experiment names for the link."""
     network = yaml.safe_load((folder / "experiment.yaml").read_text())["network"]
     links = network["links"]
-    return str(links[0] if isinstance(links, list) else links)
+    link = links[0] if isinstance(links, list) else links
+    return str(link["profile"] if isinstance(link, dict) else link)
 
 
 def errors_of(table: dict[str, Any]) -> dict[tuple[str, str], tuple[str, float]]:
@@ -64,7 +64,7 @@ def errors_of(table: dict[str, Any]) -> dict[tuple[str, str], tuple[str, float]]
     return {
         (Path(file["file"]).stem, "-".join(map(str, point["configuration"]))): (
             label,
-            1 - point["accuracy"],
+            round(1 - point["accuracy"], 6),
         )
         for label, files in table["labels"].items()
         for file in files
@@ -80,7 +80,7 @@ def draw(data: pl.DataFrame, path: Path) -> Figure:
     verdicts = ", ".join(sorted(set(data["fidelity"])))
     figure = style.new_figure(
         "Error while the model arrives",
-        "test error of the best configuration that can run, from the end of its first inference; "
+        "test error of the best configuration that is complete, from its last byte on; "
         f"links: {verdicts}",
         0.8 + 2.6 * -(-len(links) // 2),
     )
@@ -98,12 +98,12 @@ def draw(data: pl.DataFrame, path: Path) -> Figure:
 
 
 def _panel(axes: Axes, data: pl.DataFrame, models: Sequence[str]) -> None:
-    end_s = 1.05 * float(data["usable_s"].max())  # type: ignore[arg-type]
+    end_s = 1.05 * float(data["delivered_s"].max())  # type: ignore[arg-type]
     for index, model in enumerate(models):
-        mine = data.filter(pl.col("model") == model).sort("usable_s")
+        mine = data.filter(pl.col("model") == model).sort("delivered_s")
         best = 100 * mine["error"].cum_min()
         axes.step(
-            [*mine["usable_s"], end_s],
+            [*mine["delivered_s"], end_s],
             [*best, best[-1]],
             where="post",
             color=style.COLOURS[index % len(style.COLOURS)],
@@ -135,7 +135,7 @@ def main(arguments: Sequence[str]) -> int:
         return error.exit_status
     order = list(dict.fromkeys(label for label, _ in errors.values()))
     data = pl.concat(parts).sort(
-        "link", pl.col("model").map_elements(order.index, pl.Int64), "usable_s"
+        "link", pl.col("model").map_elements(order.index, pl.Int64), "delivered_s"
     )
     out.mkdir(parents=True, exist_ok=True)
     data.write_csv(out / "error-over-time.csv")
