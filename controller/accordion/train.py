@@ -213,7 +213,12 @@ def _options(part: Training | Recipe) -> list[str]:
 
 
 def _texts(value: Any) -> list[str]:
-    """A value as the command line has it: mappings entry by entry, configurations as 9-9-9."""
+    """A value as the command line has it: mappings entry by entry, configurations as 9-9-9.
+
+    Files by their names: where they lay is this machine's business.
+    """
+    if isinstance(value, Path):
+        return [value.name]
     if isinstance(value, Mapping):
         separator = "=" if all(isinstance(key, str) for key in value) else ":"
         return [f"{key}{separator}{weight}" for key, weight in value.items()]

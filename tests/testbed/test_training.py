@@ -9,6 +9,8 @@ import pytest
 import torch
 
 from controller.accordion.lookup import read_table, table_path
+from controller.accordion.train import Training
+from controller.accordion.training import Recipe
 from stage_node.errors import BadModelError
 from stage_node.models import load_checkpoint
 from stage_node.models.checkpoint import read_metadata
@@ -91,6 +93,12 @@ def test_a_start_and_a_teacher(tmp_path, typed, tiny):
     assert typed("train", *QUICK, *more, path)[0] == 0
     before, after = (load_checkpoint(file).state_dict() for file in (tiny, path))
     assert all(torch.equal(before[n], after[n]) for n in before if "running" not in n)
+
+
+def test_the_command_names_files_and_no_folder_of_this_machine(tmp_path):
+    training = Training(start=tmp_path / "a.th", recipe=Recipe(epochs=1))
+    assert str(tmp_path) not in training.command(tmp_path / "b.safetensors")
+    assert "--start a.th" in training.command(tmp_path / "b.safetensors")
 
 
 def test_tensorboard_reads_the_logs(tmp_path, typed):
