@@ -39,6 +39,7 @@ from topologies.profiles import DirectionProfile, LinkProfile
 from topologies.shapes import chain
 from topologies.shaping import (
     FRAME_BYTES,
+    SEGMENT_BYTES,
     ideal_goodput_mbit,
     ideal_rtt_ms,
     serialisation_ms,
@@ -77,6 +78,7 @@ TCP_FLOWS = 16
 RATE_S, RATE_S_MAX = 8.0, 60.0
 RATE_FRAMES = 1000
 SLOW_START_ROUNDS = 12
+WITHHELD_FRAMES = 4  # not yet acknowledged though no longer on the way: RFC 1122, delayed ACK
 HANDSHAKE_ROUNDS = 10  # until iperf3's data flows
 SLACK_S = 30.0
 SIGMAS = 2.576  # 99 % of the normal distribution
@@ -142,6 +144,12 @@ class Course:
     def queue_ms(self) -> float:
         """The delay of a full queue."""
         return self.buffer_bytes * 8 / (self.one_way.rate_mbit * 1e3)
+
+    @property
+    def least_window_bytes(self) -> int:
+        """TCP's window below which the line would stand still at times."""
+        frame_ms = serialisation_ms(self.one_way.rate_mbit, FRAME_BYTES)
+        return (math.ceil(self.rtt_ms / frame_ms) + WITHHELD_FRAMES) * SEGMENT_BYTES
 
     @property
     def handshake_s(self) -> float:
@@ -309,7 +317,10 @@ class Bench:
 
     def _tcp_mbit(self, way: Way) -> float:
         course = self._course(way)
-        window = window_bytes(course.one_way.rate_mbit, course.rtt_ms, course.buffer_bytes)
+        window = max(
+            window_bytes(course.one_way.rate_mbit, course.rtt_ms, course.buffer_bytes),
+            course.least_window_bytes,
+        )
         omit_s, rate_s = course.slow_start_s, course.rate_s(FRAME_BYTES)
         self._set_window(window)
         arguments = ("-C", "reno", "-O", str(omit_s), "-t", str(rate_s))
