@@ -20,7 +20,7 @@ from controller.errors import ControllerError, FrozenLayerChangedError
 from controller.fringe import find_fringe
 from controller.ladder import LadderTable
 from controller.ladder_builder import build_ladder
-from controller.ladder_request import TABLE, BadLadderError, BuiltLadder
+from controller.ladder_request import BadLadderError, BuiltLadder
 from controller.optimizer import Emit, optimize
 from controller.pipeline import Observation, SplitName
 from controller.plan import PipelinePlan, check_ladder, check_modules, check_targets
@@ -33,6 +33,7 @@ from controller.session import (
     load_cuts,
     start,
 )
+from stage_node.company import Company
 from stage_node.control import ControlClient
 from stage_node.data import load_dataset
 from stage_node.errors import StageNodeError
@@ -49,22 +50,25 @@ from stage_node.models import ChainModel, load_model
 from stage_node.rung import UNCOMPRESSED
 
 
-def run_pipeline(plan: dict[str, Any], events_path: str, run_dir: str) -> None:
+def run_pipeline(plan: dict[str, Any], events_path: str, table_path: str) -> None:
     """Process entry: run ``plan`` (the fields of ``PipelinePlan``) and exit.
 
-    Leaves ``ladder.json`` in ``run_dir``. Exit status 0 also when the target was not reached: that
-    is a result. Otherwise one line on stderr and the status of the error.
+    Leaves the ladder's table in ``table_path``. Exit status 0 also when the target was not reached:
+    that is a result. Otherwise one line on stderr and the status of the error.
     """
-    with EventLog(Path(events_path), "controller") as events:
+    try:
+        checked = PipelinePlan.model_validate(plan)
+    except ValidationError as error:
+        _fail(f"plan: {error}", 2)
+    path = Path(events_path)
+    with EventLog(path, checked.controller) as events:
         try:
-            serve(PipelinePlan.model_validate(plan), events.emit, Path(run_dir))
+            serve(checked, events.emit, Path(table_path), Company(events, path, checked.company))
         except (ControllerError, StageNodeError) as error:
             _fail(str(error), error.exit_status)
-        except ValidationError as error:
-            _fail(f"plan: {error}", 2)
 
 
-def serve(plan: PipelinePlan, emit: Emit, run_dir: Path) -> None:
+def serve(plan: PipelinePlan, emit: Emit, table_path: Path, company: Company) -> None:
     """Run the whole of ``plan`` on stages that wait for their controller, and stop them."""
     with connected(plan) as clients:
         model = load_model(plan.checkpoint)
@@ -72,12 +76,13 @@ def serve(plan: PipelinePlan, emit: Emit, run_dir: Path) -> None:
         check_modules(model, plan.partition, plan.targets, plan.modules)
         ladder = _ladder(plan, model, emit)
         check_ladder(ladder.table, plan.targets)
-        (run_dir / TABLE).write_text(ladder.table.to_json())
+        table_path.write_text(ladder.table.to_json())
         _cost("ladder", ladder.table.cost, emit)
         dataset = load_dataset(plan.dataset).limited(plan.validation_images)
         fringe = find_fringe(plan.partition, plan.targets.fringe_layers)
         emit(
             PartitionChosen,
+            pipeline=plan.name,
             hosts=tuple(stage.name for stage in plan.stages),
             stages=plan.partition.stages,
             fringe=fringe.layers,
@@ -100,7 +105,9 @@ def serve(plan: PipelinePlan, emit: Emit, run_dir: Path) -> None:
         for purpose, (split, count) in used.items():
             emit(ImagesUsed, purpose=purpose, split=split, images=count)
         live = LivePipeline(clients, images, plan.warmup_frames, emit)
+        company.meet("ready")
         _compress(live, clients, ladder.table, plan, emit)
+        company.meet("done")
         clients[0].drain()
         after = frozen_digest(clients)
         emit(FrozenHash, before=before, after=after)

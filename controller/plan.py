@@ -17,8 +17,14 @@ from controller.partition import Partition
 from controller.placement import Placement
 from controller.targets import AutomaticControl, FringeTargets, check_goal
 from stage_node.codecs import Codec, Coding
+from stage_node.events import LONE_PIPELINE
 from stage_node.models import ChainModel
 from stage_node.rung import Rung
+
+
+def controller_name(pipeline: str) -> str:
+    """The process that controls a pipeline."""
+    return "controller" if pipeline == LONE_PIPELINE else f"controller-{pipeline}"
 
 
 class StagePlan(BaseModel):
@@ -41,6 +47,8 @@ class StagePlan(BaseModel):
 class PipelinePlan(BaseModel):
     """A model split over stages, its workload, and what the loop is to reach.
 
+    ``company`` are the processes that run at the same time: the controllers of other pipelines, and
+    UEs. No pipeline is measured before all are ready; each serves on until all are done.
     ``placement`` tells how the stages were found, where measurements decided.
     The first ``calibration_images`` of the train split set ranges and bases; every decision is
     taken on the first ``validation_images`` of the validation split (all, where it has fewer);
@@ -55,6 +63,8 @@ class PipelinePlan(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
+    name: str = LONE_PIPELINE
+    company: tuple[str, ...] = ()
     checkpoint: Path
     dataset: str
     stages: tuple[StagePlan, ...] = Field(min_length=2)
@@ -79,6 +89,11 @@ class PipelinePlan(BaseModel):
                 raise ValueError(f"stage {stage.name} has no listen_ip for the stage before it")
         check_goal(self.targets, self.control)
         return self
+
+    @property
+    def controller(self) -> str:
+        """The name of its controller's process, by which events are known to be this pipeline's."""
+        return controller_name(self.name)
 
     @property
     def partition(self) -> Partition:

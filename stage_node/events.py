@@ -13,13 +13,16 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
+LONE_PIPELINE = "pipeline"
+"""What the only split model of a run is called."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Event:
     """One thing that happened; a subclass per kind.
 
     ``t_ns`` is the monotonic clock of the emulation when it happened, ``who`` the process
-    that saw it (a host name, ``controller``, ``runner``).
+    that saw it (a host name, a pipeline's controller, ``runner``).
     """
 
     kind: ClassVar[str]
@@ -74,6 +77,17 @@ class Message(Event):
 
     kind = "message"
     text: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reached(Event):
+    """A process is at a point at which those that run at the same time wait for each other.
+
+    ``point`` is ``ready`` (to be measured, or to ask for a model) or ``done``.
+    """
+
+    kind = "reached"
+    point: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -206,12 +220,14 @@ class RungChosen(Event):
 
 @dataclass(frozen=True, kw_only=True)
 class PartitionChosen(Event):
-    """How the model lies over the hosts and which of its layers are fringe layers.
+    """How a pipeline's model lies over the hosts and which of its layers are fringe layers.
 
-    ``reason`` tells why it lies so, where measurements decided and not the experiment.
+    ``reason`` tells why it lies so, where measurements decided and not the experiment. All that the
+    same ``who``, its controller, tells is of this pipeline.
     """
 
     kind = "partition"
+    pipeline: str = LONE_PIPELINE
     hosts: tuple[str, ...]
     stages: tuple[tuple[str, ...], ...]
     fringe: tuple[str, ...]

@@ -56,6 +56,7 @@ COMPUTE = np.dtype(
 )
 RESULTS = np.dtype(
     [
+        ("node", f"S{NAME_BYTES}"),
         ("sequence", "i8"),
         ("generation", "i8"),
         ("samples", "i4"),
@@ -204,7 +205,7 @@ class Ledger:
         tables = {
             "frames": np.concatenate([np.zeros(0, FRAMES), *(log.table() for log in self._frames)]),
             "compute": self.compute.table(COMPUTE, node=self.process),
-            "results": self.results.table(RESULTS),
+            "results": self.results.table(RESULTS, node=self.process),
         }
         for name, table in tables.items():
             if len(table):

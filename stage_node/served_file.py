@@ -40,18 +40,17 @@ class ServedFile:
         return cls(content, f'"{hashlib.sha256(content).hexdigest()[:32]}"', configurations)
 
 
-def read_catalog(folder: Path, models: Iterable[str] | None = None) -> dict[str, ServedFile]:
-    """Checkpoints of a folder by the name of their file without suffix: ``models``, or all.
+def read_catalog(paths: Iterable[Path]) -> dict[str, ServedFile]:
+    """Checkpoints, wherever they lie, by the name of their file without suffix.
 
-    ``BadModelError`` where there is none, or one is damaged: nothing of it would be served.
+    ``BadModelError`` where two have the same name, or one is damaged: nothing of it would be
+    served.
     """
-    there = {path.stem: path for path in sorted(folder.glob("*.safetensors"))}
-    if not there:
-        raise BadModelError(f"{folder}: no .safetensors file to serve")
-    wanted = there if models is None else models
-    if unknown := sorted(set(wanted) - there.keys()):
-        raise BadModelError(f"{folder}: no model {unknown[0]!r}; there are {', '.join(there)}")
-    return {name: ServedFile.read(there[name]) for name in wanted}
+    files: dict[str, Path] = {}
+    for path in paths:
+        if files.setdefault(path.stem, path) != path:
+            raise BadModelError(f"two models are called {path.stem}: {files[path.stem]} and {path}")
+    return {name: ServedFile.read(path) for name, path in files.items()}
 
 
 def _verified(content: bytes) -> dict[Configuration, int]:

@@ -14,6 +14,7 @@ import torch
 from pydantic import ValidationError
 from torch import Tensor
 
+from stage_node.company import Company
 from stage_node.data import Dataset, SplitName, load_dataset
 from stage_node.download import Download, RefusedError
 from stage_node.errors import BadModelError
@@ -44,9 +45,11 @@ def main(
     data_folder: str | None = None,
     repeat: int = 1,
     images: int = 300,
+    company: Sequence[str] = (),
 ) -> None:
     """Process entry: take the steps one after the other, ``repeat`` times from no model at all.
 
+    The first step waits until all processes of the ``company`` are ready to be measured.
     Errors of the house end it; a refusal of a step that is not required is told and no error.
     """
     torch.set_num_threads(1)
@@ -57,11 +60,14 @@ def main(
     data = load_dataset(dataset, Path(data_folder) if data_folder else None)
     with EventLog(Path(events_path), name) as events:
         ue = UserEquipment((server_ip, server_port), model, data, split, events, images)
+        others = Company(events, Path(events_path), company)
         try:
+            others.meet("ready")
             for round_ in range(repeat):
                 ue.begin(round_)
                 for number, step in enumerate(checked):
                     ue.take(step, number)
+            others.tell("done")
         finally:
             ue.close()
 

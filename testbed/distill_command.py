@@ -25,6 +25,10 @@ After = Annotated[
         help="The last layer before the cut. May be left out where an experiment has one cut.",
     ),
 ]
+Pipeline = Annotated[
+    str | None,
+    typer.Option(metavar="NAME", help="Which one, where an experiment has several pipelines."),
+]
 Out = Annotated[Path, typer.Option(metavar="FILE", help="The .safetensors file to write.")]
 Assignments = Annotated[
     list[str] | None,
@@ -104,6 +108,7 @@ def distill(
     subject: Subject,
     out: Out,
     after: After = None,
+    pipeline: Pipeline = None,
     assignments: Assignments = None,
     budget_bytes: BudgetBytes = None,
     latency_ms: LatencyMs = None,
@@ -150,6 +155,7 @@ def distill(
     run_distillation(
         Wish(
             subject=subject,
+            pipeline=pipeline,
             after=after,
             assignments=tuple(assignments or ()),
             link=Link(latency_ms, inferences_per_s, rate_mbit, delay_ms, frame_images),

@@ -18,7 +18,13 @@ from stage_node.bottleneck import BottleneckSpec, choose_bottleneck, load_bottle
 from stage_node.data import Dataset, load_dataset
 from stage_node.models import ChainModel, load_model
 from testbed.errors import BadExperimentError
-from testbed.experiment import find_experiment, load_experiment, shipped_experiments
+from testbed.experiment import (
+    Experiment,
+    PipelineSection,
+    find_experiment,
+    load_experiment,
+    shipped_experiments,
+)
 from testbed.networks import build_network
 from testbed.planning import plan_pipeline
 from testbed.validation import check_data, check_split, existing_checkpoint
@@ -83,6 +89,7 @@ class Wish:
     """The whole command."""
 
     subject: str
+    pipeline: str | None
     after: str | None
     assignments: tuple[str, ...]
     link: Link
@@ -209,6 +216,8 @@ def _subject(wish: Wish) -> Subject:
 def _of_model(wish: Wish) -> Subject:
     if wish.assignments:
         raise BadExperimentError("--set: only an experiment has fields to replace")
+    if wish.pipeline is not None:
+        raise BadExperimentError("--pipeline: only an experiment has pipelines")
     checkpoint = _model_or_experiment(wish.subject)
     if wish.after is None:
         raise BadExperimentError("--after: missing; a model alone does not say where it is cut")
@@ -236,9 +245,8 @@ def _of_experiment(wish: Wish) -> Subject:
     file = find_experiment(Path(wish.subject))
     experiment = load_experiment(file, list(wish.assignments))
     check_split(experiment, str(file))
-    assert experiment.pipeline is not None, "checked"
     spec = build_network(experiment.network)
-    plan = plan_pipeline(experiment.pipeline, spec)
+    plan = plan_pipeline(_pipeline(experiment, wish.pipeline, file), spec)
     cuts = plan.partition.cuts
     after = wish.after or (cuts[0] if len(cuts) == 1 else None)
     if after not in cuts:
@@ -259,6 +267,17 @@ def _of_experiment(wish: Wish) -> Subject:
     check_data(model, dataset)
     fringe_layers = wish.training.fringe_layers or plan.targets.fringe_layers
     return Subject(model, dataset, after, link, fringe_layers)
+
+
+def _pipeline(experiment: Experiment, name: str | None, file: Path) -> PipelineSection:
+    """The pipeline of that name, or the only one."""
+    pipelines = experiment.split_models
+    if name is None and len(pipelines) == 1:
+        (name,) = pipelines
+    if name not in pipelines:
+        asked = "missing" if name is None else f"no pipeline '{name}'"
+        raise BadExperimentError(f"--pipeline: {asked}; {file.stem} has {', '.join(pipelines)}")
+    return pipelines[name]
 
 
 def _bars(console: Console) -> Progress:

@@ -14,6 +14,7 @@ from dataclasses import asdict
 from pathlib import Path
 from types import FrameType
 
+from stage_node.event_follower import EventFollower
 from stage_node.events import (
     ControlBegins,
     DownloadEnded,
@@ -31,7 +32,6 @@ from testbed.link_requests import LinkRequests
 from testbed.manifest import clock_pair, describe_machine
 from testbed.plan import Phase as PlannedPhase
 from testbed.plan import RunPlan
-from testbed.progress import EventFollower
 from testbed.rundir import RunDirectory, write_json
 from topologies.capture import Captures
 from topologies.changer import Applied, Changer

@@ -5,13 +5,15 @@ written, before the whole file is known to be good: first its form (unknown fiel
 ranges), then its sense (profiles, hosts, layers, checkpoints that must exist).
 """
 
+import re
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from controller.ladder import ModuleFile
 from controller.targets import AutomaticControl, FringeTargets, check_goal
+from stage_node.events import LONE_PIPELINE
 from stage_node.faults import Fault
 from stage_node.steps import AdmissionName, Step
 from testbed.assignment import assign
@@ -98,6 +100,8 @@ class Download(Section):
     """What one UE asks for, step by step."""
 
     ue: str
+    model: str | None = Field(None, description="another than the section's")
+    dataset: str | None = Field(None, description="what that is run on, if not the section's")
     steps: list[Step] = Field(min_length=1)
     repeat: int = Field(
         1, ge=1, le=10_000, description="all steps so often, each time from no model at all"
@@ -105,9 +109,11 @@ class Download(Section):
 
 
 class AccordionSection(Section):
-    """A prefix-runnable model delivered to UEs."""
+    """Prefix-runnable models delivered to UEs by one server."""
 
-    model: str = Field(description="a shipped checkpoint's name or the path of one")
+    model: str = Field(
+        description="a shipped checkpoint's name or the path of one, for downloads that name none"
+    )
     dataset: str = "digits"
     server: str
     admission: AdmissionName = Field(
@@ -127,20 +133,59 @@ class AccordionSection(Section):
     downloads: list[Download] = Field(min_length=1)
 
 
+NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,23}")
+
+
 class Experiment(Section):
-    """One experiment: a network, and a split model or an Accordion delivery on it, or both."""
+    """One experiment: a network, and split models or an Accordion delivery on it, or both."""
 
     name: str = Field(min_length=1, max_length=64)
     description: str = ""
     network: Network
     pipeline: PipelineSection | None = None
+    pipelines: dict[str, PipelineSection] | None = Field(
+        None, min_length=1, description="by name: split models that serve at the same time"
+    )
     accordion: AccordionSection | None = None
+    together: bool = Field(
+        False, description="split models and delivery at the same time, not one after the other"
+    )
+
+    @field_validator("pipelines")
+    @classmethod
+    def _named(
+        cls, pipelines: dict[str, PipelineSection] | None
+    ) -> dict[str, PipelineSection] | None:
+        for name in pipelines or ():
+            if name == LONE_PIPELINE:
+                raise ValueError(f"{name!r} is the name of the one that stands alone; use another")
+            if not NAME.fullmatch(name):
+                raise ValueError(
+                    f"{name!r} is no name: letters, digits, - and _, a letter first, at most 24"
+                )
+        return pipelines
 
     @model_validator(mode="after")
     def _does_something(self) -> "Experiment":
-        if self.pipeline is None and self.accordion is None:
+        if self.pipeline is not None and self.pipelines is not None:
+            raise ValueError("pipeline and pipelines are both there: give one of them")
+        if not self.split_models and self.accordion is None:
             raise ValueError("needs a pipeline or an accordion section")
+        if self.together and not (self.split_models and self.accordion):
+            raise ValueError("together: needs a pipeline and an accordion section")
         return self
+
+    @property
+    def split_models(self) -> dict[str, PipelineSection]:
+        """Every pipeline by its name; the one that stands alone is called ``pipeline``."""
+        if self.pipeline is not None:
+            return {LONE_PIPELINE: self.pipeline}
+        return self.pipelines or {}
+
+
+def pipeline_field(name: str) -> str:
+    """Where a pipeline of this name stands in the file."""
+    return name if name == LONE_PIPELINE else f"pipelines.{name}"
 
 
 def load_experiment(path: Path, assignments: list[str] | None = None) -> Experiment:
@@ -180,19 +225,37 @@ def find_experiment(file: Path) -> Path:
 def _anchored(experiment: Experiment, folder: Path) -> Experiment:
     """The same with absolute paths, so that it means the same from wherever it is run again."""
     changed: dict[str, Any] = {"network": _files_anchored(experiment.network, folder)}
-    for name in ("pipeline", "accordion"):
-        section = getattr(experiment, name)
-        if section is None:
-            continue
-        model = find_file(section.model, folder)
-        update: dict[str, Any] = {"model": str(model)} if model.is_file() else {}
-        if isinstance(section, PipelineSection):
-            update["modules"] = tuple(
-                module.model_copy(update={"file": str(find_file(module.file, folder))})
-                for module in section.modules
-            )
-        changed[name] = section.model_copy(update=update)
+    if experiment.pipeline is not None:
+        changed["pipeline"] = _pipeline_anchored(experiment.pipeline, folder)
+    if experiment.pipelines is not None:
+        changed["pipelines"] = {
+            name: _pipeline_anchored(section, folder)
+            for name, section in experiment.pipelines.items()
+        }
+    if experiment.accordion is not None:
+        section = _model_anchored(experiment.accordion, folder)
+        downloads = [_model_anchored(each, folder) for each in section.downloads]
+        changed["accordion"] = section.model_copy(update={"downloads": downloads})
     return experiment.model_copy(update=changed)
+
+
+def _pipeline_anchored(section: PipelineSection, folder: Path) -> PipelineSection:
+    modules = tuple(
+        module.model_copy(update={"file": str(find_file(module.file, folder))})
+        for module in section.modules
+    )
+    return _model_anchored(section, folder).model_copy(update={"modules": modules})
+
+
+SectionT = TypeVar("SectionT", PipelineSection, AccordionSection, Download)
+
+
+def _model_anchored(section: SectionT, folder: Path) -> SectionT:
+    """A model that is a file is named by its absolute path."""
+    model = find_file(section.model, folder) if section.model else None
+    if model is None or not model.is_file():
+        return section
+    return section.model_copy(update={"model": str(model)})
 
 
 def _files_anchored(part: Any, folder: Path) -> Any:

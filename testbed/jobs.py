@@ -6,11 +6,11 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from stage_node.event_follower import EventFollower
 from stage_node.events import Listening
 from stage_node.zygote import Zygote
 from testbed.errors import RunFailedError
 from testbed.plan import Job, Phase
-from testbed.progress import EventFollower
 from testbed.rundir import RunDirectory
 from topologies.cpu_share import CpuShares
 from topologies.network import EmulatedNetwork

@@ -16,8 +16,8 @@ from controller.ladder_builder import build_ladder
 from controller.ladder_request import TABLE, ensure_ladder
 from controller.plan import PipelinePlan, check_ladder
 from testbed.errors import BadExperimentError
+from testbed.experiment import pipeline_field
 from testbed.rundir import RunDirectory
-from testbed.validation import TARGETS
 
 
 def measured_ladder(plan: PipelinePlan) -> Path:
@@ -32,11 +32,11 @@ def check_measured(plan: PipelinePlan, origin: str) -> None:
     be reached, or that there are no rungs such as control is to serve under.
     """
     table = read_table(measured_ladder(plan))
-    section = TARGETS
+    section = f"{pipeline_field(plan.name)}.targets."
     try:
         check_ladder(table, plan.targets)
         if plan.control is not None:
-            section = "pipeline.control."
+            section = f"{pipeline_field(plan.name)}.control."
             check_modes(choices_of(table.ladders, plan.batch, plan.targets), plan.control)
     except BadTargetsError as error:
         raise BadExperimentError(f"{origin}: {section}{error}") from error
@@ -44,8 +44,9 @@ def check_measured(plan: PipelinePlan, origin: str) -> None:
 
 def fetch_ladder(plan: PipelinePlan, run: RunDirectory) -> Path:
     """Put a copy of the plan's ladder, which has been checked, into the run directory."""
-    shutil.copytree(measured_ladder(plan), run.ladder)
-    return run.ladder
+    folder = run.ladder(plan.name)
+    shutil.copytree(measured_ladder(plan), folder)
+    return folder
 
 
 def read_table(folder: Path) -> LadderTable:

@@ -15,10 +15,10 @@ from typing import Self
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from stage_node.event_follower import EventFollower
 from stage_node.events import EventLog, LinkCommanded
 from testbed.errors import BadExperimentError, TestbedError
 from testbed.going_on import goes_on
-from testbed.progress import EventFollower
 from testbed.rundir import RunDirectory
 from topologies.changer import Changer
 from topologies.command import Command, commanded, steps_between

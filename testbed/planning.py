@@ -5,11 +5,11 @@ Planning needs torch (models are split and ladders measured here); carrying the 
 """
 
 from itertools import pairwise
-from pathlib import Path
 from typing import Any
 
 from controller.known_rates import KnownRates
-from controller.plan import PipelinePlan, StagePlan
+from controller.plan import PipelinePlan, StagePlan, controller_name
+from stage_node.events import LONE_PIPELINE
 from stage_node.faults import Fault
 from stage_node.models import load_model
 from stage_node.steps import Step
@@ -19,7 +19,7 @@ from testbed.networks import build_network
 from testbed.plan import Job, Phase, RunPlan
 from testbed.rundir import RunDirectory
 from testbed.splitting import split_of
-from testbed.validation import checkpoint_path
+from testbed.validation import checkpoint_path, delivered_models
 from topologies.addressing import CONTROLLER_NAME, Plan, management_ips, plan_of
 from topologies.paths import bottleneck_mbit, delay_ms, path_between
 from topologies.schedule import bottleneck_over_time
@@ -33,21 +33,53 @@ def plan_run(experiment: Experiment, run: RunDirectory) -> RunPlan:
     """The whole run; the experiment has been checked."""
     spec = build_network(experiment.network)
     addresses = plan_of(spec)
-    phases = []
-    if experiment.pipeline is not None:
-        pipeline = plan_pipeline(experiment.pipeline, spec)
-        pipeline = pipeline.model_copy(update={"ladder": fetch_ladder(pipeline, run)})
-        jobs = pipeline_jobs(pipeline, run)
-        controlled = experiment.pipeline.control is not None
-        phases.append(Phase(name="pipeline", jobs=jobs, controlled=controlled))
+    pipelines = [
+        pipeline.model_copy(update={"ladder": fetch_ladder(pipeline, run)})
+        for pipeline in plan_pipelines(experiment, spec)
+    ]
+    serving = tuple(job for pipeline in pipelines for job in pipeline_jobs(pipeline, run))
+    controlled = any(pipeline.control is not None for pipeline in pipelines)
+    delivering: tuple[Job, ...] = ()
     if experiment.accordion is not None:
-        jobs = accordion_jobs(experiment.accordion, spec, addresses, run)
-        phases.append(Phase(name="accordion", jobs=jobs))
-    return RunPlan(network=spec, phases=tuple(phases))
+        company = _company(experiment) if experiment.together else ()
+        delivering = accordion_jobs(experiment.accordion, spec, addresses, run, company)
+    if experiment.together:
+        phases = [Phase(name="together", jobs=(*serving, *delivering), controlled=controlled)]
+    else:
+        phases = [
+            Phase(name="pipeline", jobs=serving, controlled=controlled),
+            Phase(name="accordion", jobs=delivering),
+        ]
+    return RunPlan(network=spec, phases=tuple(phase for phase in phases if phase.jobs))
 
 
-def plan_pipeline(section: PipelineSection, spec: NetworkSpec) -> PipelinePlan:
-    """What the controller is told, but for the ladder."""
+def plan_pipelines(experiment: Experiment, spec: NetworkSpec) -> list[PipelinePlan]:
+    """What each pipeline's controller is told, but for the ladder."""
+    plans = [
+        plan_pipeline(section, spec, name) for name, section in experiment.split_models.items()
+    ]
+    everyone = _company(experiment)
+    return [
+        plan.model_copy(
+            update={"company": tuple(each for each in everyone if each != plan.controller)}
+        )
+        for plan in plans
+    ]
+
+
+def _company(experiment: Experiment) -> tuple[str, ...]:
+    """The processes that wait for each other, as they sign their events: the pipelines'
+    controllers, and UEs that ask for models at the same time."""
+    ues: list[str] = []
+    if experiment.together and experiment.accordion is not None:
+        ues = [download.ue for download in experiment.accordion.downloads]
+    return (*map(controller_name, experiment.split_models), *ues)
+
+
+def plan_pipeline(
+    section: PipelineSection, spec: NetworkSpec, name: str = LONE_PIPELINE
+) -> PipelinePlan:
+    """What the controller of a pipeline that has no company is told, but for the ladder."""
     checkpoint = checkpoint_path(section.model)
     addresses = plan_of(spec)
     split = split_of(section, load_model(checkpoint), checkpoint, spec)
@@ -65,6 +97,7 @@ def plan_pipeline(section: PipelineSection, spec: NetworkSpec) -> PipelinePlan:
         )
     )
     return PipelinePlan(
+        name=name,
         checkpoint=checkpoint,
         dataset=section.dataset,
         stages=stages,
@@ -98,13 +131,13 @@ def pipeline_jobs(plan: PipelinePlan, run: RunDirectory) -> tuple[Job, ...]:
     return (
         *(_stage_job(stage, run) for stage in plan.stages),
         Job(
-            name="controller",
+            name=plan.controller,
             host=CONTROLLER_NAME,
             entry="controller.main:run_pipeline",
             arguments={
                 "plan": plan.model_dump(mode="json"),
                 "events_path": str(run.events),
-                "run_dir": str(run.path),
+                "table_path": str(run.ladder_table(plan.name)),
             },
         ),
     )
@@ -126,10 +159,14 @@ def _stage_job(stage: StagePlan, run: RunDirectory) -> Job:
 
 
 def accordion_jobs(
-    section: AccordionSection, spec: NetworkSpec, addresses: Plan, run: RunDirectory
+    section: AccordionSection,
+    spec: NetworkSpec,
+    addresses: Plan,
+    run: RunDirectory,
+    company: tuple[str, ...] = (),
 ) -> tuple[Job, ...]:
-    """The model server, which knows each UE's link by its profile, and the UEs."""
-    checkpoint: Path = checkpoint_path(section.model)
+    """The model server, which knows each UE's link by its profile, and the UEs; ``company`` are
+    all processes that wait for each other, if any do."""
     ues = [download.ue for download in section.downloads]
     server = Job(
         name="model-server",
@@ -140,8 +177,7 @@ def accordion_jobs(
             "name": section.server,
             "ip": "0.0.0.0",
             "port": HTTP_PORT,
-            "models_dir": str(checkpoint.parent),
-            "models": [checkpoint.stem],
+            "checkpoints": [str(checkpoint_path(model)) for model in delivered_models(section)],
             "initial_window": section.initial_window,
             "faults": [_fault(fault, section, addresses) for fault in section.faults],
             "estimates": {
@@ -160,10 +196,11 @@ def accordion_jobs(
                 "name": download.ue,
                 "server_ip": str(addresses.data_ip(section.server, download.ue)),
                 "server_port": HTTP_PORT,
-                "model": checkpoint.stem,
+                "model": checkpoint_path(download.model or section.model).stem,
                 "steps": [_step(step, section) for step in download.steps],
                 "repeat": download.repeat,
-                "dataset": section.dataset,
+                "dataset": download.dataset or section.dataset,
+                "company": [each for each in company if each != download.ue],
                 "events_path": str(run.events),
                 "images": section.measured_images,
             },

@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn
 from rich.progress import TimeElapsedColumn as Elapsed
 
+from stage_node.event_follower import EventFollower
 from stage_node.events import (
     Admitted,
     ConfigurationEvaluated,
@@ -25,23 +26,6 @@ from stage_node.events import (
 from stage_node.events import Progress as ProgressEvent
 
 POLL_INTERVAL_S = 0.2
-
-
-class EventFollower:
-    """Reads an event log as it grows and hands over each complete line once."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._offset = 0
-
-    def fresh(self) -> list[Event]:
-        """Events written since the last call."""
-        with self._path.open("rb") as file:
-            file.seek(self._offset)
-            chunk = file.read()
-        complete = chunk[: chunk.rfind(b"\n") + 1]
-        self._offset += len(complete)
-        return [Event.from_json(line) for line in complete.decode().splitlines()]
 
 
 def describe(event: Event) -> str | None:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from stage_node.events import LONE_PIPELINE
 from testbed.errors import BadExperimentError
 
 MANIFEST_SCHEMA = 1
@@ -55,10 +56,13 @@ class RunDirectory:
         """Why the emulation failed, when it did: error type, message, exit status."""
         return self.path / "failure.json"
 
-    @property
-    def ladder(self) -> Path:
-        """Folder of the pipeline's ladder: its table, cuts and modules."""
-        return self.path / "ladder"
+    def ladder(self, pipeline: str) -> Path:
+        """Folder of a pipeline's ladder: its table, cuts and modules."""
+        return self.path / f"ladder{_of(pipeline)}"
+
+    def ladder_table(self, pipeline: str) -> Path:
+        """The table of the ladder that a pipeline's controller worked with."""
+        return self.path / f"ladder{_of(pipeline)}.json"
 
     @property
     def ledger(self) -> Path:
@@ -117,6 +121,11 @@ def fresh_directory(name: str, out: Path | None, folders: Sequence[str] = ()) ->
     except OSError as error:
         raise BadExperimentError(f"--out {out}: cannot be written: {error.strerror}") from error
     return path
+
+
+def _of(pipeline: str) -> str:
+    """What is added to the names of a pipeline's files: nothing where there is but one."""
+    return "" if pipeline == LONE_PIPELINE else f"-{pipeline}"
 
 
 def write_json(path: Path, value: Any) -> None:

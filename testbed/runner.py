@@ -10,6 +10,7 @@ from rich.console import Console
 
 from analysis.build import build_report
 from stage_node.data import data_folder
+from stage_node.events import LONE_PIPELINE
 from stage_node.ledger import to_parquet
 from testbed.errors import BadExperimentError, RunFailedError, RunInterruptedError
 from testbed.experiment import Experiment, find_experiment, load_experiment
@@ -25,7 +26,7 @@ from testbed.ladders import (
 )
 from testbed.manifest import describe_code, describe_machine
 from testbed.networks import build_network
-from testbed.planning import plan_pipeline, plan_run
+from testbed.planning import plan_pipelines, plan_run
 from testbed.progress import RunDisplay
 from testbed.reporting import conclude
 from testbed.rundir import MANIFEST_SCHEMA, RunDirectory
@@ -42,9 +43,8 @@ def run_experiment(
     failed (the report then tells of what there was), RunInterruptedError on Ctrl-C or SIGTERM.
     """
     experiment = read_experiment(file, assignments)
-    if experiment.pipeline is not None:
-        with console.status("measuring the compression ladder (once; it is kept)"):
-            plan = plan_pipeline(experiment.pipeline, build_network(experiment.network))
+    with console.status("measuring the compression ladder (once; it is kept)"):
+        for plan in plan_pipelines(experiment, build_network(experiment.network)):
             check_measured(plan, str(find_experiment(file)))
     choice = choose_host(host)
     console.print(f"host: {choice.kind} ({choice.reason})", highlight=False)
@@ -85,20 +85,22 @@ def read_experiment(file: Path, assignments: list[str]) -> Experiment:
 
 
 def show_ladder(file: Path, assignments: list[str], console: Console) -> None:
-    """Print the ladder that a run of the experiment would use: one table per cut.
+    """Print the ladders that a run of the experiment would use: one table per cut.
 
     As wide as a terminal is; into a pipe or a file, as wide as the tables are.
     """
     experiment = read_experiment(file, assignments)
-    if experiment.pipeline is None:
+    if not experiment.split_models:
         raise BadExperimentError(f"{file}: has no pipeline section, and so no ladder")
-    plan = plan_pipeline(experiment.pipeline, build_network(experiment.network))
-    with console.status("measuring the compression ladder (once; it is kept)"):
-        folder = measured_ladder(plan)
     if not console.is_terminal:
         console.width = AMPLE_WIDTH
-    for table in ladder_tables(read_table(folder), console.width):
-        console.print(table)
+    for plan in plan_pipelines(experiment, build_network(experiment.network)):
+        with console.status("measuring the compression ladder (once; it is kept)"):
+            folder = measured_ladder(plan)
+        if plan.name != LONE_PIPELINE:
+            console.print(f"pipeline {plan.name}", style="bold", highlight=False)
+        for table in ladder_tables(read_table(folder), console.width):
+            console.print(table)
 
 
 def _describe(run: RunDirectory, experiment: Experiment, host: str) -> None:

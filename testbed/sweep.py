@@ -20,7 +20,7 @@ from controller.accordion.lookup import table_path
 from testbed.errors import BadExperimentError
 from testbed.experiment import Experiment, find_experiment, load_experiment
 from testbed.typed_yaml import Section, read_mapping, validated
-from testbed.validation import check_experiment, checkpoint_path
+from testbed.validation import check_experiment, checkpoint_path, delivered_models
 
 SHIPPED = Path(__file__).parent / "sweeps"
 
@@ -169,13 +169,13 @@ def load_sweep(path: Path) -> Sweep:
 
 def named_files(experiment: Experiment) -> Iterator[Path]:
     """The files that an experiment's figures depend on: models, modules, traces, in order."""
-    if experiment.pipeline is not None:
-        yield checkpoint_path(experiment.pipeline.model)
-        yield from (Path(module.file) for module in experiment.pipeline.modules)
+    for section in experiment.split_models.values():
+        yield checkpoint_path(section.model)
+        yield from (Path(module.file) for module in section.modules)
     if experiment.accordion is not None:
-        model = checkpoint_path(experiment.accordion.model)
-        yield model
-        yield table_path(model)
+        for model in map(checkpoint_path, delivered_models(experiment.accordion)):
+            yield model
+            yield table_path(model)
     yield from _traces(experiment.network.model_dump())
 
 

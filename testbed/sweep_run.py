@@ -24,7 +24,7 @@ from testbed.hosts.choose import choose_host
 from testbed.interruption import Stopped, stopped_by_signals
 from testbed.ladders import check_measured
 from testbed.networks import build_network
-from testbed.planning import plan_pipeline
+from testbed.planning import plan_pipelines
 from testbed.sweep import Cell, Sweep, find_sweep, load_sweep, words
 from testbed.sweep_cell import END_S, CellOutcome, CellRequest, run_cell
 from testbed.sweep_cluster import connected
@@ -128,13 +128,12 @@ def check_ladders(sweep: Sweep, path: Path) -> None:
     mistakes = dict[str, str]()
     for combination in sweep.combinations:
         experiment = combination.experiment
-        if experiment.pipeline is None:
-            continue
-        plan = plan_pipeline(experiment.pipeline, build_network(experiment.network))
-        try:
-            check_measured(plan, combination.file.name)
-        except BadExperimentError as error:
-            mistakes.setdefault(str(error), f"{path}: with {words(combination.settings)}: {error}")
+        for plan in plan_pipelines(experiment, build_network(experiment.network)):
+            try:
+                check_measured(plan, combination.file.name)
+            except BadExperimentError as error:
+                told = f"{path}: with {words(combination.settings)}: {error}"
+                mistakes.setdefault(str(error), told)
     if mistakes:
         raise BadExperimentError("\n".join(mistakes.values()))
 

@@ -19,15 +19,19 @@ from stage_node.models import ChainModel, akamaster, load_model
 from stage_node.models.files import find_weights, weights_folder
 from stage_node.served_file import ServedFile
 from testbed.errors import BadExperimentError
-from testbed.experiment import CHECKPOINTS, AccordionSection, Experiment, PipelineSection
+from testbed.experiment import (
+    CHECKPOINTS,
+    AccordionSection,
+    Experiment,
+    PipelineSection,
+    pipeline_field,
+)
 from testbed.files import find_file
 from testbed.networks import build_network
 from testbed.splitting import split_of
 from topologies.errors import TopologyError
+from topologies.schedule import varies
 from topologies.spec import NetworkSpec
-
-TARGETS = "pipeline.targets."
-"""The controller names fields of the targets; before them stands where the targets are."""
 
 
 def check_experiment(experiment: Experiment, origin: str) -> None:
@@ -36,17 +40,18 @@ def check_experiment(experiment: Experiment, origin: str) -> None:
 
 
 def check_split(experiment: Experiment, origin: str) -> None:
-    """The same of the network and of the split alone: what `concertina distill` rests on.
+    """The same of the network and of the splits alone: what `concertina distill` rests on.
 
     The modules that the targets may ask for are what it is to make.
     """
 
     def mistakes() -> Iterator[str]:
-        if experiment.pipeline is None:
+        if not experiment.split_models:
             yield "has no pipeline section, and so no cut"
             return
         network = yield from _network_mistakes(experiment)
-        yield from _split_mistakes(experiment.pipeline, network)
+        for name, section in experiment.split_models.items():
+            yield from _split_mistakes(pipeline_field(name), section, network)
 
     _refuse(mistakes(), origin)
 
@@ -85,8 +90,20 @@ def check_data(model: ChainModel, data: Dataset) -> None:
 
 def model_folders(experiment: Experiment) -> list[Path]:
     """Where the models of an experiment lie, whose files the processes of its run read."""
-    sections = (experiment.pipeline, experiment.accordion)
-    return [checkpoint_path(section.model).parent for section in sections if section]
+    return sorted({path.parent for path in model_files(experiment)})
+
+
+def model_files(experiment: Experiment) -> list[Path]:
+    """The files of an experiment's models, each once: those that are split, those delivered."""
+    names = [section.model for section in experiment.split_models.values()]
+    if experiment.accordion is not None:
+        names += delivered_models(experiment.accordion)
+    return list(dict.fromkeys(map(checkpoint_path, names)))
+
+
+def delivered_models(section: AccordionSection) -> list[str]:
+    """The models that any UE downloads, each once."""
+    return list(dict.fromkeys(each.model or section.model for each in section.downloads))
 
 
 def shipped_checkpoints() -> list[str]:
@@ -97,8 +114,9 @@ def shipped_checkpoints() -> list[str]:
 def _mistakes(experiment: Experiment) -> Iterator[str]:
     network = yield from _network_mistakes(experiment)
     hosts = network.hosts if network else ()
-    if experiment.pipeline is not None:
-        yield from _pipeline_mistakes(experiment.pipeline, network)
+    for name, section in experiment.split_models.items():
+        yield from _pipeline_mistakes(pipeline_field(name), section, network)
+    yield from _sharing_mistakes(experiment, network)
     if experiment.accordion is not None:
         yield from _accordion_mistakes(experiment.accordion, hosts)
 
@@ -112,44 +130,74 @@ def _network_mistakes(experiment: Experiment) -> Generator[str, None, NetworkSpe
         return None
 
 
-def _pipeline_mistakes(section: PipelineSection, network: NetworkSpec | None) -> Iterator[str]:
-    split = yield from _split_mistakes(section, network)
+def _sharing_mistakes(experiment: Experiment, network: NetworkSpec | None) -> Iterator[str]:
+    """What cannot be, or would say nothing, where several use the network at the same time."""
+    pipelines = experiment.split_models
+    first_there: dict[str, str] = {}
+    for name, section in pipelines.items():
+        for host in dict.fromkeys(section.hosts):
+            other = first_there.setdefault(host, name)
+            if other != name:
+                yield (
+                    f"{pipeline_field(name)}.hosts: {host!r} has a stage of {other!r}; "
+                    "a host holds a stage of one pipeline"
+                )
+    controlled = {name: section.control for name, section in pipelines.items() if section.control}
+    if len(controlled) > 1 and network and varies(network):
+        yield (
+            f"pipelines: {', '.join(controlled)} are under control, each mode of which begins the "
+            "links' traces anew: where links vary only one pipeline can be"
+        )
+    if len(pipelines) > 1 or experiment.together:
+        for name, control in controlled.items():
+            if "oracle" in control.modes:
+                yield (
+                    f"{pipeline_field(name)}.control.modes: the oracle knows the links' traces, "
+                    "not what others send over them: it needs the network to itself"
+                )
+
+
+def _pipeline_mistakes(
+    field: str, section: PipelineSection, network: NetworkSpec | None
+) -> Iterator[str]:
+    split = yield from _split_mistakes(field, section, network)
     if split is None:
         return
     model, partition = split
     targets = section.targets
-    yield from _attempt(TARGETS, lambda: check_targets(model, partition, targets))
+    yield from _attempt(f"{field}.targets.", lambda: check_targets(model, partition, targets))
     yield from _attempt(
-        "pipeline.modules: ", lambda: check_modules(model, partition, targets, section.modules)
+        f"{field}.modules: ", lambda: check_modules(model, partition, targets, section.modules)
     )
 
 
 def _split_mistakes(
-    section: PipelineSection, network: NetworkSpec | None
+    field: str, section: PipelineSection, network: NetworkSpec | None
 ) -> Generator[str, None, tuple[ChainModel, Partition] | None]:
     """Returns the model and its stages where they and their fringe layers are there."""
-    mistakes = list(_host_mistakes(section, network.hosts if network else ()))
+    mistakes = list(_host_mistakes(field, section, network.hosts if network else ()))
     yield from mistakes
-    model = yield from _model_mistakes("pipeline", section.model, section.dataset)
+    model = yield from _model_mistakes(field, section.model, section.dataset)
     if model is None or (section.split.auto and (network is None or mistakes)):
         return None
     try:
         partition = _checked_partition(section, model, network)
     except (ControllerError, BadExperimentError) as error:
-        yield f"pipeline.split: {error}"
+        yield f"{field}.split: {error}"
         return None
-    beyond = list(_attempt(TARGETS, lambda: find_fringe(partition, section.targets.fringe_layers)))
+    depth = section.targets.fringe_layers
+    beyond = list(_attempt(f"{field}.targets.", lambda: find_fringe(partition, depth)))
     yield from beyond
     return None if beyond else (model, partition)
 
 
-def _host_mistakes(section: PipelineSection, hosts: tuple[str, ...]) -> Iterator[str]:
+def _host_mistakes(field: str, section: PipelineSection, hosts: tuple[str, ...]) -> Iterator[str]:
     for index, host in enumerate(section.hosts):
-        yield from _unknown_host(f"pipeline.hosts.{index}", host, hosts)
+        yield from _unknown_host(f"{field}.hosts.{index}", host, hosts)
     if len(set(section.hosts)) < len(section.hosts):
-        yield "pipeline.hosts: each stage needs a host of its own"
+        yield f"{field}.hosts: each stage needs a host of its own"
     for host in section.speeds.keys() - set(section.hosts):
-        yield f"pipeline.speeds: no stage runs on {host!r} (there are: {', '.join(section.hosts)})"
+        yield f"{field}.speeds: no stage runs on {host!r} (there are: {', '.join(section.hosts)})"
 
 
 def _checked_partition(
@@ -177,34 +225,48 @@ def _accordion_mistakes(section: AccordionSection, hosts: tuple[str, ...]) -> It
     for index, fault in enumerate(section.faults):
         if fault.ue is not None and fault.ue not in ues:
             yield f"accordion.faults.{index}.ue: {fault.ue!r} downloads nothing"
-    model = yield from _model_mistakes("accordion", section.model, section.dataset)
-    if model is not None:
-        yield from _delivery_mistakes(section, checkpoint_path(section.model))
+    asked: dict[tuple[str, str], list[int]] = {(section.model, section.dataset): []}
+    for index, download in enumerate(section.downloads):
+        wanted = (download.model or section.model, download.dataset or section.dataset)
+        asked.setdefault(wanted, []).append(index)
+    for (name, dataset), indices in asked.items():
+        own = [i for i in indices if section.downloads[i].model or section.downloads[i].dataset]
+        field = f"accordion.downloads.{own[0]}" if own and own == indices else "accordion"
+        model = yield from _model_mistakes(field, name, dataset)
+        if model is not None:
+            yield from _delivery_mistakes(field, section, indices, checkpoint_path(name))
+    names: dict[str, Path] = {}
+    for path in map(checkpoint_path, delivered_models(section)):
+        if names.setdefault(path.stem, path) != path:
+            yield f"accordion: two models are called {path.stem}: {names[path.stem]} and {path}"
 
 
-def _delivery_mistakes(section: AccordionSection, checkpoint: Path) -> Iterator[str]:
-    """Is the model whole, does it run by prefixes, and are the configurations asked for its own?"""
+def _delivery_mistakes(
+    field: str, section: AccordionSection, downloads: list[int], checkpoint: Path
+) -> Iterator[str]:
+    """Is the model whole, does it run by prefixes, and are the configurations that some downloads
+    ask for its own?"""
     try:
         file = ServedFile.read(checkpoint)
         table = read_table(checkpoint) if table_path(checkpoint).exists() else None
     except StageNodeError as error:
-        yield f"accordion.model: {error}"
+        yield f"{field}.model: {error}"
         return
     if not file.configurations:
-        yield f"accordion.model: {checkpoint} has no prefixes that run (see `concertina train`)"
+        yield f"{field}.model: {checkpoint} has no prefixes that run (see `concertina train`)"
         return
-    for index, download in enumerate(section.downloads):
-        for number, step in enumerate(download.steps):
-            field = f"accordion.downloads.{index}.steps.{number}"
+    for index in downloads:
+        for number, step in enumerate(section.downloads[index].steps):
+            place = f"accordion.downloads.{index}.steps.{number}"
             admission = step.admission or section.admission
             looked_up = step.needs() and not (admission == "stream" and step.deadline_ms)
             if looked_up and table is None:
-                yield f"{field}: {checkpoint} has no look-up table (see `concertina lut`)"
+                yield f"{place}: {checkpoint} has no look-up table (see `concertina lut`)"
             if admission == "stream" and step.deadline_ms and step.accuracy is not None:
-                yield f"{field}.accuracy: admission by stream knows no accuracies"
+                yield f"{place}.accuracy: admission by stream knows no accuracies"
             if step.run is not None and step.run not in file.configurations:
                 known = ", ".join(map(configuration_name, file.configurations))
-                yield f"{field}.run: no configuration of the model (there are: {known})"
+                yield f"{place}.run: no configuration of the model (there are: {known})"
 
 
 def _unknown_host(field: str, host: str, hosts: tuple[str, ...]) -> Iterator[str]:

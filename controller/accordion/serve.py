@@ -89,14 +89,13 @@ def main(
     name: str,
     ip: str,
     port: int,
-    models_dir: str,
+    checkpoints: Sequence[str],
     estimates: Mapping[str, Mapping[str, float]],
     events_path: str,
-    models: Sequence[str] | None = None,
     initial_window: Literal["default", "path"] = "default",
     faults: Sequence[Mapping[str, Any]] = (),
 ) -> None:
-    """Serve ``models`` of ``models_dir``, or all, until SIGTERM; look up where there is a table.
+    """Serve ``checkpoints`` (paths) until SIGTERM; look up where there is a table beside one.
 
     ``estimates`` is what is believed of each UE's link before anything was measured, by the
     UE's address: ``{"10.0.0.1": {"rate_mbit": 12, "rtt_ms": 70}}``, from its link profile.
@@ -105,10 +104,9 @@ def main(
     server has answered requests of its own: the first ones would pay for memory that a forked
     process touches for the first time.
     """
-    folder = Path(models_dir)
-    catalog = read_catalog(folder, models)
-    files = {model: folder / f"{model}.safetensors" for model in catalog}
-    tables = {model: read_table(file) for model, file in files.items() if table_path(file).exists()}
+    files = [Path(checkpoint) for checkpoint in checkpoints]
+    catalog = read_catalog(files)
+    tables = {file.stem: read_table(file) for file in files if table_path(file).exists()}
     links = {ue: LinkEstimate(**estimate) for ue, estimate in estimates.items()}  # type: ignore[arg-type]
     # Being told to stop is a clean end; uvicorn repeats the signal after its own shutdown.
     signal.signal(signal.SIGTERM, lambda *_: None)

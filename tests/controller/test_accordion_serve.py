@@ -53,8 +53,7 @@ def serving(folder, **options):
             "name": "edge",
             "ip": "127.0.0.1",
             "port": 0,
-            "models_dir": str(models),
-            "models": [MODEL, "bare"],
+            "checkpoints": [str(models / f"{name}.safetensors") for name in (MODEL, "bare")],
             "estimates": {"127.0.0.1": PRIOR},
             "events_path": str(events),
             **options,
@@ -190,7 +189,7 @@ def test_a_server_with_a_damaged_checkpoint_does_not_start(tmp_path, damage):
     path = tmp_path / "m.safetensors"
     path.write_bytes(damage((CHECKPOINTS / f"{MODEL}.safetensors").read_bytes()))
     with pytest.raises(BadModelError, match=r"m\.safetensors is cut off or altered"):
-        serve("edge", "127.0.0.1", 0, str(tmp_path), {}, str(tmp_path / "events.jsonl"))
+        serve("edge", "127.0.0.1", 0, [str(path)], {}, str(tmp_path / "events.jsonl"))
 
 
 def test_a_checkpoint_without_a_table_is_a_plain_file(server):
@@ -207,7 +206,10 @@ def test_a_refused_stream_is_reckoned_anew_and_not_refused_for_ever(tmp_path):
     """One bad measurement of the link must not shut a UE out: refusals lead back to the profile."""
     with EventLog(tmp_path / "events.jsonl", "edge") as events:
         admissions = Admissions(
-            read_catalog(CHECKPOINTS, [MODEL]), {}, {"127.0.0.1": LinkEstimate(**PRIOR)}, events
+            read_catalog([CHECKPOINTS / f"{MODEL}.safetensors"]),
+            {},
+            {"127.0.0.1": LinkEstimate(**PRIOR)},
+            events,
         )
         crawl = PathEstimate(40, 0.01, min_rtt_ms=40, acked_bytes=100_000, busy_ms=60_000)
         admissions.learn("127.0.0.1", crawl)

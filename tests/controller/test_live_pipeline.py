@@ -143,7 +143,7 @@ def run(
     pids["controller"] = zygote.spawn(
         "controller",
         "controller.main:run_pipeline",
-        {"plan": plan, "events_path": str(events), "run_dir": str(directory)},
+        {"plan": plan, "events_path": str(events), "table_path": str(directory / "ladder.json")},
         log_path=directory / "log",
     )
     statuses = {name: zygote.wait(pid, timeout_s=120) for name, pid in pids.items()}

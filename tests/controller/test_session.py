@@ -315,7 +315,7 @@ def test_no_image_counts_more_often_than_another(wanted: int, measured: int) -> 
 
 def failure(plan: dict[str, Any], folder: Path) -> int | str | None:
     with pytest.raises(SystemExit) as ending:
-        run_pipeline(plan, str(folder / "events.jsonl"), str(folder))
+        run_pipeline(plan, str(folder / "events.jsonl"), str(folder / "ladder.json"))
     return ending.value.code
 
 

@@ -58,7 +58,7 @@ def test_the_ladder_travels_with_the_run_and_is_measured_once(
     built_at = (kept / "ladder.json").stat().st_mtime_ns
     plan_run(experiment, RunDirectory.create("again", tmp_path / "again"))
     assert (kept / "ladder.json").stat().st_mtime_ns == built_at
-    table = read_table(run.ladder)
+    table = read_table(run.ladder("pipeline"))
     assert [ladder.after for ladder in table.ladders] == ["block1_2", "block2_2"]
     assert [shown.row_count for shown in ladder_tables(table)] == [
         len(ladder.rungs) for ladder in table.ladders

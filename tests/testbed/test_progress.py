@@ -5,8 +5,9 @@ from pathlib import Path
 
 from rich.console import Console
 
+from stage_node.event_follower import EventFollower
 from stage_node.events import EventLog, Iteration, Message, Phase, Progress
-from testbed.progress import EventFollower, RunDisplay, describe
+from testbed.progress import RunDisplay, describe
 
 
 def test_the_follower_hands_over_complete_lines_once(tmp_path: Path) -> None:
