@@ -3,8 +3,9 @@
 import asyncio
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
+from types import MappingProxyType
 from typing import Any
 
 from uvicorn.protocols.http.h11_impl import H11Protocol
@@ -13,6 +14,7 @@ from stage_node.delivery import Sending
 from stage_node.tcp_info import PathEstimate, path_estimate, unacknowledged_bytes
 
 TCP_NOTSENT_LOWAT = 25  # linux/tcp.h
+SO_MAX_PACING_RATE = 47  # asm-generic/socket.h; socket(7)
 TICK_MS = 10.0  # of a kernel with HZ=100, the longest in use
 
 Ended = Callable[[str, PathEstimate], None]
@@ -32,6 +34,7 @@ class Connection(H11Protocol):
         super().connection_made(transport)
         if self.client is not None:
             self._connections.open[self.client] = self
+            self._pace(self._connections.pace_mbit.get(self.client[0]))
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Tell what the kernel knows of the path; the socket is still open here."""
@@ -79,6 +82,11 @@ class Connection(H11Protocol):
             path=path,
         )
 
+    def _pace(self, mbit: float | None) -> None:
+        """Let the kernel send payload no faster."""
+        if mbit is not None:
+            self._socket.setsockopt(socket.SOL_SOCKET, SO_MAX_PACING_RATE, round(mbit * 125e3))
+
     def cut(self) -> None:
         """End it once what was written has gone out."""
         self.transport.close()
@@ -90,11 +98,19 @@ class Connection(H11Protocol):
 
 
 class Connections:
-    """The open connections by the peer's address and port; ``tell`` hears of each one's end."""
+    """The open connections by the peer's address and port; ``tell`` hears of each one's end.
 
-    def __init__(self, tell: Ended = lambda ue, path: None) -> None:
+    ``pace_mbit`` is how fast payload is sent at most, by the peer's address.
+    """
+
+    def __init__(
+        self,
+        tell: Ended = lambda ue, path: None,
+        pace_mbit: Mapping[str, float] = MappingProxyType({}),
+    ) -> None:
         self.open: dict[tuple[str, int], Connection] = {}
         self.tell = tell
+        self.pace_mbit = pace_mbit
 
     def protocol(self, *args: Any, **kwargs: Any) -> Connection:
         """What uvicorn makes for a new connection."""

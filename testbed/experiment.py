@@ -122,7 +122,8 @@ class AccordionSection(Section):
         "blocks until the deadline (`stream`)",
     )
     initial_window: Literal["default", "path"] = Field(
-        "default", description="TCP's initial window at the server: ten segments, or the path's"
+        "default",
+        description="of TCP at the server: ten segments; or the path's, and sending paced to its rate",
     )
     faults: list[Fault] = Field(
         [], description="harm done on purpose: `{cut_at_byte: 50000}`, `{flip_byte: 9000, ue: ue1}`"

@@ -36,6 +36,8 @@ TELLING_BYTES = INITIAL_WINDOW_SEGMENTS * SEGMENT_BYTES
 """A connection that carried less never waited for an answer."""
 TOLERANCE, TOLERANCE_MS = 0.03, 10.0
 """How exactly a connection's duration is known: the larger of a share and what a host may add."""
+PACE = 1.03
+"""Times the link's goodput; at just that, every late timer of the kernel would be lost time."""
 RATES_MBIT = 1e-3, 1e5
 WEIGHT = 0.5
 
@@ -134,6 +136,16 @@ def path_window(link: LinkEstimate) -> int:
     """Segments that fill a round trip and the first segment's own time: it never waits then."""
     under_way = link.rate_mbit * link.rtt_ms * 125 / FRAME_BYTES
     return max(INITIAL_WINDOW_SEGMENTS, math.ceil(under_way) + 1)
+
+
+def goodput_mbit(link: LinkEstimate) -> float:
+    """Payload that full segments carry at the link's rate."""
+    return link.rate_mbit * SEGMENT_BYTES / FRAME_BYTES
+
+
+def paced_mbit(link: LinkEstimate) -> float:
+    """Payload to send at most: the link never waits, its queue grows by little of a download."""
+    return PACE * goodput_mbit(link)
 
 
 def _rate(time_ms: Callable[[float], float], wanted_ms: float) -> float | None:

@@ -10,7 +10,14 @@ from pathlib import Path
 from typing import Any, Literal
 
 from controller.accordion.admission import lookup
-from controller.accordion.estimate import LinkEstimate, doubted, learned, path_window, sampled
+from controller.accordion.estimate import (
+    LinkEstimate,
+    doubted,
+    learned,
+    paced_mbit,
+    path_window,
+    sampled,
+)
 from controller.accordion.initial_window import open_window
 from controller.accordion.lookup import LookupTable, read_table, table_path
 from controller.accordion.streaming import stream
@@ -25,6 +32,7 @@ from stage_node.events import EventLog, LinkLearned, Listening, ModelOffered, Wi
 from stage_node.faults import Fault
 from stage_node.model_server import ModelServer, serve, warm_up
 from stage_node.served_file import ServedFile, read_catalog
+from stage_node.server_connections import Connections
 from stage_node.tcp_info import PathEstimate
 
 BACKLOG = 128
@@ -99,7 +107,8 @@ def main(
 
     ``estimates`` is what is believed of each UE's link before anything was measured, by the
     UE's address: ``{"10.0.0.1": {"rate_mbit": 12, "rtt_ms": 70}}``, from its link profile.
-    ``initial_window: path`` sizes TCP's initial window to that. A damaged checkpoint or table is
+    ``initial_window: path`` sizes TCP's initial window to that and paces every connection to the
+    rate, so that no slow start overruns the path's buffer. A damaged checkpoint or table is
     refused with ``BadModelError`` before anything listens. ``Listening`` is emitted once the
     server has answered requests of its own: the first ones would pay for memory that a forked
     process touches for the first time.
@@ -114,10 +123,12 @@ def main(
         EventLog(Path(events_path), name) as events,
         socket.create_server((ip, port), backlog=BACKLOG) as listener,
     ):
+        connections = Connections()
         if initial_window == "path":
             links = {ue: _with_window(ue, link, events) for ue, link in links.items()}
+            connections.pace_mbit = {ue: paced_mbit(link) for ue, link in links.items()}
         admissions = Admissions(catalog, tables, links, events)
-        server = ModelServer(catalog, admissions.admit, events)
+        server = ModelServer(catalog, admissions.admit, events, connections)
 
         def announce() -> None:
             port = listener.getsockname()[1]

@@ -10,11 +10,10 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from controller.accordion.estimate import (
-    FRAME_BYTES,
     RESPONSE_HEADER_BYTES,
-    SEGMENT_BYTES,
     LinkEstimate,
     download_time_ms,
+    goodput_mbit,
 )
 from stage_node.delivery import (
     Block,
@@ -98,7 +97,7 @@ def arrival_ms(
     path = sending.path
     one_way_ms = path.min_rtt_ms / 2
     ahead_bytes = sending.unacknowledged_bytes + missing_bytes
-    believed_mbit = link.rate_mbit * SEGMENT_BYTES / FRAME_BYTES if link else math.inf
+    believed_mbit = goodput_mbit(link) if link else math.inf
     as_believed = 1 / DOUBT < path.delivery_rate_mbit / believed_mbit < DOUBT
     if path.slow_start or not path.delivery_rate_mbit or as_believed:
         known = link or LinkEstimate(FASTEST_MBIT, path.min_rtt_ms)

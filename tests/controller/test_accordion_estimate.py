@@ -14,6 +14,7 @@ from controller.accordion.estimate import (
     doubted,
     download_time_ms,
     learned,
+    paced_mbit,
     path_window,
     sampled,
 )
@@ -87,6 +88,11 @@ def test_a_path_s_window_holds_a_round_trip_of_the_link(rate, rtt):
 
 def test_the_initial_window_stays_whatever_is_learned():
     assert learned(replace(PRIOR, window_segments=99), ended(5)).window_segments == 99
+
+
+def test_sending_is_paced_a_little_above_what_the_link_carries():
+    link = LinkEstimate(12.0, 70.0)
+    assert 1.0 < paced_mbit(link) / (12 * 1448 / 1514) < 1.05
 
 
 def test_a_route_keeps_what_it_was_but_for_its_window():

@@ -27,6 +27,7 @@ from stage_node.models import ModelSpec, build_model
 from stage_node.prefix import PrefixReader
 from stage_node.prefix_writer import arrange, encode
 from stage_node.served_file import ServedFile, read_catalog
+from stage_node.server_connections import SO_MAX_PACING_RATE, Connections
 
 torch.manual_seed(0)
 MODEL = build_model(
@@ -281,3 +282,17 @@ def test_a_catalog_is_of_any_folders_but_each_name_is_one_file(tmp_path):
     other = tmp_path / "a" / "m.safetensors"
     with pytest.raises(BadModelError, match=f"two models are called m: {paths[0]} and {other}"):
         read_catalog([*paths, other])
+
+
+def test_a_peer_is_sent_to_at_its_pace(tmp_path):
+    (tmp_path / "m.safetensors").write_bytes(CONTENT)
+    catalog = read_catalog([tmp_path / "m.safetensors"])
+    connections = Connections(pace_mbit={"127.0.0.1": 8.0})
+    with (
+        running(ModelServer(catalog, admit, None, connections)) as url,
+        httpx.Client(base_url=url) as client,
+    ):
+        assert client.get("/models/m.safetensors").content == CONTENT
+        (connection,) = connections.open.values()
+        sock = connection.transport.get_extra_info("socket")
+        assert sock.getsockopt(socket.SOL_SOCKET, SO_MAX_PACING_RATE) == 1_000_000
