@@ -146,10 +146,14 @@ class Course:
         return self.buffer_bytes * 8 / (self.one_way.rate_mbit * 1e3)
 
     @property
-    def least_window_bytes(self) -> int:
-        """TCP's window below which the line would stand still at times."""
-        frame_ms = serialisation_ms(self.one_way.rate_mbit, FRAME_BYTES)
-        return (math.ceil(self.rtt_ms / frame_ms) + WITHHELD_FRAMES) * SEGMENT_BYTES
+    def window_bytes(self) -> int:
+        """TCP's window, with which the line never stands still and its queue never overflows."""
+        rate_mbit = self.one_way.rate_mbit
+        under_way = math.ceil(self.rtt_ms / serialisation_ms(rate_mbit, FRAME_BYTES))
+        return max(
+            window_bytes(rate_mbit, self.rtt_ms, self.buffer_bytes),
+            (under_way + WITHHELD_FRAMES) * SEGMENT_BYTES,
+        )
 
     @property
     def handshake_s(self) -> float:
@@ -317,12 +321,8 @@ class Bench:
 
     def _tcp_mbit(self, way: Way) -> float:
         course = self._course(way)
-        window = max(
-            window_bytes(course.one_way.rate_mbit, course.rtt_ms, course.buffer_bytes),
-            course.least_window_bytes,
-        )
         omit_s, rate_s = course.slow_start_s, course.rate_s(FRAME_BYTES)
-        self._set_window(window)
+        self._set_window(course.window_bytes)
         arguments = ("-C", "reno", "-O", str(omit_s), "-t", str(rate_s))
         return self._iperf3("rate", way, arguments, omit_s + rate_s).mbit
 

@@ -4,7 +4,7 @@ import pytest
 
 from topologies.examination import Course
 from topologies.profiles import catalogue
-from topologies.shaping import shape_of
+from topologies.shaping import FRAME_BYTES, SEGMENT_BYTES, shape_of
 from topologies.spec import DIRECTIONS, Direction, direction_of
 
 EVERY_WAY = [(name, direction) for name in catalogue() for direction in DIRECTIONS]
@@ -37,3 +37,18 @@ def test_a_rate_is_measured_over_a_thousand_frames_but_no_longer_than_a_minute()
     assert dsl.rate_s(1514) * 0.384e6 / 8 >= 1000 * 1514
     assert course("2g-rural", "a_to_b").rate_s(1514) == 60
     assert course("5g-240", "b_to_a").rate_s(1514) == 8
+
+
+@pytest.mark.parametrize("name", [name for name, p in catalogue().items() if p.up.is_exact])
+@pytest.mark.parametrize("direction", DIRECTIONS)
+def test_tcp_window_keeps_the_line_busy_and_does_not_overflow_the_queue(
+    name: str, direction: Direction
+) -> None:
+    profile = catalogue()[name]
+    one_way = direction_of(profile, direction)
+    buffer = shape_of(profile, direction).buffer_bytes
+    course = Course(one_way, profile.rtt_ms, buffer)
+    frame_bytes = course.window_bytes / SEGMENT_BYTES * FRAME_BYTES
+    flying_bytes = one_way.rate_mbit * 125 * profile.rtt_ms
+    withheld_bytes = 2 * FRAME_BYTES  # by delayed acknowledgements
+    assert flying_bytes + withheld_bytes < frame_bytes <= flying_bytes + buffer
