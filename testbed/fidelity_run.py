@@ -11,7 +11,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from stage_node.events import EventLog, Phase, Progress
+from stage_node.events import EventLog, Message, Phase, Progress
 from testbed.errors import (
     BadExperimentError,
     HostUnavailableError,
@@ -102,6 +102,7 @@ def _measured(
                 measured = _measure(profile, choice, directory)
                 report = report.model_copy(update={"profiles": (*report.profiles, measured)})
                 file.write_text(report.model_dump_json(indent=2))
+                events.emit(Message, text=_news(measured))
                 events.emit(Progress, task=TASK, done=number, total=len(profiles))
     except Stopped as error:
         raise RunInterruptedError(
@@ -110,6 +111,12 @@ def _measured(
             error.signal_number,
         ) from error
     return report
+
+
+def _news(measured: ProfileFidelity) -> str:
+    """A line at once, for those who do not see the bar or will not wait for the table."""
+    told = f"{measured.profile.name}: {measured.verdict}, {measured.duration_s:.0f} s"
+    return f"{told}: {measured.failure}" if measured.failure else told
 
 
 def _measure(profile: LinkProfile, choice: Choice, directory: Path) -> ProfileFidelity:
