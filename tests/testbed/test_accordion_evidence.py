@@ -6,10 +6,12 @@ import polars as pl
 import pytest
 import torch
 
+from analysis.measure import measure
+from analysis.rundir import read_run
 from controller.accordion.training import evaluate
 from stage_node.data import load_dataset
 from stage_node.models import load_checkpoint
-from testbed.evidence import arrival, prefixes
+from testbed.evidence import arrival, deadlines, prefixes
 from testbed.experiment import CHECKPOINTS
 from tests.analysis.synthetic_run import SyntheticRun
 
@@ -82,3 +84,23 @@ def test_a_model_that_the_table_does_not_know_is_one_line_and_status_2(tmp_path,
     table.write_text(json.dumps(table_of("another", (0.5, 0.7, 0.9))))
     assert arrival.main([str(tmp_path / "out"), str(table), str(run)]) == 2
     assert "the table has no 1-1-1 of digits" in capsys.readouterr().err
+
+
+def test_deadlines_kept_are_those_of_the_runs_own_summary(tmp_path):
+    run, out = synthetic(tmp_path / "run", "lte"), tmp_path / "out"
+    assert deadlines.main([str(out), str(run)]) == 0
+    (row,) = json.loads((out / "deadlines.json").read_text())
+    summary = measure(read_run(run)).summary
+    asked = summary.accordion.requests
+    assert [row["requests"], row["met"]] == [len(asked), sum(each.met for each in asked)]
+    assert row["useful_share"] == [each.useful_share for each in asked]
+    assert row["fidelity"] == summary.fidelity.verdict
+    drawn = (out / "deadlines.svg").read_bytes()
+    assert deadlines.main([str(out), str(run)]) == 0
+    assert (out / "deadlines.svg").read_bytes() == drawn
+
+
+def test_a_run_without_deadlines_is_one_line_and_status_2(tmp_path, capsys):
+    run = SyntheticRun(accordion=False).write(tmp_path / "run")
+    assert deadlines.main([str(tmp_path / "out"), str(run)]) == 2
+    assert "nothing was asked for within a deadline" in capsys.readouterr().err
