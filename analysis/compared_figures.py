@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from analysis.measure import Measured
+from analysis.measure import Measured, MeasuredPipeline
 from analysis.metrics.breakdown import PARTS
 from analysis.metrics.pipeline import window_frames
 from analysis.summary import Accuracy, CutTraffic, Distribution, Window
@@ -40,18 +40,8 @@ class Figure:
 def run_figures(measured: Measured) -> Iterator[Figure]:
     """Everything of a run that is worth comparing."""
     summary = measured.summary
-    for window in summary.pipeline.windows if summary.pipeline else ():
-        yield from _window_figures(measured, window)
-    control = summary.pipeline.control if summary.pipeline else None
-    for mode in control.modes if control else ():
-        section = f"mode {mode.mode}"
-        if mode.within_share is not None:
-            yield Figure(section, "frames within the bound", "%", 100 * mode.within_share)
-        if mode.accuracy:
-            yield _accuracy(section, mode.accuracy)
-        if mode.latency:
-            yield Figure(section, "latency, median", "ms", mode.latency.median_ms)
-            yield Figure(section, "latency, 95 %", "ms", mode.latency.p95_ms)
+    for pipeline in measured.pipelines:
+        yield from _pipeline_figures(pipeline)
     asked: dict[str, int] = {}
     for download in summary.accordion.downloads if summary.accordion else ():
         asked[download.ue] = asked.get(download.ue, 0) + 1
@@ -63,8 +53,23 @@ def run_figures(measured: Measured) -> Iterator[Figure]:
             yield Figure(section, "above the least time", "%", 100 * download.excess)
 
 
-def _window_figures(measured: Measured, window: Window) -> Iterator[Figure]:
-    section = f"{window.label} compression"
+def _pipeline_figures(measured: MeasuredPipeline) -> Iterator[Figure]:
+    whose = f"{measured.title}, " if measured.title else ""
+    for window in measured.figures.windows:
+        yield from _window_figures(measured, window, f"{whose}{window.label} compression")
+    control = measured.figures.control
+    for mode in control.modes if control else ():
+        section = f"{whose}mode {mode.mode}"
+        if mode.within_share is not None:
+            yield Figure(section, "frames within the bound", "%", 100 * mode.within_share)
+        if mode.accuracy:
+            yield _accuracy(section, mode.accuracy)
+        if mode.latency:
+            yield Figure(section, "latency, median", "ms", mode.latency.median_ms)
+            yield Figure(section, "latency, 95 %", "ms", mode.latency.p95_ms)
+
+
+def _window_figures(measured: MeasuredPipeline, window: Window, section: str) -> Iterator[Figure]:
     frames = _window_frames(measured, window)
     admitted = measured.run.results.join(frames, on=_KEY, how="semi").sort("t_admitted_ns")
     if window.end_to_end:
@@ -110,7 +115,7 @@ def _accuracy(section: str, accuracy: Accuracy) -> Figure:
     return Figure(section, name, "%", 100 * accuracy.value, images=accuracy.images)
 
 
-def _window_frames(measured: Measured, window: Window) -> pl.DataFrame:
+def _window_frames(measured: MeasuredPipeline, window: Window) -> pl.DataFrame:
     """The joined frames of a window, in the order of admission."""
     event = next(e for e in measured.run.events_of(Measurement) if e.label == window.label)
     return window_frames(measured.run, measured.frames, event).sort("cut", "sequence")

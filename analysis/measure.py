@@ -14,22 +14,40 @@ from analysis.metrics.pace import Pace, paces
 from analysis.metrics.pipeline import pipeline_figures
 from analysis.metrics.transfers import Transfer
 from analysis.network import LinkDirection
-from analysis.rundir import Run
-from analysis.summary import Fidelity, LinkTraffic, Summary
+from analysis.pipeline_view import of_hosts, partition_of, pipeline_views
+from analysis.rundir import TOGETHER, Run
+from analysis.summary import Fidelity, LinkTraffic, Pipeline, Summary
 from analysis.wire import Wire
+from stage_node.events import LONE_PIPELINE, Phase
 
 RECONCILED = 0.01
 """Captures and the kernel's counters begin and end a moment apart; more than this is a problem."""
 
 
 @dataclass(frozen=True)
-class Measured:
-    """A run's figures, and the tables they came from."""
+class MeasuredPipeline:
+    """A pipeline's figures, and the tables they came from; ``run`` is its view of the run."""
 
     run: Run
     wire: Wire
     frames: pl.DataFrame
     latency: Latency
+    figures: Pipeline
+
+    @property
+    def title(self) -> str:
+        """Its name where there are others; nothing where it stands alone."""
+        return "" if self.figures.name == LONE_PIPELINE else self.figures.name
+
+
+@dataclass(frozen=True)
+class Measured:
+    """A run's figures, and the tables they came from; ``frames`` are those of all pipelines."""
+
+    run: Run
+    wire: Wire
+    frames: pl.DataFrame
+    pipelines: tuple[MeasuredPipeline, ...]
     blocks: pl.DataFrame
     links: Links
     paces: dict[LinkDirection, Pace]
@@ -44,7 +62,7 @@ def measure(run: Run) -> Measured:
     frames, unjoined = join_frames(run, wire)
     transfers, unfound = find_transfers(run, wire)
     known = paces(run, links)
-    spent = latency(run, frames, wire, known)
+    pipelines = tuple(_pipeline(view, frames, wire, links, known) for view in pipeline_views(run))
     carried = blocks(run, transfers)
     throughput = links.throughput(run.begin_ns)
     accordion = accordion_figures(run, transfers)
@@ -60,14 +78,15 @@ def measure(run: Run) -> Measured:
         captured_packets=sum(packets.height for packets in run.captures.values()),
         links=traffic,
         replays=replay_figures(run),
-        pipeline=pipeline_figures(run, frames, links, spent),
+        together=any(phase.phase == TOGETHER for phase in run.events_of(Phase)),
+        pipelines=tuple(pipeline.figures for pipeline in pipelines),
         accordion=accordion,
     )
     return Measured(
         run=run,
         wire=wire,
         frames=frames,
-        latency=spent,
+        pipelines=pipelines,
         blocks=carried,
         links=links,
         paces=known,
@@ -75,6 +94,14 @@ def measure(run: Run) -> Measured:
         transfers=transfers,
         summary=summary,
     )
+
+
+def _pipeline(
+    view: Run, frames: pl.DataFrame, wire: Wire, links: Links, known: dict[LinkDirection, Pace]
+) -> MeasuredPipeline:
+    mine = of_hosts(frames, partition_of(view).hosts)
+    spent = latency(view, mine, wire, known)
+    return MeasuredPipeline(view, wire, mine, spent, pipeline_figures(view, mine, links, spent))
 
 
 def _disagreements(traffic: tuple[LinkTraffic, ...]) -> list[str]:

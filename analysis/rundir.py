@@ -16,9 +16,14 @@ from analysis.errors import DamagedCaptureError, NotARunError
 from analysis.network import Described, Network
 from analysis.packets import PACKET_SCHEMA
 from analysis.summary import Direction
-from stage_node.events import Event, PartitionChosen, Phase, read_events
+from stage_node.events import LONE_PIPELINE, Event, PartitionChosen, Phase, read_events
 
 EventT = TypeVar("EventT", bound=Event)
+
+TOGETHER = "together"
+"""The phase in which split models serve and models are delivered at the same time."""
+
+SERVING_PHASES = ("pipeline", TOGETHER)
 
 LEDGER_SCHEMA: dict[str, dict[str, type[pl.DataType]]] = {
     "frames": {
@@ -52,6 +57,7 @@ LEDGER_SCHEMA: dict[str, dict[str, type[pl.DataType]]] = {
         "t_end_ns": pl.Int64,
     },
     "results": {
+        "node": pl.String,
         "sequence": pl.Int64,
         "generation": pl.Int64,
         "samples": pl.Int32,
@@ -62,7 +68,7 @@ LEDGER_SCHEMA: dict[str, dict[str, type[pl.DataType]]] = {
 }
 """Tables of the ledger and the columns that the analysis needs."""
 
-_ADDED = {"t_free_ns"}
+_ADDED = {"compute": {"t_free_ns"}, "results": {"node"}}
 """Columns that the ledgers of older runs lack; they are null there."""
 
 
@@ -117,6 +123,15 @@ class Experiment(Described):
     """``experiment.yaml``, as far as figures are compared with it."""
 
     pipeline: PipelineWish | None = None
+    pipelines: dict[str, PipelineWish] | None = None
+
+    @property
+    def targets(self) -> dict[str, Targets]:
+        """What was asked of each pipeline, by its name."""
+        wishes = self.pipelines or {}
+        if self.pipeline:
+            wishes = {LONE_PIPELINE: self.pipeline}
+        return {name: wish.targets or Targets() for name, wish in wishes.items()}
 
 
 class FidelityRecord(Described):
@@ -154,6 +169,7 @@ class FidelityRecord(Described):
 class Run:
     """Everything that a run left, captures included; all times are monotonic.
 
+    ``targets`` are those of each pipeline, by its name.
     ``captures`` maps an interface to its packets. ``problems`` lists what is missing or damaged
     without making the rest useless.
     """
@@ -161,7 +177,7 @@ class Run:
     name: str
     manifest: dict[str, Any]
     experiment: str
-    targets: Targets
+    targets: dict[str, Targets]
     failure: str | None
     network: Network
     fidelity: FidelityRecord
@@ -218,14 +234,13 @@ def read_run(path: Path) -> Run:
     )
 
 
-def _targets(path: Path) -> Targets:
-    """The floor that the experiment set; without one where it has none."""
+def _targets(path: Path) -> dict[str, Targets]:
+    """The floors that the experiment set, by pipeline; without one where it has none."""
     try:
         experiment = Experiment.model_validate(yaml.safe_load(_text(path)) or {})
     except (yaml.YAMLError, ValidationError) as error:
         raise NotARunError(f"{path}: not an experiment: {_first_line(error)}") from None
-    pipeline = experiment.pipeline
-    return (pipeline.targets if pipeline else None) or Targets()
+    return experiment.targets
 
 
 def _text(path: Path) -> str:
@@ -301,14 +316,16 @@ def _ledger(path: Path, table: str, events: Sequence[Event], problems: list[str]
         problems.append(f"ledger: the table {table} is missing, and every figure made from it")
     for file in files:
         try:
-            parts.append(_columns(pl.read_parquet(file), schema))
+            parts.append(_columns(pl.read_parquet(file), schema, _ADDED.get(table, set())))
         except (pl.exceptions.PolarsError, OSError) as error:
             raise NotARunError(f"{file}: not a {table} table: {_first_line(error)}") from None
     return pl.concat(parts)
 
 
-def _columns(rows: pl.DataFrame, schema: dict[str, type[pl.DataType]]) -> pl.DataFrame:
-    absent = _ADDED - set(rows.columns)
+def _columns(
+    rows: pl.DataFrame, schema: dict[str, type[pl.DataType]], added: set[str]
+) -> pl.DataFrame:
+    absent = added - set(rows.columns)
     return rows.select(
         (pl.lit(None) if name in absent else pl.col(name)).cast(dtype).alias(name)
         for name, dtype in schema.items()
@@ -318,7 +335,7 @@ def _columns(rows: pl.DataFrame, schema: dict[str, type[pl.DataType]]) -> pl.Dat
 def _has_pipeline(events: Sequence[Event]) -> bool:
     return any(
         isinstance(event, PartitionChosen)
-        or (isinstance(event, Phase) and event.phase == "pipeline")
+        or (isinstance(event, Phase) and event.phase in SERVING_PHASES)
         for event in events
     )
 

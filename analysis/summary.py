@@ -6,13 +6,15 @@ in ``Fidelity`` compare with the configuration. A figure that could not be measu
 """
 
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-SCHEMA_VERSION: Literal[1] = 1
+from stage_node.events import LONE_PIPELINE
+
+SCHEMA_VERSION: Literal[2] = 2
 
 Direction = Literal["a_to_b", "b_to_a"]
 
@@ -431,8 +433,9 @@ class Control(Section):
 
 
 class Pipeline(Section):
-    """The split model."""
+    """A split model."""
 
+    name: str = Field(description="`pipeline`: the only one")
     hosts: tuple[str, ...] = Field(description="host of each stage, in order")
     stages: tuple[tuple[str, ...], ...] = Field(description="layers of each stage")
     split_reason: str | None = Field(
@@ -671,7 +674,7 @@ class Accordion(Section):
 class Summary(Section):
     """The figures of one run."""
 
-    schema_version: Literal[1] = Field(
+    schema_version: Literal[2] = Field(
         default=SCHEMA_VERSION,
         serialization_alias="schema",
         validation_alias="schema",
@@ -686,8 +689,27 @@ class Summary(Section):
     captured_packets: int = Field(description="packets in all captures")
     links: tuple[LinkTraffic, ...] = Field(description="per link and direction")
     replays: tuple[LinkReplay, ...] = Field(description="directions whose links varied")
-    pipeline: Pipeline | None = Field(description="null: the run had no split model")
+    together: bool = Field(
+        description="whether models were delivered while the split models served"
+    )
+    pipelines: tuple[Pipeline, ...] = Field(description="the split models, which served at once")
     accordion: Accordion | None = Field(description="null: the run delivered no model")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _of_version_1(cls, data: Any) -> Any:
+        """Runs then had one split model at most."""
+        if not isinstance(data, dict) or data.get("schema") != 1:
+            return data
+        newer = {name: value for name, value in data.items() if name != "pipeline"}
+        alone = data.get("pipeline")
+        pipelines = [{"name": LONE_PIPELINE, **alone}] if alone else []
+        return newer | {"schema": SCHEMA_VERSION, "together": False, "pipelines": pipelines}
+
+    @property
+    def pipeline(self) -> Pipeline | None:
+        """The split model of a run that has one and no more."""
+        return self.pipelines[0] if len(self.pipelines) == 1 else None
 
     def write(self, path: Path) -> None:
         """As indented JSON."""
@@ -695,5 +717,6 @@ class Summary(Section):
 
     @classmethod
     def read(cls, path: Path) -> "Summary":
-        """What ``write`` wrote; pydantic's ``ValidationError`` where it was not."""
+        """What ``write`` wrote, now or in version 1; pydantic's ``ValidationError`` where it was
+        not."""
         return cls.model_validate_json(path.read_text(encoding="utf-8"))

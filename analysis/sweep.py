@@ -2,7 +2,8 @@
 
 A row is a run: the value of every parameter, the repetition, the verdict, and every scalar figure
 of its ``summary.json``. A figure's column is its path in the summary (docs/summary.md); entries of
-a list are named by what tells them apart (``pipeline.windows.after``, ``links.a-b.a_to_b``), and a
+a list are named by what tells them apart (``pipelines.phone.windows.after``, ``links.a-b.a_to_b``);
+those of a pipeline that stands alone begin with ``pipeline``, as its fields do in the experiment. A
 unit is added where the summary's own context gives it. Histories, whose length differs from run to
 run, are left out.
 """
@@ -18,7 +19,8 @@ import polars as pl
 from pydantic import BaseModel, ValidationError
 from scipy.stats import t as student_t
 
-from analysis.summary import Fidelity, Summary
+from analysis.summary import Fidelity, Pipeline, Summary
+from stage_node.events import LONE_PIPELINE
 
 CONFIDENCE = 0.95
 TRUSTED = ("pass", "warn")
@@ -34,11 +36,11 @@ INTERVALS_SCHEMA: dict[str, type[pl.DataType]] = {
 """Beside the parameters; ``half_width`` of the interval around the mean, null of fewer than two."""
 
 BEST_KNOWN = (
-    "pipeline.windows.*.end_to_end.median_ms",
-    "pipeline.windows.*.inferences_per_s",
-    "pipeline.windows.*.accuracy_share",
-    "pipeline.bandwidth_reduction.total.*_bytes",
-    "pipeline.control.modes.*.within_share",
+    "pipeline*.windows.*.end_to_end.median_ms",
+    "pipeline*.windows.*.inferences_per_s",
+    "pipeline*.windows.*.accuracy_share",
+    "pipeline*.bandwidth_reduction.total.*_bytes",
+    "pipeline*.control.modes.*.within_share",
     "accordion.ues.*.met_share",
     "accordion.ues.*.useful_share_median",
     "accordion.downloads.*.duration_ms",
@@ -49,6 +51,7 @@ _TOLD_APART: Mapping[str, tuple[str, ...]] = {
     "links": ("link", "direction"),
     "loads": ("link", "direction"),
     "replays": ("link", "direction"),
+    "pipelines": ("name",),
     "windows": ("label",),
     "cuts": ("cut",),
     "compute": ("host",),
@@ -153,17 +156,23 @@ def _interval(values: list[float]) -> tuple[int, float, float | None]:
 
 def _figures(part: Any, path: tuple[str, ...], field: str) -> Iterator[tuple[str, Scalar]]:
     match part:
-        case BaseModel():
-            for name in type(part).model_fields:
-                yield from _figures(getattr(part, name), (*path, name), name)
         case bool():
             yield ".".join(path), part
         case int() | float():
             yield _column_name(path), float(part)
+        case Pipeline() if part.name == LONE_PIPELINE:
+            yield from _figures_of(part, (LONE_PIPELINE,))
+        case BaseModel():
+            yield from _figures_of(part, path)
         case tuple() if field in _TOLD_APART:
             for entry in (each for each in part if isinstance(each, BaseModel)):
                 told = (str(getattr(entry, name)) for name in _TOLD_APART[field])
                 yield from _figures(entry, (*path, *told), "")
+
+
+def _figures_of(part: BaseModel, path: tuple[str, ...]) -> Iterator[tuple[str, Scalar]]:
+    for name in type(part).model_fields:
+        yield from _figures(getattr(part, name), (*path, name), name)
 
 
 def _column_name(path: tuple[str, ...]) -> str:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import polars as pl
 
 from analysis.flows import FlowFigures, flow_figures
-from analysis.measure import Measured
+from analysis.measure import Measured, MeasuredPipeline
 from analysis.metrics.breakdown import PARTS
 from analysis.streams import Flow, Stream
 from analysis.wire import Wire
@@ -59,7 +59,7 @@ def traced_flows(measured: Measured) -> list[TracedFlow]:
                 TracedFlow(
                     source=source,
                     target=target,
-                    what=names.get(frozenset((flow.sport, flow.dport)), ""),
+                    what=names.get(_either_way(flow), ""),
                     figures=flow_figures(stream),
                     goodput_mbit=goodput_mbit,
                 )
@@ -67,7 +67,7 @@ def traced_flows(measured: Measured) -> list[TracedFlow]:
     return sorted(found, key=lambda traced: -traced.figures.wire_bytes)
 
 
-def slowest_frames(measured: Measured, count: int) -> list[SlowFrame]:
+def slowest_frames(measured: MeasuredPipeline, count: int) -> list[SlowFrame]:
     """The frames that took longest from admission to result, the slowest first."""
     frames = measured.latency.inferences
     usual = frames.group_by("generation").agg(pl.col("total_ns").median().alias("usual_ns"))
@@ -117,11 +117,17 @@ def _both_ends(wire: Wire, flow: Flow) -> list[tuple[Stream, float | None]]:
     return list(found.values())
 
 
-def _names(measured: Measured) -> dict[frozenset[int], str]:
-    """What the connections between two ports were for."""
-    cuts = measured.frames.select("cut", "local_port", "peer_port").unique()
-    names = {frozenset((local, peer)): f"cut {cut}" for cut, local, peer in cuts.iter_rows()}
+def _names(measured: Measured) -> dict[frozenset[Flow], str]:
+    """What the connections were for."""
+    names = {}
+    for pipeline in measured.pipelines:
+        ends = pipeline.frames.select("cut", "local_ip", "local_port", "peer_ip", "peer_port")
+        for cut, *flow in ends.unique().iter_rows():
+            names[_either_way(Flow(*flow))] = f"{pipeline.title} cut {cut}".strip()
     for transfer in measured.transfers:
-        flow = transfer.ends.flow
-        names[frozenset((flow.sport, flow.dport))] = transfer.event.model
+        names[_either_way(transfer.ends.flow)] = transfer.event.model
     return names
+
+
+def _either_way(flow: Flow) -> frozenset[Flow]:
+    return frozenset((flow, flow.reverse))

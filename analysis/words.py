@@ -26,19 +26,20 @@ TOLD_DOWNLOADS = 6
 
 
 def result_paragraphs(summary: Summary) -> list[list[str]]:
-    """Paragraphs of sentences: reservations, the split model, its baselines and what its figures
-    rest on, Accordion.
+    """Paragraphs of sentences: reservations, what ran at the same time, each split model, its
+    baselines and what its figures rest on, Accordion.
 
     They say no more than the summary holds.
     """
-    paragraphs = [_reservations(summary)]
-    if summary.pipeline:
-        paragraphs.append(_pipeline(summary.pipeline))
-        paragraphs.append(_against_baselines(summary.pipeline))
-        paragraphs.append(_provenance(summary.pipeline))
+    paragraphs = [_reservations(summary), _at_once(summary)]
+    for pipeline in summary.pipelines:
+        told = [_pipeline(pipeline), _against_baselines(pipeline), _provenance(pipeline)]
+        if len(summary.pipelines) > 1:
+            told = [[f"{pipeline.name}:", *sentences] for sentences in told if sentences]
+        paragraphs += told
     if summary.accordion:
         paragraphs.append(_accordion(summary.accordion))
-    if not summary.pipeline and not summary.accordion:
+    if not summary.pipelines and not summary.accordion:
         paragraphs.append(["No split model served and no model was delivered in this run."])
     return [paragraph for paragraph in paragraphs if paragraph]
 
@@ -51,6 +52,23 @@ def _reservations(summary: Summary) -> list[str]:
         )
     if summary.fidelity.verdict == "unknown":
         sentences.append("Whether the network was what it claimed to be was never judged.")
+    return sentences
+
+
+def _at_once(summary: Summary) -> list[str]:
+    """Who shared the network; nothing where one had it to itself."""
+    sentences = []
+    if len(summary.pipelines) > 1:
+        each = (f"{pipeline.name} ({listed(pipeline.hosts)})" for pipeline in summary.pipelines)
+        count = number(len(summary.pipelines))
+        sentences.append(f"{count} split models served at the same time: {listed(tuple(each))}.")
+    if summary.together:
+        sentences.append("Models were delivered while split models served.")
+    if sentences:
+        sentences.append(
+            "None was measured before all were ready, and each split model served on until all "
+            "were done. How busy a link was is told of all that crossed it."
+        )
     return sentences
 
 
@@ -323,7 +341,8 @@ def _accordion(accordion: Accordion) -> list[str]:
         sentences.append("A model was requested, but no download is in the captures.")
     ran = [step for step in accordion.configurations if step.accuracy and step.usable_s is not None]
     if ran:
-        first, best = ran[0], max(ran, key=lambda step: step.accuracy.value if step.accuracy else 0)
+        first, same = ran[0], [step for step in ran if step.ue == ran[0].ue]
+        best = max(same, key=lambda step: step.accuracy.value if step.accuracy else 0)
         assert first.accuracy
         assert best.accuracy
         sentences.append(

@@ -33,23 +33,8 @@ def describe(event: Event) -> str | None:
     match event:
         case Message(text=text):
             return text
-        case Iteration() as it:
-            rungs = " | ".join(it.rungs)
-            sent = " + ".join(f"{size:,.0f}" for size in it.bytes_per_inference)
-            return (
-                f"iteration {it.index}: {rungs}; {sent} B per inference, "
-                f"accuracy {it.accuracy:.1%}, {it.latency_ms_median:.1f} ms: {it.outcome}"
-            )
         case LinkCommanded(said=said, refusal=refusal):
             return f"link {said}: {'done' if refusal is None else f'refused, {refusal}'}"
-        case RungChosen() as chosen:
-            return f"automatic control: {' | '.join(chosen.rungs)}; {chosen.reason}"
-        case LoopEnded(reason=reason):
-            return f"loop ended: {reason}"
-        case Measurement() as m:
-            return (
-                f"{m.label} compression: accuracy {m.accuracy:.1%} on {m.samples} {m.split} images"
-            )
         case ModelRequested() as request:
             wish = [
                 f"accuracy {request.accuracy:.1%}" if request.accuracy is not None else "",
@@ -64,6 +49,34 @@ def describe(event: Event) -> str | None:
             )
         case ConfigurationEvaluated() as ran:
             return f"{ran.who} runs {ran.configuration}: accuracy {ran.accuracy:.1%}"
+    told = _of_pipeline(event)
+    return whose(event, told) if told else None
+
+
+def whose(event: Event, words: str) -> str:
+    """Words about a pipeline, begun by its name where it is one of several."""
+    name = event.who.partition("controller-")[2]
+    return f"{name}: {words}" if name else words
+
+
+def _of_pipeline(event: Event) -> str | None:
+    """What a pipeline's controller tells."""
+    match event:
+        case Iteration() as it:
+            rungs = " | ".join(it.rungs)
+            sent = " + ".join(f"{size:,.0f}" for size in it.bytes_per_inference)
+            return (
+                f"iteration {it.index}: {rungs}; {sent} B per inference, "
+                f"accuracy {it.accuracy:.1%}, {it.latency_ms_median:.1f} ms: {it.outcome}"
+            )
+        case RungChosen() as chosen:
+            return f"automatic control: {' | '.join(chosen.rungs)}; {chosen.reason}"
+        case LoopEnded(reason=reason):
+            return f"loop ended: {reason}"
+        case Measurement() as m:
+            return (
+                f"{m.label} compression: accuracy {m.accuracy:.1%} on {m.samples} {m.split} images"
+            )
         case _:
             return None
 
@@ -118,10 +131,11 @@ class RunDisplay:
             case Phase(phase=phase, state="end"):
                 self._end(phase)
             case ProgressEvent() as step:
-                self._task(step.task, total=step.total)
-                self._bars.update(self._tasks[step.task], completed=step.done)  # type: ignore[arg-type]
+                name = whose(step, step.task)
+                self._task(name, total=step.total)
+                self._bars.update(self._tasks[name], completed=step.done)  # type: ignore[arg-type]
                 if step.done >= step.total:
-                    self._end(step.task)
+                    self._end(name)
             case _:
                 line = describe(event)
                 if line:

@@ -5,7 +5,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from analysis.measure import Measured, measure
+from analysis.measure import Measured, MeasuredPipeline, measure
 from analysis.packet_table import packet_table, write_packets
 from analysis.rundir import read_run
 from analysis.summary import Breakdown, Summary
@@ -14,6 +14,7 @@ from analysis.words import number, percent
 
 WIDTH = 100
 FLOWS_SHOWN = 12
+NO_PIPELINE = "\nNo split model served in this run."
 
 
 def show_trace(
@@ -34,7 +35,8 @@ def show_trace(
         console.print(f"the run failed: {summary.failure}", highlight=False, markup=False)
     for problem in summary.problems:
         console.print(f"  {problem}", style="red", highlight=False, markup=False)
-    for part in (_flows(measured), *_frames(measured, frames), _downloads(summary)):
+    served = [part for pipeline in measured.pipelines for part in _frames(pipeline, frames)]
+    for part in (_flows(measured), *(served or [NO_PIPELINE]), _downloads(summary)):
         console.print(part, highlight=False)
     if packets_to is not None:
         write_packets(packet_table(measured.run, measured.wire), packets_to)
@@ -79,15 +81,16 @@ def _flows(measured: Measured) -> Table | str:
     return table
 
 
-def _frames(measured: Measured, count: int) -> list[Table | str]:
-    pipeline = measured.summary.pipeline
-    if pipeline is None:
-        return ["\nNo split model served in this run."]
+def _frames(measured: MeasuredPipeline, count: int) -> list[Table | str]:
+    pipeline = measured.figures
+    heading = [f"\nPipeline {measured.title}:"] if measured.title else []
     if pipeline.breakdown is None:
-        return ["\nWhere the frames' time went is not known: no frame was measured everywhere."]
+        unknown = "\nWhere the frames' time went is not known: no frame was measured everywhere."
+        return [*heading, unknown]
     windows = [(w.label, w.breakdown) for w in pipeline.windows if w.breakdown]
     tables = [_parts(f"{label} compression", parts) for label, parts in windows]
     return [
+        *heading,
         *(tables or [_parts("all frames", pipeline.breakdown)]),
         _closing(pipeline.breakdown),
         _slowest(measured, count),
@@ -121,7 +124,7 @@ def _closing(breakdown: Breakdown) -> str:
     )
 
 
-def _slowest(measured: Measured, count: int) -> Table:
+def _slowest(measured: MeasuredPipeline, count: int) -> Table:
     table = _table(
         "\nSlowest frames, and where each was furthest above the median of its generation",
         *("frame", "gen.", "at s", "took ms", "usual", "<because of", "<where", "ms", "usually"),

@@ -38,11 +38,11 @@ import polars as pl
 from analysis.metrics.crossing import WIRE_PARTS, crossings
 from analysis.metrics.pace import Pace
 from analysis.network import LinkDirection
+from analysis.pipeline_view import partition_of
 from analysis.rundir import Run
 from analysis.streams import Flow
 from analysis.summary import Breakdown, PlaceParts
 from analysis.wire import Wire
-from stage_node.events import PartitionChosen
 
 PARTS = ("compute", "serialisation", "queueing", "propagation", "transport")
 
@@ -135,12 +135,12 @@ def latency(
     """Every frame's time in every place; none where the stages did not say since when they were
     free (ledgers of older versions).
 
-    ``frames`` is the joined table of ``analysis.join``.
+    ``run`` is a pipeline's view of the run (``analysis.pipeline_view``), ``frames`` its part of the
+    joined table of ``analysis.join``.
     """
-    partition = next(iter(run.events_of(PartitionChosen)), None)
-    if partition is None or run.compute["t_free_ns"].null_count() == run.compute.height:
+    if run.compute["t_free_ns"].null_count() == run.compute.height:
         return Latency(run.results, pl.DataFrame(schema=PLACES_SCHEMA))
-    hosts = partition.hosts
+    hosts = partition_of(run).hosts
     hops = _hops(frames, wire, paces)
     arrivals = run.results.select(*_KEY, pl.col("t_admitted_ns").alias("t_arrived_ns"))
     parts = [pl.DataFrame(schema=PLACES_SCHEMA)]

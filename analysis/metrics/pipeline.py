@@ -1,4 +1,4 @@
-"""The split model: windows before and after compression, Eq. 1 and Eq. 2, the loop's history."""
+"""A split model: windows before and after compression, Eq. 1 and Eq. 2, the loop's history."""
 
 from collections.abc import Callable
 
@@ -10,6 +10,7 @@ from analysis.metrics.breakdown import Latency
 from analysis.metrics.control import control_figures
 from analysis.metrics.links import Links
 from analysis.network import LinkDirection
+from analysis.pipeline_view import partition_of
 from analysis.rundir import Run, Targets
 from analysis.summary import (
     Accuracy,
@@ -32,7 +33,6 @@ from stage_node.events import (
     Iteration,
     LoopEnded,
     Measurement,
-    PartitionChosen,
     WorkCost,
 )
 
@@ -40,21 +40,19 @@ _ROUNDING = 1e-9
 """0.98 - 0.01 is a little more than 0.97 in binary."""
 
 
-def pipeline_figures(
-    run: Run, frames: pl.DataFrame, links: Links, spent: Latency
-) -> Pipeline | None:
-    """Everything about the split model; None where the run had none.
+def pipeline_figures(run: Run, frames: pl.DataFrame, links: Links, spent: Latency) -> Pipeline:
+    """Everything about one split model.
 
-    ``frames`` is the joined table of ``analysis.join``.
+    ``run`` is its view of the run (``analysis.pipeline_view``), ``frames`` its part of the joined
+    table of ``analysis.join``.
     """
-    partition = next(iter(run.events_of(PartitionChosen)), None)
-    if partition is None:
-        return None
+    partition = partition_of(run)
     windows = tuple(_window(run, frames, links, spent, m) for m in run.events_of(Measurement))
     cuts = len(partition.stages) - 1
     ended = next(iter(run.events_of(LoopEnded)), None)
     hashes = next(iter(run.events_of(FrozenHash)), None)
     return Pipeline(
+        name=partition.pipeline,
         hosts=partition.hosts,
         stages=tuple(tuple(layers) for layers in partition.stages),
         split_reason=partition.reason,
@@ -85,7 +83,7 @@ def pipeline_figures(
         iterations=tuple(
             _iteration(step, partition.raw_input_bytes) for step in run.events_of(Iteration)
         ),
-        accuracy_floor=_floor(run, windows),
+        accuracy_floor=_floor(run, run.targets.get(partition.pipeline, Targets()), windows),
         control=control_figures(run, frames, _uncompressed(windows), cuts),
         target_reached=ended.reached if ended else None,
         loop_reason=ended.reason if ended else None,
@@ -166,9 +164,8 @@ def _slowest(
     return min(known, key=lambda pair: pair[0], default=(0.0, None))[1]
 
 
-def _floor(run: Run, windows: tuple[Window, ...]) -> AccuracyFloor | None:
+def _floor(run: Run, targets: Targets, windows: tuple[Window, ...]) -> AccuracyFloor | None:
     """The experiment's floor against what the loop decided on and what the windows measured."""
-    targets = run.targets
     if targets.min_accuracy is None and targets.max_accuracy_loss_points is None:
         return None
     steps = run.events_of(Iteration)

@@ -8,13 +8,14 @@ from analysis.plots.of_control import control_plots
 from analysis.plots.of_delivery import delivery_plots
 from analysis.plots.of_links import link_plots
 from analysis.plots.of_pipeline import pipeline_plots
-from analysis.plots.plot import Plot
+from analysis.plots.plot import Plot, named
 
 
 def plots(measured: Measured) -> Iterator[Plot]:
     """Every plot for which the run has data, in the order of the report."""
-    yield from pipeline_plots(measured)
-    yield from control_plots(measured)
+    for pipeline in measured.pipelines:
+        for plot in (*pipeline_plots(pipeline), *control_plots(pipeline)):
+            yield named(plot, pipeline.title) if pipeline.title else plot
     yield from delivery_plots(measured)
     yield from link_plots(measured)
     yield from connection_plots(measured)

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import polars as pl
 
-from analysis.measure import Measured
+from analysis.measure import MeasuredPipeline
 from analysis.metrics.control import mode_choices, mode_frames
 from analysis.plots.control import (
     COMPARISON_SCHEMA,
@@ -17,12 +17,11 @@ from analysis.rundir import Run
 from stage_node.events import ControlBegins, LinkChanged
 
 
-def control_plots(measured: Measured) -> Iterator[Plot]:
+def control_plots(measured: MeasuredPipeline) -> Iterator[Plot]:
     """Every mode over time, and beside the others."""
-    pipeline = measured.summary.pipeline
-    if pipeline is None or pipeline.control is None:
+    control = measured.figures.control
+    if control is None:
         return
-    control = pipeline.control
     timeline = control_timeline(measured.run)
     shown = control.mode("automatic") or control.modes[0]
     other = "oracle" if control.mode("oracle") and shown.mode != "oracle" else None

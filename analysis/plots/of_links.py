@@ -51,7 +51,11 @@ def _throughput(measured: Measured) -> Plot:
 
 def _spans(measured: Measured) -> list[Span]:
     zero_ns = measured.run.begin_ns
-    windows = [(w.label, w.begin_ns, w.end_ns) for w in measured.run.events_of(Measurement)]
+    windows = [
+        (f"{pipeline.title} {window.label}".strip(), window.begin_ns, window.end_ns)
+        for pipeline in measured.pipelines
+        for window in pipeline.run.events_of(Measurement)
+    ]
     downloads = [("download", t.begin_ns, t.end_ns) for t in measured.transfers]
     return [
         Span(label, (begin - zero_ns) / 1e9, (end - zero_ns) / 1e9)

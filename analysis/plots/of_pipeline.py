@@ -1,10 +1,10 @@
-"""Which plots of its split model a run has, with the tables they are drawn from."""
+"""Which plots of a split model a run has, with the tables they are drawn from."""
 
 from collections.abc import Iterator
 
 import polars as pl
 
-from analysis.measure import Measured
+from analysis.measure import MeasuredPipeline
 from analysis.metrics.pipeline import window_frames
 from analysis.metrics.sequence import sequence_table
 from analysis.plots.accuracy import COST_SCHEMA, plot_accuracy
@@ -22,7 +22,7 @@ FRAMES_SHOWN = 3
 _ON_THE_WIRE = ("first_out", "last_out", "first_in", "delivered")
 
 
-def pipeline_plots(measured: Measured) -> Iterator[Plot]:
+def pipeline_plots(measured: MeasuredPipeline) -> Iterator[Plot]:
     """Latency, where it went, the loop, frames on the wire."""
     yield from _latency(measured)
     yield from _breakdown(measured)
@@ -32,7 +32,7 @@ def pipeline_plots(measured: Measured) -> Iterator[Plot]:
     yield from _frame_sequence(measured)
 
 
-def _latency(measured: Measured) -> Iterator[Plot]:
+def _latency(measured: MeasuredPipeline) -> Iterator[Plot]:
     table = latency_table(measured)
     if table.height:
         yield Plot(
@@ -44,7 +44,7 @@ def _latency(measured: Measured) -> Iterator[Plot]:
         )
 
 
-def latency_table(measured: Measured) -> pl.DataFrame:
+def latency_table(measured: MeasuredPipeline) -> pl.DataFrame:
     """Hop and end-to-end latency of every frame of every window (``LATENCY_SCHEMA``)."""
     parts = [pl.DataFrame(schema=LATENCY_SCHEMA)]
     for window in measured.run.events_of(Measurement):
@@ -81,10 +81,10 @@ def _hop_rows(frames: pl.DataFrame, label: str) -> pl.DataFrame:
     )
 
 
-def _breakdown(measured: Measured) -> Iterator[Plot]:
+def _breakdown(measured: MeasuredPipeline) -> Iterator[Plot]:
     """By window; of a run without any, over all frames."""
-    pipeline = measured.summary.pipeline
-    if pipeline is None or pipeline.breakdown is None:
+    pipeline = measured.figures
+    if pipeline.breakdown is None:
         return
     windows = [(w.label, w.breakdown) for w in pipeline.windows if w.breakdown]
     shown = windows or [("all frames", pipeline.breakdown)]
@@ -111,9 +111,8 @@ def _breakdown(measured: Measured) -> Iterator[Plot]:
     )
 
 
-def _waterfall(measured: Measured) -> Iterator[Plot]:
+def _waterfall(measured: MeasuredPipeline) -> Iterator[Plot]:
     """Consecutive frames around the one of median latency, of the first window."""
-    pipeline = measured.summary.pipeline
     frames = measured.latency.inferences
     windows = measured.run.events_of(Measurement)
     label = "of the run"
@@ -121,7 +120,7 @@ def _waterfall(measured: Measured) -> Iterator[Plot]:
         label = f"{windows[0].label} compression"
         admitted = pl.col("t_admitted_ns").is_between(windows[0].begin_ns, windows[0].end_ns)
         frames = frames.filter(admitted, pl.col("generation") == windows[0].generation)
-    if pipeline is None or not frames.height:
+    if not frames.height:
         return
     ordered = frames.sort("t_admitted_ns")
     distance = (ordered["total_ns"] - ordered["total_ns"].median()).abs()
@@ -134,14 +133,14 @@ def _waterfall(measured: Measured) -> Iterator[Plot]:
         "reaches the next likewise (receiver's capture).",
         plot_waterfall(
             table,
-            list(pipeline.hosts),
+            list(measured.figures.hosts),
             f"{table['sequence'].n_unique()} consecutive frames {label}; ledger and captures",
         ),
         table,
     )
 
 
-def waterfall_table(measured: Measured, frames: pl.DataFrame) -> pl.DataFrame:
+def waterfall_table(measured: MeasuredPipeline, frames: pl.DataFrame) -> pl.DataFrame:
     """What some frames did when (``WATERFALL_SCHEMA``); ``frames`` has ``INFERENCES_SCHEMA``."""
     key = ["generation", "sequence"]
     zero_ns = frames["t_admitted_ns"].min()
@@ -190,11 +189,11 @@ def _spans(rows: pl.DataFrame, lane: str, what: str, *times: str) -> pl.DataFram
     )
 
 
-def _accuracy(measured: Measured) -> Iterator[Plot]:
+def _accuracy(measured: MeasuredPipeline) -> Iterator[Plot]:
     """The loop's steps, and the windows, against bytes and the time at which they were judged."""
-    pipeline, run = measured.summary.pipeline, measured.run
+    pipeline, run = measured.figures, measured.run
     steps = run.events_of(Iteration)
-    if pipeline is None or not steps:
+    if not steps:
         return
     rows: list[tuple[str, str, float | None, float, float]] = [
         (
@@ -233,9 +232,9 @@ def _accuracy(measured: Measured) -> Iterator[Plot]:
     )
 
 
-def _iterations(measured: Measured) -> Iterator[Plot]:
-    pipeline = measured.summary.pipeline
-    if pipeline is None or not pipeline.iterations:
+def _iterations(measured: MeasuredPipeline) -> Iterator[Plot]:
+    pipeline = measured.figures
+    if not pipeline.iterations:
         return
     table = pl.DataFrame(
         [
@@ -263,7 +262,7 @@ def _iterations(measured: Measured) -> Iterator[Plot]:
     )
 
 
-def _frame_sequence(measured: Measured) -> Iterator[Plot]:
+def _frame_sequence(measured: MeasuredPipeline) -> Iterator[Plot]:
     """Consecutive frames around the one of median latency, on the slowest cut, first window."""
     for window in measured.run.events_of(Measurement)[:1]:
         frames = window_frames(measured.run, measured.frames, window)
@@ -280,7 +279,7 @@ def _frame_sequence(measured: Measured) -> Iterator[Plot]:
         yield _frames_plot(measured, ordered[first : first + FRAMES_SHOWN], window.label)
 
 
-def _frames_plot(measured: Measured, frames: pl.DataFrame, label: str) -> Plot:
+def _frames_plot(measured: MeasuredPipeline, frames: pl.DataFrame, label: str) -> Plot:
     row = frames.row(0, named=True)
     flow = Flow(row["local_ip"], row["local_port"], row["peer_ip"], row["peer_port"])
     ends = measured.wire.two_ends(flow, row["t_end_ns"])

@@ -1,9 +1,11 @@
 """A plot as the report takes it: what is drawn, from which table, and what to say of it."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import polars as pl
 from matplotlib.figure import Figure
+
+from analysis.plots import style
 
 
 @dataclass(frozen=True)
@@ -14,3 +16,9 @@ class Plot:
     caption: str
     figure: Figure
     data: pl.DataFrame
+
+
+def named(plot: Plot, whose: str) -> Plot:
+    """The same, of one of several: in its name, at the top of the figure and before the line."""
+    style.put_name(plot.figure, whose)
+    return replace(plot, name=f"{plot.name}-{whose}", caption=f"{whose}: {plot.caption}")

@@ -81,6 +81,14 @@ def new_figure(title: str, subtitle: str, height_inches: float) -> Figure:
     return figure
 
 
+def put_name(figure: Figure, name: str) -> None:
+    """Whose figure it is, opposite the title."""
+    top = 1 - 0.12 / figure.get_figheight()
+    figure.text(
+        *(0.99, top), name, va="top", ha="right", fontsize=12, fontweight="bold", color=BLUE
+    )
+
+
 def room_above(axes: Axes, share: float = 0.15) -> None:
     """Begin the y axis at 0 and leave a share of its height free above the data."""
     top = axes.dataLim.y1

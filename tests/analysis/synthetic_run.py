@@ -133,7 +133,7 @@ class SyntheticRun:
                 self._computed(host, key, t)
         for (label, k), t in queued.items():
             self.results.append(
-                {**self._key(label, k), "samples": BATCH, "correct": BATCH - 1}
+                {"node": "ue1", **self._key(label, k), "samples": BATCH, "correct": BATCH - 1}
                 | {"t_admitted_ns": admitted[label, k], "t_result_ns": t + MS}
             )
             end = max(end, t + MS)

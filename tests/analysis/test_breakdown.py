@@ -77,7 +77,7 @@ def test_serialisation_is_the_frame_s_own_bytes(known: Known) -> None:
 
 
 def test_a_repair_is_time_that_the_frame_waited_for_tcp(known: Known) -> None:
-    hop = known.measured.latency.places.filter(pl.col("place") == HOPS[0])
+    hop = known.measured.pipelines[0].latency.places.filter(pl.col("place") == HOPS[0])
     before = hop.filter(pl.col("generation") == 0).sort("sequence")
     waited_ms = (before["transport_ns"] / 1e6).to_list()
     assert waited_ms.pop(LOST_FRAME) > 1
@@ -85,7 +85,7 @@ def test_a_repair_is_time_that_the_frame_waited_for_tcp(known: Known) -> None:
 
 
 def test_what_a_hop_took_is_what_the_simulation_knows(known: Known) -> None:
-    places = known.measured.latency.places
+    places = known.measured.pipelines[0].latency.places
     for cut, hop in enumerate(HOPS):
         for label, generation in (("before", 0), ("after", 2)):
             rows = places.filter(pl.col("place") == hop, pl.col("generation") == generation)

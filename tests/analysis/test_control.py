@@ -76,6 +76,7 @@ def controlled(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Summary]
             latency_ms = 150 if frame < late else 50
             rows.append(
                 {
+                    "node": "ue1",
                     "sequence": 900_000 + 100 * number + frame,
                     "generation": 10 if frame < 5 else 11,
                     "samples": 20,

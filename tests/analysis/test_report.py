@@ -46,7 +46,7 @@ def text_of(path: Path) -> str:
 
 def test_the_summary_can_be_read_back(known: Known) -> None:
     assert Summary.read(known.path / "summary.json") == known.summary
-    assert json.loads((known.path / "summary.json").read_text())["schema"] == 1
+    assert json.loads((known.path / "summary.json").read_text())["schema"] == 2
 
 
 def test_every_plot_is_there_with_its_data(known: Known) -> None:

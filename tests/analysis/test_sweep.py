@@ -27,7 +27,7 @@ def run(settings: dict, repetition: int, packets: int | None, verdict: str = "pa
     if packets is not None:
         summary = Summary(
             name="t", failure=None, fidelity=fidelity(verdict), problems=(), links=(), replays=(),
-            captured_packets=packets, pipeline=None, accordion=None,
+            captured_packets=packets, together=False, pipelines=(), accordion=None,
         )  # fmt: skip
     return SweepRun(settings, repetition, f"cells/{repetition}", summary)
 

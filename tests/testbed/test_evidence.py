@@ -176,4 +176,4 @@ def controlled(folder: Path, within: float, accuracy: float, oracle_within: floa
     whole = measure(read_run(SyntheticRun().write(folder))).summary
     assert whole.pipeline
     pipeline = whole.pipeline.model_copy(update={"control": Control(bound_ms=200, modes=modes)})
-    return whole.model_copy(update={"pipeline": pipeline})
+    return whole.model_copy(update={"pipelines": (pipeline,)})

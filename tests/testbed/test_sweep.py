@@ -60,9 +60,9 @@ fidelity = {
     "cpu_idle_min_share": 0.5, "cpu_idle_seconds": 3,
 }
 summary = {
-    "schema": 1, "name": "t", "failure": None, "fidelity": fidelity, "problems": [], "links": [],
+    "schema": 2, "name": "t", "failure": None, "fidelity": fidelity, "problems": [], "links": [],
     "captured_packets": 100 * int(rate) + int(out.name[:1], 16), "replays": [],
-    "pipeline": None, "accordion": None,
+    "together": False, "pipelines": [], "accordion": None,
 }
 (out / "summary.json").write_text(json.dumps(summary))
 (out / "report.html").write_text("")
