@@ -7,7 +7,6 @@ is an event of the run (``LinkCommanded``), so that the log tells who changed wh
 
 import contextlib
 import shutil
-import threading
 import time
 from pathlib import Path
 from types import TracebackType
@@ -20,6 +19,7 @@ from stage_node.events import EventLog, LinkCommanded
 from testbed.errors import BadExperimentError, TestbedError
 from testbed.going_on import goes_on
 from testbed.rundir import RunDirectory
+from topologies.background import Background
 from topologies.changer import Changer
 from topologies.command import Command, commanded, steps_between
 from topologies.errors import BadTopologyError, TopologyError
@@ -91,21 +91,19 @@ def _leave(folder: Path, name: str, request: LinkRequest) -> bool:
     return True
 
 
-class LinkRequests:
+class LinkRequests(Background):
     """Takes requests until left: ``with LinkRequests(run, changer, events): ...``."""
 
     def __init__(self, run: RunDirectory, changer: Changer, events: EventLog) -> None:
+        super().__init__("link-requests")
         self._folder = requests_folder(run)
         self._changer = changer
         self._events = events
         self._profiles = {link.name: profile for link, profile in changer.spec.shaped_links}
-        self._ended = threading.Event()
-        self._thread = threading.Thread(target=self._watch, name="link-requests", daemon=True)
 
     def __enter__(self) -> Self:
         self._folder.mkdir(exist_ok=True)
-        self._thread.start()
-        return self
+        return super().__enter__()
 
     def __exit__(
         self,
@@ -113,11 +111,12 @@ class LinkRequests:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._ended.set()
-        self._thread.join()
-        shutil.rmtree(self._folder, ignore_errors=True)
+        try:
+            super().__exit__(kind, error, trace)
+        finally:
+            shutil.rmtree(self._folder, ignore_errors=True)
 
-    def _watch(self) -> None:
+    def _work(self) -> None:
         while not self._ended.wait(LOOK_S):
             for file in sorted(self._folder.glob(f"*{SUFFIX}")):
                 with contextlib.suppress(FileNotFoundError):  # withdrawn

@@ -1,6 +1,5 @@
 """Shows a run while it works: follows the event log and draws it with rich."""
 
-import threading
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -24,6 +23,7 @@ from stage_node.events import (
     RungChosen,
 )
 from stage_node.events import Progress as ProgressEvent
+from topologies.background import Background
 
 POLL_INTERVAL_S = 0.2
 
@@ -81,10 +81,11 @@ def _of_pipeline(event: Event) -> str | None:
             return None
 
 
-class RunDisplay:
+class RunDisplay(Background):
     """Draws phases and bars from the event log until left; a context manager."""
 
     def __init__(self, events: Path, console: Console) -> None:
+        super().__init__("display")
         self._follower = EventFollower(events)
         self._console = console
         self._bars = Progress(
@@ -97,26 +98,24 @@ class RunDisplay:
             transient=True,
         )
         self._tasks: dict[str, int] = {}
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._follow, name="display", daemon=True)
 
     def __enter__(self) -> Self:
         self._bars.start()
-        self._thread.start()
-        return self
+        return super().__enter__()
 
     def __exit__(
         self,
         kind: type[BaseException] | None,
         error: BaseException | None,
-        traceback: TracebackType | None,
+        trace: TracebackType | None,
     ) -> None:
-        self._stop.set()
-        self._thread.join()
-        self._bars.stop()
+        try:
+            super().__exit__(kind, error, trace)
+        finally:
+            self._bars.stop()
 
-    def _follow(self) -> None:
-        while not self._stop.wait(POLL_INTERVAL_S):
+    def _work(self) -> None:
+        while not self._ended.wait(POLL_INTERVAL_S):
             self._show(self._follower.fresh())
         self._show(self._follower.fresh())
 

@@ -6,15 +6,14 @@ second alone would be known to a tenth only.
 """
 
 import os
-import threading
 import time
 from bisect import bisect_left
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
-from types import TracebackType
-from typing import Self
+
+from topologies.background import Background
 
 PROC_STAT = Path("/proc/stat")
 FIRST_LINE_BYTES = 512
@@ -71,32 +70,18 @@ def idle_during(windows: Iterable[Window], readings: Sequence[CpuReading]) -> li
     return samples
 
 
-class CpuSampler:
+class CpuSampler(Background):
     """Reads in a thread until closed: ``with CpuSampler() as cpu: ...; cpu.readings()``."""
 
     def __init__(self) -> None:
+        super().__init__("cpu-idle")
         self._readings: list[CpuReading] = []
-        self._ended = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="cpu-idle", daemon=True)
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._ended.set()
-        self._thread.join()
 
     def readings(self) -> list[CpuReading]:
         """All readings so far, in order, ``PERIOD_S`` apart."""
         return list(self._readings)
 
-    def _run(self) -> None:
+    def _work(self) -> None:
         stat = os.open(PROC_STAT, os.O_RDONLY)
         try:
             while True:
