@@ -32,13 +32,14 @@ def test_two_modes_have_the_same_trace_and_the_summary_compares_them(tmp_path: P
     assert summary["problems"] == [], run.stdout
     (replay,) = summary["replays"]
     assert replay["direction"] == "a_to_b" and replay["changes"] >= 2 * 10 * SECONDS
-    automatic, oracle = summary["pipeline"]["control"]["modes"]
+    (pipeline,) = summary["pipelines"]
+    automatic, oracle = pipeline["control"]["modes"]
     assert (automatic["mode"], oracle["mode"]) == ("automatic", "oracle")
     for mode in (automatic, oracle):
         assert mode["frames_due"] in (SECONDS * FRAMES_PER_S, SECONDS * FRAMES_PER_S + 1)
         assert 0 < mode["frames"] <= mode["frames_due"] + 1
         assert mode["accuracy"]["value"] > 0.9
-    assert summary["pipeline"]["frozen_unchanged"] is True
+    assert pipeline["frozen_unchanged"] is True
 
     applied = [
         json.loads(line)
