@@ -21,6 +21,10 @@ class Span:
     end_s: float
 
 
+ROW_POINTS = 10
+"""From one row of the spans' names to the next."""
+
+
 @style.styled
 def plot_throughput(
     throughput: pl.DataFrame, capacity: pl.DataFrame, spans: Sequence[Span]
@@ -71,21 +75,35 @@ def _edges(begins_s: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
 
 
 def _name_spans(panel: Axes, spans: Sequence[Span]) -> None:
-    """Names above the panel; one name for neighbours of the same kind that lie close together."""
+    """Names above the panel, a row for each kind where they would meet; one name for neighbours of
+    the same kind that lie close together."""
     begin, end = panel.get_xlim()
-    named: dict[str, float] = {}
+    room = 0.12 * (end - begin)
+    middles: dict[str, list[float]] = {}
     for span in spans:
         middle = (span.begin_s + span.end_s) / 2
-        if middle - named.get(span.label, -float("inf")) < 0.12 * (end - begin):
-            continue
-        named[span.label] = middle
-        panel.annotate(
-            span.label,
-            (middle, 1.0),
-            xycoords=("data", "axes fraction"),
-            xytext=(0, 2),
-            textcoords="offset points",
-            ha="center",
-            fontsize=8,
-            color="#444444",
-        )
+        named = middles.setdefault(span.label, [])
+        if not named or middle - named[-1] >= room:
+            named.append(middle)
+    rows: list[list[float]] = []
+    for label, named in middles.items():
+        free = (n for n, taken in enumerate(rows) if _apart(named, taken, room))
+        row = next(free, len(rows))
+        if row == len(rows):
+            rows.append([])
+        rows[row] += named
+        for middle in named:
+            panel.annotate(
+                label,
+                (middle, 1.0),
+                xycoords=("data", "axes fraction"),
+                xytext=(0, 2 + ROW_POINTS * row),
+                textcoords="offset points",
+                ha="center",
+                fontsize=8,
+                color="#444444",
+            )
+
+
+def _apart(some: Sequence[float], others: Sequence[float], room: float) -> bool:
+    return all(abs(one - other) >= room for one in some for other in others)
