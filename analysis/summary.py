@@ -537,7 +537,9 @@ class DeadlineRequest(Section):
 
     A configuration counts with the capture's last byte of it. ``carried_bytes`` is the longest
     prefix for which the least time (``ExpectedDownload``) is within the deadline, as if the UE had
-    the path to itself; ``possible_bytes`` the longest of them that ends with a configuration.
+    the path to itself; ``possible_bytes`` of those that end with a configuration the one that an
+    admission that knew would have chosen: a stream the longest, a look-up the most accurate, of
+    equals the shorter.
     """
 
     ue: str = Field(description="host that asked")

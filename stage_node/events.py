@@ -398,12 +398,14 @@ class SteppedDown(Event):
 
 @dataclass(frozen=True, kw_only=True)
 class ModelOffered(Event):
-    """A model that a server has: its configurations, and the bytes that make each runnable."""
+    """A model that a server has: its configurations, the bytes that make each runnable, and their
+    accuracies where there is a look-up table."""
 
     kind = "model_offered"
     model: str
     configurations: tuple[str, ...]
     end_bytes: tuple[int, ...]
+    accuracies: tuple[float, ...] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

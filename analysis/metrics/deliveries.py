@@ -108,7 +108,7 @@ def _deadline_request(
     place = (request.who, request.round, request.step)
     mine = [t for t in transfers if (t.event.who, t.event.round, t.event.step) == place]
     refused = any((e.who, e.round, e.step) == place for e in run.events_of(StepRefused))
-    offered = _offered(run, request.model)
+    offer = _offer(run, request.model)
     ready = [
         e
         for e in run.events_of(ConfigurationReady)
@@ -121,7 +121,7 @@ def _deadline_request(
         if at_ns is not None and at_ns <= deadline_ns:
             in_time.append(event.file_bytes)
     useful = max(in_time, default=request.first_byte) if mine else request.first_byte
-    carried, possible = _could(run, request, mine[0] if mine else None, offered)
+    carried, possible = _could(run, request, mine[0] if mine else None, offer)
     came = mine and mine[-1].event.end_byte > request.first_byte
     return DeadlineRequest(
         ue=request.who,
@@ -131,7 +131,7 @@ def _deadline_request(
         deadline_ms=request.deadline_ms,
         refused=refused,
         met=bool(came) and bool(in_time) and mine[-1].end_ns <= deadline_ns,
-        configuration=offered.get(max(in_time)) if in_time else None,
+        configuration=_configuration(offer, max(in_time)) if offer and in_time else None,
         useful_bytes=useful,
         possible_bytes=possible,
         carried_bytes=carried,
@@ -141,26 +141,39 @@ def _deadline_request(
     )
 
 
-def _offered(run: Run, model: str) -> dict[int, str]:
-    """The configurations of a model, by the bytes that make each runnable."""
-    for event in run.events_of(ModelOffered):
-        if event.model == model:
-            return dict(zip(event.end_bytes, event.configurations, strict=True))
-    return {}
+def _offer(run: Run, model: str) -> ModelOffered | None:
+    return next((event for event in run.events_of(ModelOffered) if event.model == model), None)
+
+
+def _configuration(offer: ModelOffered, end_byte: int) -> str | None:
+    """The configuration that so many bytes of the file make runnable."""
+    return dict(zip(offer.end_bytes, offer.configurations, strict=True)).get(end_byte)
 
 
 def _could(
-    run: Run, request: ModelRequested, transfer: Transfer | None, offered: dict[int, str]
+    run: Run, request: ModelRequested, transfer: Transfer | None, offer: ModelOffered | None
 ) -> tuple[int | None, int | None]:
-    """How long a prefix could have been there by the deadline: to the byte, and in whole blocks."""
+    """How long a prefix could have been there by the deadline: to the byte, and to the end of what
+    an admission would have sent that knew it."""
     path = probed_path(run, transfer) if transfer is not None else None
-    if path is None or transfer is None or request.deadline_ms is None or not offered:
+    if path is None or transfer is None or request.deadline_ms is None or offer is None:
         return None, None
     size = path.carried_by(request.deadline_ms) - transfer.header_bytes
-    carried = min(
-        request.first_byte + max(size, 0), request.max_bytes or max(offered), max(offered)
-    )
-    return carried, max((end for end in offered if end <= carried), default=request.first_byte)
+    whole = max(offer.end_bytes)
+    carried = min(request.first_byte + max(size, 0), request.max_bytes or whole, whole)
+    return carried, _aim(request, offer, carried)
+
+
+def _aim(request: ModelRequested, offer: ModelOffered, carried: int) -> int:
+    """Of what fits, a stream takes the most. A look-up takes the most accurate, or the first that
+    is as accurate as was wanted; of equals the smaller."""
+    fitting = [end for end in offer.end_bytes if request.first_byte < end <= carried]
+    if offer.accuracies is None or request.admission != "lookup":
+        return max(fitting, default=request.first_byte)
+    accuracy = dict(zip(offer.end_bytes, offer.accuracies, strict=True))
+    if request.accuracy is not None:
+        fitting = [end for end in fitting if accuracy[end] >= request.accuracy][:1]
+    return max(fitting, key=lambda end: (accuracy[end], -end), default=request.first_byte)
 
 
 def _first_inference_ms(

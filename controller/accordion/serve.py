@@ -139,6 +139,7 @@ def main(
                     model=model,
                     configurations=tuple(map(configuration_name, file.configurations)),
                     end_bytes=tuple(file.configurations.values()),
+                    accuracies=_accuracies(tables.get(model)),
                 )
             while server.connections.open:  # its own visits teach nothing and are spared
                 time.sleep(POLL_S)
@@ -148,6 +149,10 @@ def main(
 
         threading.Thread(target=announce, daemon=True).start()
         serve(server, listener)
+
+
+def _accuracies(table: LookupTable | None) -> tuple[float, ...] | None:
+    return tuple(entry.accuracy for entry in table.entries) if table else None
 
 
 def _with_window(ue: str, link: LinkEstimate, events: EventLog) -> LinkEstimate:

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -58,6 +59,31 @@ def test_a_request_is_judged_by_what_was_there_in_time(copied: Callable[[], Path
     (ue,) = accordion.ues
     assert (ue.ue, ue.requests, ue.met, ue.met_share) == ("ue1", 1, 1, 1.0)
     assert ue.first_inference_ms_max == pytest.approx(8)
+
+
+@pytest.mark.parametrize(
+    ("asked", "accuracies", "possible"),
+    [
+        ({}, (0.9, 0.9, 0.9), 30_000),  # of equally accurate ones the smaller
+        ({"accuracy": 0.75}, (0.7, 0.8, 0.9), 60_000),
+        ({"accuracy": 0.85}, (0.7, 0.8, 0.9), 100_000),
+        ({"admission": "stream"}, (0.9, 0.9, 0.9), 100_000),
+    ],
+)
+def test_a_request_is_held_against_what_its_admission_would_have_chosen(
+    copied: Callable[[], Path],
+    asked: dict[str, Any],
+    accuracies: tuple[float, ...],
+    possible: int,
+) -> None:
+    def change(event: Event) -> Event:
+        if isinstance(event, ModelRequested) and event.deadline_ms:
+            return replace(event, deadline_ms=1e4, **asked)
+        return event
+
+    offered = replace(OFFERED, accuracies=accuracies)
+    (request,) = changed(copied(), change, offered).requests
+    assert request.possible_bytes == possible
 
 
 def test_what_came_after_the_deadline_does_not_count(copied: Callable[[], Path]) -> None:
