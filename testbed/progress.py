@@ -21,6 +21,7 @@ from stage_node.events import (
     ModelRequested,
     Phase,
     RungChosen,
+    StepRefused,
 )
 from stage_node.events import Progress as ProgressEvent
 from topologies.background import Background
@@ -37,7 +38,7 @@ def describe(event: Event) -> str | None:
             return f"link {said}: {'done' if refusal is None else f'refused, {refusal}'}"
         case ModelRequested() as request:
             wish = [
-                f"accuracy {request.accuracy:.1%}" if request.accuracy is not None else "",
+                f"accuracy {100 * request.accuracy:g} %" if request.accuracy is not None else "",
                 f"within {request.deadline_ms:g} ms" if request.deadline_ms is not None else "",
                 f"from byte {request.first_byte:,}" if request.first_byte else "",
             ]
@@ -47,6 +48,9 @@ def describe(event: Event) -> str | None:
                 f"server sends bytes {answer.first_byte:,} to {answer.end_byte:,}: "
                 f"configuration {answer.configuration} ({answer.reason})"
             )
+        case StepRefused() as refusal:
+            status = f" ({refusal.status})" if refusal.status else ""
+            return f"{refusal.who} is refused{status}: {refusal.reason}"
         case ConfigurationEvaluated() as ran:
             return f"{ran.who} runs {ran.configuration}: accuracy {ran.accuracy:.1%}"
     told = _of_pipeline(event)

@@ -20,6 +20,7 @@ from controller.accordion.training import SCHEDULES, EpochDone, Hooks, Recipe
 from controller.accordion.variant import write_variant
 from stage_node.data import SOURCES
 from stage_node.models import Configuration
+from stage_node.served_file import ServedFile
 from stage_node.weight_format import WeightFormat
 from testbed.validation import existing_checkpoint
 from topologies.profiles import catalogue
@@ -41,6 +42,7 @@ def run_training(given: dict[str, Any]) -> None:
             raise BadTrainingError(f"--{name}: {given[name]!r} is none of {', '.join(allowed)}")
     machine = {name: given.pop(name) for name in ("data_folder", "device", "precision", "logs")}
     checkpoint: Path = given.pop("checkpoint")
+    prepare_output(checkpoint)
     console = Console()
     training = training_of(given)
     with (
@@ -77,9 +79,20 @@ def training_of(given: dict[str, Any]) -> Training:
     )
 
 
+def prepare_output(file: Path) -> None:
+    """Make its folder; ``BadTrainingError`` for a file that could not be written in the end."""
+    if file.suffix != ".safetensors":
+        raise BadTrainingError(f"{file}: a checkpoint's name ends in .safetensors")
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise BadTrainingError(f"{file}: no such folder can be made: {error.strerror}") from error
+
+
 def show_table(checkpoint: Path) -> None:
     """``concertina lut``."""
     path = existing_checkpoint(str(checkpoint))
+    ServedFile.read(path)  # says what is wrong with a damaged one
     Console().print(lookup_table(path, read_table(path)))
 
 
@@ -92,6 +105,7 @@ def run_variant(
     except ValidationError as error:
         wrong = "; ".join(f"--{each['loc'][0]}: {each['msg']}" for each in error.errors())
         raise BadTrainingError(wrong) from None
+    prepare_output(out)
     console = Console()
     with console.status("measuring every configuration on validation images"):
         table = write_variant(existing_checkpoint(str(checkpoint)), weights, out, data_folder)

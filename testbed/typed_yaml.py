@@ -8,6 +8,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
 from testbed.errors import BadExperimentError
+from topologies.strict_yaml import first_line, load_strictly
 
 
 class Section(BaseModel):
@@ -22,7 +23,7 @@ FileT = TypeVar("FileT", bound=Section)
 def read_mapping(path: Path) -> dict[str, Any]:
     """The fields of a YAML file, none of them given twice."""
     try:
-        raw = yaml.load(path.read_text(encoding="utf-8"), Loader=_UniqueKeys)
+        raw = load_strictly(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise BadExperimentError(f"{path}: cannot be read: {first_line(error)}") from error
     if not isinstance(raw, dict):
@@ -37,19 +38,6 @@ def validated(kind: type[FileT], raw: dict[str, Any], origin: str) -> FileT:
     except ValidationError as error:
         lines = [f"{origin}: {line}" for line in _explain(error, kind)]
         raise BadExperimentError("\n".join(lines)) from error
-
-
-class _UniqueKeys(yaml.SafeLoader):
-    """YAML that refuses a key given twice, of which the second would silently win."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        keys = [self.construct_object(key, deep=True) for key, _ in node.value]
-        for position, key in enumerate(keys):
-            if key in keys[:position]:
-                raise yaml.constructor.ConstructorError(
-                    None, None, f"{key!r} is given twice", node.value[position][0].start_mark
-                )
-        return super().construct_mapping(node, deep)
 
 
 def _explain(error: ValidationError, kind: type[Section]) -> list[str]:
@@ -87,7 +75,7 @@ def _reason(mistake: Any, path: list[str], kind: type[Section]) -> str:
 
 def _suggestion(name: str, section: str, kind: type[Section]) -> str:
     """``did you mean``: a field of that section with a unit, or one spelled alike."""
-    known = sorted(_field_names(section, kind))
+    known = sorted(_field_names(section, kind) - {name})  # known elsewhere in the section
     with_unit = [field for field in known if field.startswith(f"{name}_")]
     close = with_unit or difflib.get_close_matches(name, known, n=1)
     if not close:
@@ -104,12 +92,3 @@ def _field_names(section: str, kind: type[Section]) -> set[str]:
     schema = TypeAdapter(field.annotation).json_schema()
     parts = [schema, *schema.get("$defs", {}).values()]
     return {name for part in parts for name in part.get("properties", {})}
-
-
-def first_line(error: Exception) -> str:
-    """What a parser complains of, and where."""
-    mark = getattr(error, "problem_mark", None)
-    problem = getattr(error, "problem", None)
-    if mark is not None and problem:
-        return f"line {mark.line + 1}: {problem}"
-    return str(error).splitlines()[0]

@@ -261,7 +261,10 @@ def _delivery_mistakes(
             admission = step.admission or section.admission
             looked_up = step.needs() and not (admission == "stream" and step.deadline_ms)
             if looked_up and table is None:
-                yield f"{place}: {checkpoint} has no look-up table (see `concertina lut`)"
+                yield (
+                    f"{place}: {checkpoint} has no look-up table beside it, as `concertina train` "
+                    "writes one"
+                )
             if admission == "stream" and step.deadline_ms and step.accuracy is not None:
                 yield f"{place}.accuracy: admission by stream knows no accuracies"
             if step.run is not None and step.run not in file.configurations:

@@ -17,6 +17,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from topologies.errors import BadTopologyError
+from topologies.strict_yaml import first_line, load_strictly
 from topologies.traces import LinkTrace, TraceStep
 
 FILE_ENDINGS = (".yaml", ".yml")
@@ -110,10 +111,9 @@ def catalogue() -> Mapping[str, LinkProfile]:
 def parse_profiles(text: str) -> Mapping[str, LinkProfile]:
     """The profiles of a YAML file in the form of the shipped ``profiles.yaml``, by name."""
     try:
-        raw = yaml.safe_load(text)
+        raw = load_strictly(text)
     except yaml.YAMLError as error:
-        reason = " ".join(str(error).split())
-        raise BadTopologyError(f"cannot be read: {reason}") from error
+        raise BadTopologyError(f"cannot be read: {first_line(error)}") from error
     if not isinstance(raw, Mapping) or not raw:
         raise BadTopologyError("expected profiles by name, as in topologies/profiles.yaml")
     return MappingProxyType({str(name): parse_profile(str(name), raw[name]) for name in raw})

@@ -82,12 +82,19 @@ def table_path(checkpoint: Path) -> Path:
 def read_table(checkpoint: Path) -> LookupTable:
     """The table beside a checkpoint; ``BadModelError`` when it is absent, wrong or of another."""
     path = table_path(checkpoint)
-    try:
-        table = LookupTable.model_validate_json(path.read_bytes())
-    except FileNotFoundError:
-        raise BadModelError(f"{path}: the checkpoint has no look-up table") from None
-    except ValidationError as error:
-        raise BadModelError(f"{path}: no look-up table: {error}") from None
+    table = parse_table(path)
     if hashlib.sha256(checkpoint.read_bytes()).hexdigest() != table.checkpoint_sha256:
         raise BadModelError(f"{path} belongs to another version of {checkpoint.name}")
     return table
+
+
+def parse_table(path: Path) -> LookupTable:
+    """A table by itself; ``BadModelError`` when it is absent or damaged."""
+    try:
+        return LookupTable.model_validate_json(path.read_bytes())
+    except OSError as error:
+        raise BadModelError(f"{path}: there is no look-up table: {error.strerror}") from None
+    except ValidationError as error:
+        wrong = error.errors()[0]
+        field = ".".join(map(str, wrong["loc"])) or "the file"
+        raise BadModelError(f"{path}: no look-up table: {field}: {wrong['msg']}") from None

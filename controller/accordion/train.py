@@ -11,7 +11,7 @@ import torch
 
 from controller.accordion.batchnorm import needs_own_statistics, recalibrated
 from controller.accordion.compute import ALONE, Compute
-from controller.accordion.lookup import LookupTable, write_table
+from controller.accordion.lookup import LookupTable, parse_table, write_table
 from controller.accordion.objective import Distillation, Objective, label_loss
 from controller.accordion.sampling import (
     Distribution,
@@ -120,7 +120,6 @@ def train_checkpoint(
     rungs = _rungs(training, model)
     distribution = _distribution(training, model, rungs)
     state = checkpoint.with_suffix(".state")
-    checkpoint.parent.mkdir(parents=True, exist_ok=True)
     objective = _objective(training, compute)
     train(model, dataset, distribution, training.recipe, objective, compute, state, hooks)
     if not compute.leads:
@@ -169,7 +168,7 @@ def _distribution(
             sizes = prefix_bytes(model, rungs, statistics)
             return communication_criterion(sizes, training.links, training.deadline_ms)
         if training.required and training.lookup is not None:
-            table = LookupTable.model_validate_json(training.lookup.read_bytes())
+            table = parse_table(training.lookup)
             accuracies = {entry.configuration: entry.accuracy for entry in table.entries}
             if tuple(accuracies) != rungs:
                 raise BadTrainingError(f"{training.lookup} has other configurations")

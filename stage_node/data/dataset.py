@@ -147,6 +147,6 @@ def find_archive(names: Sequence[str], folder: Path | None) -> Path:
         if (folder / name).is_file():
             return folder / name
     raise BadModelError(
-        f"none of {', '.join(names)} in {folder}; name its folder with --data-folder or "
-        "CONCERTINA_DATA"
+        f"none of {', '.join(names)} in {folder}; name its folder with CONCERTINA_DATA, or with "
+        "--data-folder where a command has it"
     )

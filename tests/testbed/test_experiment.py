@@ -84,6 +84,11 @@ def test_the_good_file_is_good() -> None:
         ("pipeline.dataset", "cifar10", ["pipeline.dataset: "]),
         ("pipeline.window", 10**6, ["pipeline.window", "1024"]),
         ("network.bandwidth", 5, ["network.bandwidth: unknown field"]),
+        (  # a field of another place is no suggestion for itself
+            "network.changes",
+            [{"at_s": 1, "link": "a-b", "down": {"rate_mbit": 1}}],
+            ["network.changes.0.down: unknown field"],
+        ),
         ("pipeline.batch", "many", ["pipeline.batch", "integer"]),
         ("pipeline.targets", {"min_accuracy": 0.9}, ["pipeline: targets", "bandwidth_reduction"]),
         (

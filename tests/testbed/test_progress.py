@@ -6,7 +6,7 @@ from pathlib import Path
 from rich.console import Console
 
 from stage_node.event_follower import EventFollower
-from stage_node.events import EventLog, Iteration, Message, Phase, Progress
+from stage_node.events import EventLog, Iteration, Message, Phase, Progress, StepRefused
 from testbed.progress import RunDisplay, describe
 
 
@@ -38,6 +38,11 @@ def test_the_display_tells_the_story(tmp_path: Path) -> None:
         log.emit(Phase, phase="probe", state="end")
         log.emit(Message, text="all [links] are what they claim")
     assert "all [links] are what they claim" in out.getvalue()
+
+
+def test_a_refusal_is_told_with_its_status_and_reason() -> None:
+    refused = StepRefused(t_ns=1, who="ue1", model="m", status=409, reason="too late by 9 ms")
+    assert describe(refused) == "ue1 is refused (409): too late by 9 ms"
 
 
 def test_an_iteration_is_one_line_with_its_figures() -> None:

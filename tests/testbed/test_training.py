@@ -166,13 +166,40 @@ def test_the_look_up_table_is_shown_and_belongs_to_its_file(typed, tiny):
     for entry in read_table(tiny).entries:
         assert f"{entry.end_byte:,}" in out
     assert typed("lut", "digits-resnet20-coml")[0] == 0
-    tiny.write_bytes(tiny.read_bytes()[:-4] + bytes(4))
+    whole = tiny.read_bytes()
+    tiny.write_bytes(whole[:-4] + bytes(4))
     with pytest.raises(BadModelError, match="another version"):
         read_table(tiny)
+    status, _, err = typed("lut", tiny)
+    assert (status, err.count("\n")) == (2, 1)
+    tiny.write_bytes(whole[:-9])
+    status, _, err = typed("lut", tiny)
+    assert (status, err.count("\n")) == (2, 1)
+    assert "look-up" not in err  # the checkpoint itself is at fault
+    tiny.write_bytes(whole)
+    table_path(tiny).write_text('{"samples": -1}')
+    status, _, err = typed("lut", tiny)
+    assert (status, err.count("\n")) == (2, 1)
+    assert "no look-up table: checkpoint_sha256: Field required" in err
     table_path(tiny).unlink()
     status, _, err = typed("lut", tiny)
     assert status == 2
     assert "no look-up table" in err
+
+
+@pytest.mark.parametrize(
+    ("out", "message"),
+    [("x.txt", "ends in .safetensors"), ("tiny.txt/x.safetensors", "no such folder can be made")],
+)
+def test_an_output_that_could_not_be_is_refused_before_the_work(
+    tmp_path, typed, tiny, out, message
+):
+    (tmp_path / "tiny.txt").touch()
+    for command in (("train", *QUICK), ("variant", tiny)):
+        status, _, err = typed(*command, tmp_path / out)
+        assert (status, err.count("\n")) == (2, 1)
+        assert message in err
+    assert not (tmp_path / out).exists()
 
 
 def test_a_variant_has_fewer_bytes_and_a_table_of_its_own(tmp_path, typed, tiny):

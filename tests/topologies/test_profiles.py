@@ -3,7 +3,7 @@
 import pytest
 
 from topologies.errors import BadTopologyError
-from topologies.profiles import LinkProfile, catalogue, load_profile, parse_profile
+from topologies.profiles import LinkProfile, catalogue, load_profile, parse_profile, parse_profiles
 
 WANTED = {
     *("ethernet-lan", "gigabit-lan", "wifi", "dsl", "cable", "fibre"),
@@ -77,6 +77,12 @@ def test_a_bad_value_is_refused_with_its_field(changes: dict[str, object], messa
         parse_profile("mine", fields(**changes))
     assert "\n" not in str(refusal.value)
     assert refusal.value.exit_status == 2
+
+
+def test_a_profile_given_twice_is_refused_with_its_line() -> None:
+    text = "barn:\n  rate_mbit: 10\n  delay_ms: 1\nbarn: {rate_mbit: 20, delay_ms: 1}\n"
+    with pytest.raises(BadTopologyError, match="line 4: 'barn' is given twice"):
+        parse_profiles(text)
 
 
 def test_a_profile_that_is_no_mapping_is_refused() -> None:
