@@ -17,6 +17,7 @@ from analysis.plots.packets import (
 from analysis.plots.plot import Plot
 from analysis.plots.rates import RATES_SCHEMA, plot_rates
 from analysis.plots.throughput import Span, plot_throughput
+from analysis.rundir import Run
 from stage_node.events import LinkChanged, Measurement
 
 LEAST_PACKETS = 30
@@ -66,22 +67,14 @@ def _spans(measured: Measured) -> list[Span]:
 def _rates(measured: Measured) -> Iterator[Plot]:
     """Only where something was changed while the run went on."""
     parts = [pl.DataFrame(schema=RATES_SCHEMA)]
-    changes = measured.run.events_of(LinkChanged)
     for step in measured.links.directions:
-        mine = [c for c in changes if (c.link, c.direction) == (step.link, step.direction)]
-        if not mine:
-            continue
-        label = f"{step.link}: {step.label}"
-        rows = [
-            (label, "applied", (c.t_ns - measured.run.begin_ns) / 1e9, c.rate_mbit) for c in mine
-        ]
-        parts.append(pl.DataFrame(rows, schema=RATES_SCHEMA, orient="row"))
         here = (pl.col("link") == step.link) & (pl.col("direction") == step.direction)
-        parts.append(
-            measured.throughput.filter(here).select(
-                pl.lit(label).alias("label"), pl.lit("achieved").alias("what"), "t_s", "mbit_per_s"
-            )
-        )
+        achieved = measured.throughput.filter(here).select(
+            pl.lit(f"{step.link}: {step.label}").alias("label"),
+            pl.lit("achieved").alias("what"), "t_s", "mbit_per_s",
+        )  # fmt: skip
+        applied = applied_rates(measured.run, step, achieved)
+        parts += [applied, achieved] if applied.height else []
     table = pl.concat(parts)
     if table.height:
         yield Plot(
@@ -91,6 +84,29 @@ def _rates(measured: Measured) -> Iterator[Plot]:
             plot_rates(table),
             table,
         )
+
+
+def applied_rates(run: Run, step: LinkDirection, achieved: pl.DataFrame) -> pl.DataFrame:
+    """What was applied to a direction while there was traffic: as configured until the first
+    change, and without the return to that when all was over. Empty where nothing was changed."""
+    mine = [
+        ((change.t_ns - run.begin_ns) / 1e9, change.rate_mbit)
+        for change in run.events_of(LinkChanged)
+        if (change.link, change.direction) == (step.link, step.direction)
+    ]
+    empty = pl.DataFrame(schema=RATES_SCHEMA)
+    if not mine or not achieved.height:
+        return empty
+    (link,) = (each for each in run.network.links if each.name == step.link)
+    configured = (link.a_to_b if step.direction == "a_to_b" else link.b_to_a).get("rate_mbit")
+    times = achieved["t_s"].to_list()
+    begin_s, end_s = min(times), max(times)
+    rows = [(begin_s, configured)] if configured and begin_s < mine[0][0] else []
+    rows += [(t_s, mbit) for t_s, mbit in mine if t_s <= end_s]
+    label = f"{step.link}: {step.label}"
+    return pl.DataFrame(
+        [(label, "applied", t_s, mbit) for t_s, mbit in rows], RATES_SCHEMA, orient="row"
+    )
 
 
 def _delays(measured: Measured) -> Iterator[Plot]:
