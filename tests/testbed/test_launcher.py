@@ -151,6 +151,8 @@ def test_an_interrupted_set_up_is_done_anew(house):
         env={"PATH": str(house.bin), "CONCERTINA_PYTHON": "python3"},
         stderr=subprocess.DEVNULL,
         start_new_session=True,
+        # Tests that run in the background of a shell have it ignored, and their children with them.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
     )
     deadline = time.monotonic() + 20
     while not house.pip_calls() and time.monotonic() < deadline:
