@@ -36,8 +36,9 @@ TELLING_BYTES = INITIAL_WINDOW_SEGMENTS * SEGMENT_BYTES
 """A connection that carried less never waited for an answer."""
 TOLERANCE, TOLERANCE_MS = 0.03, 10.0
 """How exactly a connection's duration is known: the larger of a share and what a host may add."""
-PACE = 1.03
-"""Times the link's goodput; at just that, every late timer of the kernel would be lost time."""
+PACE = 1.1
+"""Times the link's goodput: what a host's pauses take is caught up, and a queue of one
+bandwidth-delay product holds out for ten of them."""
 RATES_MBIT = 1e-3, 1e5
 WEIGHT = 0.5
 

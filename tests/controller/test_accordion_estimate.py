@@ -92,7 +92,7 @@ def test_the_initial_window_stays_whatever_is_learned():
 
 def test_sending_is_paced_a_little_above_what_the_link_carries():
     link = LinkEstimate(12.0, 70.0)
-    assert 1.0 < paced_mbit(link) / (12 * 1448 / 1514) < 1.05
+    assert 1.0 < paced_mbit(link) / (12 * 1448 / 1514) < 1.2
 
 
 def test_a_route_keeps_what_it_was_but_for_its_window():
