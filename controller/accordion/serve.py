@@ -123,12 +123,12 @@ def main(
         EventLog(Path(events_path), name) as events,
         socket.create_server((ip, port), backlog=BACKLOG) as listener,
     ):
-        connections = Connections()
+        pace_mbit = {}
         if initial_window == "path":
             links = {ue: _with_window(ue, link, events) for ue, link in links.items()}
-            connections.pace_mbit = {ue: paced_mbit(link) for ue, link in links.items()}
+            pace_mbit = {ue: paced_mbit(link) for ue, link in links.items()}
         admissions = Admissions(catalog, tables, links, events)
-        server = ModelServer(catalog, admissions.admit, events, connections)
+        server = ModelServer(catalog, admissions.admit, events, Connections(pace_mbit=pace_mbit))
 
         def announce() -> None:
             port = listener.getsockname()[1]

@@ -167,6 +167,7 @@ def test_what_cannot_be_measured_is_said_and_no_failure(
     assert measure_fidelity(["lte"], "auto", tmp_path / "out", as_json=False) == 0
     told = " ".join(capsys.readouterr().out.split())
     assert "0 of 1 profiles are what they claim" in told
+    assert "lte: not measurable, 0 s" in told  # at once, before the table
     assert "lte: not measurable: rate down is 160 Mbit/s" in told
     assert "the host itself carries 250 Mbit/s" in told
 
