@@ -13,8 +13,12 @@ from stage_node.events import PartitionChosen
 
 
 def pipeline_views(run: Run) -> tuple[Run, ...]:
-    """One view per pipeline that was handed out to its hosts, in that order."""
-    partitions = run.events_of(PartitionChosen)
+    """One view per pipeline that was handed out to its hosts, in the order of the experiment."""
+    asked = list(run.targets)
+    partitions = sorted(
+        run.events_of(PartitionChosen),
+        key=lambda told: asked.index(told.pipeline) if told.pipeline in asked else len(asked),
+    )
     controllers = {partition.who for partition in partitions}
     return tuple(_view(run, partition, controllers) for partition in partitions)
 

@@ -127,7 +127,7 @@ class Experiment(Described):
 
     @property
     def targets(self) -> dict[str, Targets]:
-        """What was asked of each pipeline, by its name."""
+        """What was asked of each pipeline, by its name, in the order of the file."""
         wishes = self.pipelines or {}
         if self.pipeline:
             wishes = {LONE_PIPELINE: self.pipeline}
@@ -169,7 +169,7 @@ class FidelityRecord(Described):
 class Run:
     """Everything that a run left, captures included; all times are monotonic.
 
-    ``targets`` are those of each pipeline, by its name.
+    ``targets`` are those of each pipeline, by its name, in the order of the experiment.
     ``captures`` maps an interface to its packets. ``problems`` lists what is missing or damaged
     without making the rest useless.
     """

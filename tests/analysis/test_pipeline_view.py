@@ -15,6 +15,7 @@ from analysis.rundir import read_run
 from analysis.summary import Pipeline, Summary
 from analysis.sweep import figures
 from analysis.trace import traced_flows
+from stage_node.events import PartitionChosen
 from tests.analysis import synthetic_run
 from tests.analysis.synthetic_run import SyntheticRun
 
@@ -47,7 +48,10 @@ def renamed(path: Path, write: Callable[[str], str], whose: str) -> None:
 
 
 def merged(first: Path, second: Path) -> None:
-    """Put what the second run left to what the first did, as if both had been one."""
+    """Put what the second run left to what the first did, as if both had been one.
+
+    Whatever both tell at the same moment, the second tells first.
+    """
     for name, add in (
         ("network.json", lambda a, b: a | {"hosts": a["hosts"] | b["hosts"],
                                            "links": a["links"] + b["links"]}),
@@ -56,7 +60,7 @@ def merged(first: Path, second: Path) -> None:
     ):  # fmt: skip
         a, b = (json.loads((path / name).read_text()) for path in (first, second))
         (first / name).write_text(json.dumps(add(a, b)))
-    lines = [line for p in (first, second) for line in (p / "events.jsonl").open()]
+    lines = [line for p in (second, first) for line in (p / "events.jsonl").open()]
     lines.sort(key=lambda line: json.loads(line)["t_ns"])
     (first / "events.jsonl").write_text("".join(lines))
     for file in (second / "ledger").glob("*.parquet"):
@@ -108,6 +112,8 @@ def test_each_pipeline_has_the_figures_that_it_has_alone(
 ) -> None:
     path, alone = several
     summary = Summary.read(path / "summary.json")
+    told = [partition.pipeline for partition in read_run(path).events_of(PartitionChosen)]
+    assert told == ["b", "a"]  # whoever is ready first; the report keeps to the experiment
     assert summary.problems == () and [p.name for p in summary.pipelines] == ["a", "b"]
     for pipeline in summary.pipelines:
         assert pipeline.breakdown and pipeline.breakdown.frames == 200
