@@ -145,24 +145,38 @@ LinksByHost = Annotated[
 ]
 
 
-class LinkChange(Section):
-    """A change of one link while the run goes on; what it does not name stays as it is."""
+class ChangedValues(Section):
+    """What the kernel can change of a link while packets are on it."""
 
-    at_s: float = Field(ge=0, description="since the traces of the phase begin")
-    link: str = Field(description="`<a>-<b>`, or `access` or `backhaul`")
-    direction: Literal["up", "down"] | None = Field(None, description="default: both")
     rate_mbit: float | None = Field(None, gt=0)
     delay_ms: float | None = Field(None, ge=0)
     loss_percent: float | None = Field(None, ge=0, lt=100)
 
     def given(self) -> dict[str, float]:
         """The values that are set."""
-        names = ("rate_mbit", "delay_ms", "loss_percent")
+        names = ChangedValues.model_fields
         return {name: getattr(self, name) for name in names if getattr(self, name) is not None}
+
+
+class LinkChange(ChangedValues):
+    """A change of one link while the run goes on, in both directions or in one (``up``, ``down``).
+
+    What it does not name stays as it is.
+    """
+
+    at_s: float = Field(ge=0, description="since the traces of the phase begin")
+    link: str = Field(description="`<a>-<b>`, or `access` or `backhaul`")
+    up: ChangedValues = ChangedValues()
+    down: ChangedValues = ChangedValues()
+
+    def of(self, side: Literal["up", "down"]) -> dict[str, float]:
+        """The values of one direction."""
+        own: ChangedValues = getattr(self, side)
+        return self.given() | own.given()
 
     @model_validator(mode="after")
     def _changes_something(self) -> "LinkChange":
-        if not self.given():
+        if not (self.of("up") or self.of("down")):
             raise ValueError("nothing to change: give rate_mbit, delay_ms or loss_percent")
         return self
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Collection
 from functools import partial
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 from testbed.network_section import (
     ChainNetwork,
@@ -23,7 +23,7 @@ from topologies.generators import generate
 from topologies.profiles import DirectionProfile, LinkProfile, load_profile, parse_profile
 from topologies.scripted import Edit, changeable, scripted
 from topologies.shapes import chain, edge_cloud, star, tree
-from topologies.spec import DIRECTIONS, Direction, LinkSpec, NetworkSpec
+from topologies.spec import Direction, LinkSpec, NetworkSpec
 from topologies.traces import LinkTrace, read_trace
 
 
@@ -33,7 +33,11 @@ def build_network(section: Network) -> NetworkSpec:
     Raises BadTopologyError, naming field and reason, for an unknown profile, a value out of
     range, names that cannot work, or a trace that cannot be read.
     """
-    spec = _shaped(section).changed(cpu_share=section.cpu_share)
+    try:
+        spec = _shaped(section)
+    except TopologyError as error:
+        raise BadTopologyError(_as_written(section, str(error))) from error
+    spec = spec.changed(cpu_share=section.cpu_share)
     if section.changeable:
         spec = changeable(spec)
     try:
@@ -45,14 +49,25 @@ def build_network(section: Network) -> NetworkSpec:
 
 
 Made = TypeVar("Made")
-SIDES: dict[str, tuple[Direction, ...]] = {"up": ("a_to_b",), "down": ("b_to_a",)}
+def _as_written(section: Network, complaint: str) -> str:
+    """A complaint about hosts or switches names the field in which the section has them."""
+    fields = {"edge-cloud": {"hosts": "ues"}, "tree": {"hosts": "nodes", "switches": "nodes"}}
+    built, colon, rest = complaint.partition(": ")
+    return fields.get(section.shape, {}).get(built, built) + colon + rest
+
+
+Side = Literal["up", "down"]
+SIDES: dict[Side, Direction] = {"up": "a_to_b", "down": "b_to_a"}
 
 
 def _edits(section: Network, spec: NetworkSpec, change: LinkChange) -> list[Edit]:
     """A change of both directions is two."""
     link = link_name(section, spec, change.link)
-    directions = SIDES[change.direction] if change.direction else DIRECTIONS
-    return [Edit(change.at_s * 1e3, link, way, change.given()) for way in directions]
+    return [
+        Edit(change.at_s * 1e3, link, direction, values)
+        for side, direction in SIDES.items()
+        if (values := change.of(side))
+    ]
 
 
 def link_name(section: Network, spec: NetworkSpec, said: str) -> str:

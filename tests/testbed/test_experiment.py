@@ -86,8 +86,8 @@ def test_the_good_file_is_good() -> None:
         ("network.bandwidth", 5, ["network.bandwidth: unknown field"]),
         (  # a field of another place is no suggestion for itself
             "network.changes",
-            [{"at_s": 1, "link": "a-b", "down": {"rate_mbit": 1}}],
-            ["network.changes.0.down: unknown field"],
+            [{"at_s": 1, "link": "a-b", "trace": {"rate_mbit": 1}}],
+            ["network.changes.0.trace: unknown field"],
         ),
         ("pipeline.batch", "many", ["pipeline.batch", "integer"]),
         ("pipeline.targets", {"min_accuracy": 0.9}, ["pipeline: targets", "bandwidth_reduction"]),
@@ -209,6 +209,15 @@ def test_a_link_plays_a_file_beside_the_experiment_or_a_generated_trace(tmp_path
     assert link.profile.up.trace.period_ms == 5000
 
 
+def test_a_scripted_change_is_of_both_directions_or_of_one(tmp_path: Path) -> None:
+    change = "{at_s: 2, link: h1-h2, rate_mbit: 3, up: {delay_ms: 9}, down: {rate_mbit: 4}}"
+    (link,) = varied(tmp_path, f"network.changes=[{change}]").links
+    assert link.profile and link.profile.up.trace and link.profile.down.trace
+    (_, up), (_, down) = link.profile.up.trace.steps, link.profile.down.trace.steps
+    assert (up.at_ms, up.rate_mbit, up.delay_ms) == (2000, 3, 9)
+    assert (down.at_ms, down.rate_mbit, down.delay_ms) == (2000, 4, None)
+
+
 TREE = {"shape": "tree", "nodes": {"h1": {"h2": ["h3", "h4"]}}, "links": ["fibre", "lte"]}
 CUSTOM = {
     "shape": "custom",
@@ -254,7 +263,15 @@ def link(a: str, b: str, **values: object) -> dict:
         (TREE | {"fan_out": 2}, "network: give nodes, or fan_out and depth"),
         (TREE | {"nodes": {"h1": None, "h2": None}}, "network: nodes: a tree has one root, 2 "),
         (TREE | {"nodes": {"h1": [5]}}, "network: nodes.h1.0: expected names, lists and mappings"),
-        (TREE | {"nodes": {"h1": {"h2": ["h1"]}}}, "network.hosts: 'h1' is there twice"),
+        (TREE | {"nodes": {"h1": {"h2": ["h1"]}}}, "network.nodes: 'h1' is there twice"),
+        (
+            TREE | {"nodes": {"h1": ["a node", "h2"]}, "links": "lte"},
+            "network.nodes: 'a node' is not a node name",
+        ),
+        (
+            {"shape": "edge-cloud", "ues": ["a ue"], "access": "lte", "backhaul": "lte"},
+            "network.ues: 'a ue' is not a node name",
+        ),
         (TREE | {"nodes": None, "fan_out": 40, "depth": 40}, "network: fan_out: a tree of more"),
         (TREE | {"inner": "routers"}, "network.inner: input should be 'hosts' or 'switches'"),
         (
@@ -319,6 +336,10 @@ def test_a_trace_that_goes_backwards_is_refused_with_field_file_and_line(
             "changes: link 'a-z' is not known",
         ),
         ("network.changes=[{at_s: 1, link: h1-h2}]", "changes.0: nothing to change"),
+        (
+            "network.changes=[{at_s: 1, link: h1-h2, down: {rate_mbit: 0}}]",
+            "changes.0.down.rate_mbit: .* than 0",
+        ),
         (
             "network.changes=[{at_s: 1, link: h1-h2, rate_mbit: 0}]",
             "changes.0.rate_mbit: .* than 0",
