@@ -138,4 +138,6 @@ def _fidelity(run: Run, traffic: tuple[LinkTraffic, ...]) -> Fidelity:
         ),
         cpu_idle_min_share=record.cpu_idle.per_second_min_share,
         cpu_idle_seconds=record.cpu_idle.seconds,
+        paused_share=record.pauses.share if record.pauses else None,
+        paused_ms_longest=record.pauses.longest_ms if record.pauses else None,
     )

@@ -106,6 +106,13 @@ class CpuIdle(Described):
     seconds: int | None = None
 
 
+class Pauses(Described):
+    """What other work took of the time in which the network was to set the pace."""
+
+    share: float | None = None
+    longest_ms: float | None = None
+
+
 class Targets(Described):
     """The accuracy floor of the compression loop."""
 
@@ -143,6 +150,7 @@ class FidelityRecord(Described):
     rtt: tuple[RttProbe, ...] = ()
     qdisc: tuple[QdiscCounters, ...] = ()
     cpu_idle: CpuIdle = CpuIdle()
+    pauses: Pauses | None = None
 
     def goodput_mbit(self, link: str, direction: Direction) -> float | None:
         """Measured TCP goodput of one direction of a link."""

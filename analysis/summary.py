@@ -81,6 +81,13 @@ class Fidelity(Section):
         description="how many sampled seconds lay at least half in a measured window or a "
         "download; 0: the CPU was not judged"
     )
+    paused_share: float | None = Field(
+        None,
+        description="share of the measured windows and downloads for which other work on the "
+        "machine, another guest's or the hypervisor's, kept the emulation waiting, pauses of 1 ms "
+        "and more; null: not judged",
+    )
+    paused_ms_longest: float | None = Field(None, description="the longest of these pauses")
 
 
 class LinkTraffic(Section):

@@ -39,6 +39,7 @@ from topologies.cpu import CpuSampler, idle_during
 from topologies.cpu_share import CpuShares
 from topologies.fidelity import Probe, judge
 from topologies.network import EmulatedNetwork
+from topologies.pauses import PauseSampler, paused_during
 from topologies.probe import probe_network
 from topologies.qdiscs import since
 from topologies.replay import Replay
@@ -77,7 +78,11 @@ class Emulation:
         net = place.net
         net.wait_idle()  # the probe's last frames are not the run's
         before = net.qdisc_counters()
-        with CpuSampler() as cpu, Captures(net, self._run.captures, self._run.logs) as captures:
+        with (
+            PauseSampler() as machine,
+            CpuSampler() as cpu,
+            Captures(net, self._run.captures, self._run.logs) as captures,
+        ):
             with (
                 Changer(net, self._tell) as changer,
                 LinkRequests(self._run, changer, self._events),
@@ -88,11 +93,14 @@ class Emulation:
             with self._phase("captures"):
                 net.wait_idle()  # the last frames of closing connections are still the run's
                 counters = captures.stop()
+            windows = network_bound(read_events(self._run.events))
+            pauses = machine.pauses()
         fidelity = judge(
             probe,
             captures=counters,
             qdiscs=since(before, net.qdisc_counters()),
-            idle=idle_during(network_bound(read_events(self._run.events)), cpu.readings()),
+            idle=idle_during(windows, cpu.readings()),
+            paused=None if pauses is None else paused_during(windows, pauses),
             late_ms=self._late_ms,
         )
         write_json(self._run.fidelity, fidelity.to_json())

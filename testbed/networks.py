@@ -48,7 +48,6 @@ def build_network(section: Network) -> NetworkSpec:
         raise BadTopologyError(f"changes: {error}") from error
 
 
-Made = TypeVar("Made")
 def _as_written(section: Network, complaint: str) -> str:
     """A complaint about hosts or switches names the field in which the section has them."""
     fields = {"edge-cloud": {"hosts": "ues"}, "tree": {"hosts": "nodes", "switches": "nodes"}}
@@ -56,6 +55,7 @@ def _as_written(section: Network, complaint: str) -> str:
     return fields.get(section.shape, {}).get(built, built) + colon + rest
 
 
+Made = TypeVar("Made")
 Side = Literal["up", "down"]
 SIDES: dict[Side, Direction] = {"up": "a_to_b", "down": "b_to_a"}
 

@@ -61,13 +61,24 @@ def idle_during(windows: Iterable[Window], readings: Sequence[CpuReading]) -> li
     if len(readings) < 2:
         return []
     samples = []
-    for begin_ns, end_ns in _parts(_united(windows)):
+    for begin_ns, end_ns in _parts(united(windows)):
         begin, end = _at(readings, begin_ns), _at(readings, end_ns)
         ticks = end.total - begin.total
         if ticks >= LEAST_TICKS:
             share = min(1.0, (end.idle - begin.idle) / ticks)  # interpolation rounds
             samples.append(IdleSample(begin_ns, end_ns, share))
     return samples
+
+
+def united(windows: Iterable[Window]) -> list[Window]:
+    """The windows in order of time; those that overlap are one."""
+    united: list[Window] = []
+    for begin, end in sorted(windows):
+        if united and begin < united[-1][1]:
+            united[-1] = (united[-1][0], max(united[-1][1], end))
+        else:
+            united.append((begin, end))
+    return united
 
 
 class CpuSampler(Background):
@@ -92,16 +103,6 @@ class CpuSampler(Background):
                 self._ended.wait(PERIOD_S)
         finally:
             os.close(stat)
-
-
-def _united(windows: Iterable[Window]) -> list[Window]:
-    united: list[Window] = []
-    for begin, end in sorted(windows):
-        if united and begin < united[-1][1]:
-            united[-1] = (united[-1][0], max(united[-1][1], end))
-        else:
-            united.append((begin, end))
-    return united
 
 
 def _parts(windows: Iterable[Window]) -> list[Window]:

@@ -14,6 +14,7 @@ from typing import Any, Literal
 from topologies.capture_counters import CaptureCounters, total
 from topologies.capture_counters import verdict as capture_verdict
 from topologies.cpu import IdleSample
+from topologies.pauses import Paused
 from topologies.qdiscs import QdiscCounters
 from topologies.spec import Direction
 
@@ -23,6 +24,7 @@ RTT_TOLERANCE_MS = 0.5
 RTT_TOLERANCE_SHARE = 0.01
 LATE_MS = 20.0  # a fifth of a trace's usual step
 IDLE_THRESHOLD = 0.35
+PAUSED_SHARE = 0.03
 LOSS_Z = 3.2905  # two-sided 99.9 % of the normal distribution
 
 Verdict = Literal["pass", "warn", "fail"]
@@ -132,6 +134,7 @@ class Fidelity:
     captures: tuple[CaptureCounters, ...]
     qdiscs: tuple[QdiscCounters, ...]
     idle: tuple[IdleSample, ...]
+    paused: Paused | None
     late_ms: tuple[float, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
@@ -172,6 +175,7 @@ class Fidelity:
                 "seconds_below": sum(share < IDLE_THRESHOLD for share in shares),
                 "threshold": IDLE_THRESHOLD,
             },
+            "pauses": self.paused and {**asdict(self.paused), "share": self.paused.share},
         }
 
 
@@ -180,9 +184,10 @@ def judge(
     captures: Sequence[CaptureCounters] = (),
     qdiscs: Sequence[QdiscCounters] = (),
     idle: Sequence[IdleSample] = (),
+    paused: Paused | None = None,
     late_ms: Sequence[float] = (),
 ) -> Fidelity:
-    """Weigh the measurements; ``idle`` holds what was judged of network-bound windows only.
+    """Weigh the measurements; ``idle`` and ``paused`` are of network-bound windows only.
 
     Of a link with a trace the probe has measured what it is before the trace is played; how it was
     played is judged by ``late_ms`` of every change.
@@ -196,6 +201,7 @@ def judge(
             f"CPU: {len(busy)} of {len(idle)} network-bound seconds had less than "
             f"{IDLE_THRESHOLD:.0%} idle time (lowest {lowest:.0%}); timing may be the CPU's"
         )
+    warnings += _pause_warnings(paused)
     late = late_p95(late_ms)
     if late is not None and late > LATE_MS:
         warnings.append(
@@ -212,6 +218,7 @@ def judge(
         captures=tuple(captures),
         qdiscs=tuple(qdiscs),
         idle=tuple(idle),
+        paused=paused,
         late_ms=tuple(late_ms),
     )
 
@@ -231,6 +238,18 @@ def wilson_interval(events: int, trials: int, z: float = LOSS_Z) -> tuple[float,
     centre = (share + z * z / (2 * trials)) / scale
     half = z * math.sqrt(share * (1 - share) / trials + z * z / (4 * trials * trials)) / scale
     return max(0.0, centre - half), min(1.0, centre + half)
+
+
+def _pause_warnings(paused: Paused | None) -> list[str]:
+    if paused is None:
+        return ["pauses of the machine were not judged: real-time priority was refused"]
+    if paused.share <= PAUSED_SHARE:
+        return []
+    return [
+        f"pauses: other work kept the emulation waiting for {paused.share:.1%} of "
+        f"{paused.windows_ms / 1e3:.1f} network-bound seconds (longest "
+        f"{paused.longest_ms:.0f} ms); times are not the network's alone"
+    ]
 
 
 def _probe_failures(probe: Probe) -> list[str]:

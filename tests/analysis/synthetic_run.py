@@ -427,6 +427,7 @@ class SyntheticRun:
                 "seconds": 3,
                 "threshold": 0.35,
             },
+            "pauses": {"windows_ms": 9000, "paused_ms": 45, "longest_ms": 7.5, "share": 0.005},
         }
 
     def _received_sizes(self, interface: str, ip: str) -> list[int]:

@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -10,7 +11,16 @@ from scipy.stats import binomtest
 
 from topologies.capture_counters import CaptureCounters
 from topologies.cpu import IdleSample
-from topologies.fidelity import GoodputProbe, LossProbe, Probe, RttProbe, judge, wilson_interval
+from topologies.fidelity import (
+    Fidelity,
+    GoodputProbe,
+    LossProbe,
+    Probe,
+    RttProbe,
+    wilson_interval,
+)
+from topologies.fidelity import judge as judge_machine_too
+from topologies.pauses import Paused
 from topologies.qdiscs import QdiscCounters
 
 
@@ -34,6 +44,12 @@ def idle(share: float) -> IdleSample:
 
 
 CALM = [idle(0.9)]
+
+
+def judge(*measured: Any, **others: Any) -> Fidelity:
+    """The verdict of a machine that never paused."""
+    undisturbed = Paused(windows_ms=1000, paused_ms=2, longest_ms=2)
+    return judge_machine_too(*measured, **{"paused": undisturbed, **others})
 
 
 @pytest.mark.parametrize("share", [0.991, 1.0, 1.009])
@@ -124,6 +140,23 @@ def test_idle_cpu_that_was_never_judged_is_no_pass() -> None:
     assert fidelity.reasons == ("CPU idle was not judged: no network-bound window",)
     record = fidelity.to_json()["cpu_idle"]
     assert (record["seconds"], record["share"], record["per_second_min_share"]) == (0, None, None)
+
+
+def test_a_machine_that_did_other_work_meanwhile_warns_and_says_for_how_long() -> None:
+    assert judge(probe(), idle=CALM, paused=Paused(20_000, 580, 40)).verdict == "pass"
+    fidelity = judge(probe(), idle=CALM, paused=Paused(20_000, 820, 40.4))
+    assert fidelity.verdict == "warn"
+    (reason,) = fidelity.reasons
+    assert "for 4.1% of 20.0 network-bound seconds (longest 40 ms)" in reason
+    assert fidelity.to_json()["pauses"] == {
+        "windows_ms": 20_000, "paused_ms": 820, "longest_ms": 40.4, "share": pytest.approx(0.041)
+    }  # fmt: skip
+
+
+def test_a_machine_that_nobody_watched_is_no_pass() -> None:
+    fidelity = judge(probe(), idle=CALM, paused=None)
+    assert fidelity.verdict == "warn" and "not judged" in fidelity.reasons[0]
+    assert fidelity.to_json()["pauses"] is None
 
 
 def test_a_failure_outweighs_a_warning_and_both_are_told() -> None:
