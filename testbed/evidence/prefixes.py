@@ -45,7 +45,7 @@ def measured(path: Path, data_folder: Path | None) -> dict[str, Any]:
     print(f"{path.name}: {len(header.configurations)} configurations", flush=True)
     return {
         "file": path.name,
-        "sha256": hashlib.sha256(content).hexdigest(),
+        "sha256": _digest(path),
         "weights": header.weights.name,
         "command": metadata["command"],
         "dataset": dataset.name,
@@ -140,22 +140,32 @@ def main(arguments: list[str] | None = None) -> int:
         chosen = dict(_chosen(options.files))
         out.mkdir(parents=True, exist_ok=True)
         known = dict(_known(out / "table.json"))
-        labels: dict[str, list[dict[str, Any]]] = {}
-        for label, paths in chosen.items():
-            for path in paths:
-                digest = hashlib.sha256(path.read_bytes()).hexdigest()
-                file = known.get(digest) or measured(path, options.data_folder)
-                labels.setdefault(label, []).append(file)
-                table = {"labels": labels}
-                (out / "table.json").write_text(json.dumps(table, indent=1) + "\n")
+        for path in (path for paths in chosen.values() for path in paths):
+            if _digest(path) not in known:
+                known[_digest(path)] = measured(path, options.data_folder)
+            table = _table(chosen, known)  # with what an earlier call measured of files yet to come
+            (out / "table.json").write_text(json.dumps(table, indent=1) + "\n")
     except OUR_ERRORS as error:
         print(f"prefixes: {error}", file=sys.stderr)
         return error.exit_status
     data = curves(table)
-    first = next(iter(labels.values()))[0]
+    first = next(iter(table["labels"].values()))[0]
     draw(data, first["images"], first["dataset"], out / "error-against-bytes.svg")
     data.write_csv(out / "error-against-bytes.csv")
     return 0
+
+
+def _table(chosen: dict[str, list[Path]], known: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    """Of the chosen files those that are measured, by label."""
+    labels = {
+        label: [known[_digest(path)] for path in paths if _digest(path) in known]
+        for label, paths in chosen.items()
+    }
+    return {"labels": {label: files for label, files in labels.items() if files}}
+
+
+def _digest(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def _known(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:

@@ -34,6 +34,22 @@ def test_every_prefix_is_measured_on_all_test_images_once(tmp_path, capsys):
     assert (tmp_path / "error-against-bytes.svg").read_bytes() == drawn
 
 
+def test_an_interrupted_measurement_keeps_what_is_known_of_files_named_later(tmp_path, monkeypatch):
+    assert prefixes.main([str(tmp_path), "digits-vit4"]) == 0
+    known = json.loads((tmp_path / "table.json").read_text())["labels"]["digits-vit4"]
+
+    def interrupted(path, data_folder):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(prefixes, "measured", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        prefixes.main([str(tmp_path), "digits-vit4", "digits-vgg8"])
+    with pytest.raises(KeyboardInterrupt):
+        prefixes.main([str(tmp_path), "digits-vgg8", "digits-vit4"])
+    after = json.loads((tmp_path / "table.json").read_text())["labels"]
+    assert after == {"digits-vit4": known}
+
+
 def test_seeds_of_one_training_are_told_by_mean_and_deviation():
     def file(accuracy):
         return {"configurations": [{"configuration": [1, 0], "bytes": 10, "accuracy": accuracy}]}
