@@ -22,6 +22,7 @@ from stage_node.data import SOURCES
 from stage_node.models import Configuration
 from stage_node.served_file import ServedFile
 from stage_node.weight_format import WeightFormat
+from testbed.errors import BadExperimentError
 from testbed.validation import existing_checkpoint
 from topologies.profiles import catalogue
 
@@ -60,7 +61,7 @@ def training_of(given: dict[str, Any]) -> Training:
     asked = dict(given)
     recipe = Recipe(**{name: asked.pop(name) for name in RECIPE})
     for name in ("start", "teacher"):
-        asked[name] = None if asked[name] is None else existing_checkpoint(str(asked[name]))
+        asked[name] = None if asked[name] is None else _checkpoint(f"--{name}", asked[name])
     return Training(
         **asked
         | {
@@ -141,24 +142,38 @@ def _watched(logs: Path | None, compute: Compute, console: Console) -> Iterator[
         SpinnerColumn(), TextColumn("training"), BarColumn(), TaskProgressColumn(), Remaining(),
         console=console,
     )  # fmt: skip
-    with bar:
-        task = bar.add_task("training", total=None)
+    task = bar.add_task("training", total=None)
 
-        def on_epoch(done: EpochDone) -> None:
-            bar.console.print(
-                f"epoch {done.epoch}/{done.epochs}: loss {done.loss:.4f}, validation accuracy of "
-                f"the whole network {done.validation_accuracy:.2%}",
-                highlight=False,
-            )
-            if writer is not None:
-                writer.add_scalar("loss/train", done.loss, done.epoch)
-                writer.add_scalar("accuracy/validation", done.validation_accuracy, done.epoch)
-                writer.add_scalar("learning rate", done.learning_rate, done.epoch)
-                writer.flush()
+    def on_batch(done: int, total: int) -> None:
+        bar.start()  # not before it is sure that there is something to train
+        bar.update(task, completed=done, total=total)
 
-        yield Hooks(lambda done, total: bar.update(task, completed=done, total=total), on_epoch)
-    if writer is not None:
-        writer.close()
+    def on_epoch(done: EpochDone) -> None:
+        bar.console.print(
+            f"epoch {done.epoch}/{done.epochs}: loss {done.loss:.4f}, validation accuracy of "
+            f"the whole network {done.validation_accuracy:.2%}",
+            highlight=False,
+        )
+        if writer is not None:
+            writer.add_scalar("loss/train", done.loss, done.epoch)
+            writer.add_scalar("accuracy/validation", done.validation_accuracy, done.epoch)
+            writer.add_scalar("learning rate", done.learning_rate, done.epoch)
+            writer.flush()
+
+    try:
+        yield Hooks(on_batch, on_epoch)
+    finally:
+        if bar.live.is_started:
+            bar.stop()
+        if writer is not None:
+            writer.close()
+
+
+def _checkpoint(option: str, file: Path) -> Path:
+    try:
+        return existing_checkpoint(str(file))
+    except BadExperimentError as error:
+        raise BadTrainingError(f"{option}: {error}") from None
 
 
 def _pairs(option: str, given: Sequence[str] | None, separator: str) -> list[tuple[str, str]]:

@@ -1,13 +1,15 @@
 """Trains a network and writes its prefix-runnable checkpoint with the look-up table beside it."""
 
 import shlex
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field, fields
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import torch
+from pydantic import ValidationError
 
 from controller.accordion.batchnorm import needs_own_statistics, recalibrated
 from controller.accordion.compute import ALONE, Compute
@@ -21,10 +23,11 @@ from controller.accordion.sampling import (
     performance_criterion,
     scheme_distribution,
 )
-from controller.accordion.start import adopt
+from controller.accordion.start import BadStartError, adopt
 from controller.accordion.training import SILENT, Hooks, Recipe, frozen_layers, train
 from controller.errors import ControllerError
 from stage_node.data import Dataset, load_dataset
+from stage_node.errors import BadModelError
 from stage_node.models import ChainModel, Configuration, ModelSpec, build_model, load_model
 from stage_node.prefix_writer import Statistics, prefix_bytes, write_prefix_checkpoint
 
@@ -64,33 +67,37 @@ class Training:
 
     def __post_init__(self) -> None:
         if bool(self.links) != (self.deadline_ms is not None):
-            raise BadTrainingError("links and a deadline make a criterion only together")
+            raise BadTrainingError("--links and --deadline-ms make a criterion only together")
         if bool(self.required) != (self.lookup is not None):
             raise BadTrainingError(
-                "required accuracies need the look-up table of an earlier training, and it them"
+                "--required needs --lookup, the look-up table of an earlier training, and it that"
             )
         if self.recipe.frozen_blocks and self.start is None:
-            raise BadTrainingError("only inner blocks of a trained network (start) can be frozen")
+            raise BadTrainingError("--frozen-blocks: only those of a trained network, --start")
         if self.recipe.epochs == 0 and self.start is None:
-            raise BadTrainingError("no epoch and no trained network (start): nothing is learned")
+            raise BadTrainingError("--epochs 0 and no --start: nothing is learned")
         if self.links and self.required:
-            raise BadTrainingError("give one criterion: links with a deadline, or accuracies")
+            raise BadTrainingError("give one criterion: --links with --deadline-ms, or --required")
 
     def spec(self, dataset: Dataset) -> ModelSpec:
-        """The model that fits the data set."""
+        """The model that fits the data set; ``BadTrainingError`` where there is none such."""
         channels, size, _ = dataset.image_shape
-        return ModelSpec.model_validate(
-            {
-                "family": self.family,
-                "depth": self.depth,
-                "width": self.width,
-                "downsample": self.downsample,
-                "options": dict(self.option),
-                "classes": len(dataset.classes),
-                "in_channels": channels,
-                "image_size": size,
-            }
-        )
+        try:
+            return ModelSpec.model_validate(
+                {
+                    "family": self.family,
+                    "depth": self.depth,
+                    "width": self.width,
+                    "downsample": self.downsample,
+                    "options": dict(self.option),
+                    "classes": len(dataset.classes),
+                    "in_channels": channels,
+                    "image_size": size,
+                }
+            )
+        except ValidationError as error:
+            wrong = error.errors()[0]
+            raise BadTrainingError(f"--{wrong['loc'][0]}: {wrong['msg']}") from None
 
     def command(self, checkpoint: Path) -> str:
         """The command that repeats this training: what differs from the defaults, and the file."""
@@ -115,12 +122,16 @@ def train_checkpoint(
     torch.manual_seed(training.recipe.seed)
     model = build_model(training.spec(dataset))
     if training.start is not None:
-        adopt(model, load_model(training.start))
-    frozen = _frozen(training, model)
-    rungs = _rungs(training, model)
+        with _named("--start"):
+            adopt(model, load_model(training.start))
+    with _named("--frozen-blocks"):
+        frozen = frozen_layers(model, training.recipe.frozen_blocks)
+    with _named("--rungs"):
+        rungs = _rungs(training, model)
     distribution = _distribution(training, model, rungs)
     state = checkpoint.with_suffix(".state")
-    objective = _objective(training, compute)
+    with _named("--teacher"):
+        objective = _objective(training, compute, model)
     train(model, dataset, distribution, training.recipe, objective, compute, state, hooks)
     if not compute.leads:
         return None
@@ -131,11 +142,13 @@ def train_checkpoint(
     return write_table(checkpoint, dataset)
 
 
-def _frozen(training: Training, model: ChainModel) -> tuple[str, ...]:
+@contextmanager
+def _named(option: str) -> Iterator[None]:
+    """Say which option it is that asks for what cannot be."""
     try:
-        return frozen_layers(model, training.recipe.frozen_blocks)
-    except ValueError as error:
-        raise BadTrainingError(str(error)) from None
+        yield
+    except (ValueError, BadModelError, BadStartError) as error:
+        raise BadTrainingError(f"{option}: {error}") from None
 
 
 def _rungs(training: Training, model: ChainModel) -> tuple[Configuration, ...]:
@@ -149,9 +162,8 @@ def _rungs(training: Training, model: ChainModel) -> tuple[Configuration, ...]:
         for small, large in pairwise(rungs)
     )
     if not grows or rungs[-1] != full:
-        raise BadTrainingError(
-            f"each configuration holds the one before it, up to the full one, {full}"
-        )
+        whole = "-".join(map(str, full))
+        raise ValueError(f"each configuration holds the one before it, up to the full one, {whole}")
     return rungs
 
 
@@ -178,10 +190,15 @@ def _distribution(
         raise BadTrainingError(str(error)) from None
 
 
-def _objective(training: Training, compute: Compute) -> Objective:
+def _objective(training: Training, compute: Compute, model: ChainModel) -> Objective:
     if training.teacher is None:
         return label_loss
-    return Distillation(compute.placed(load_model(training.teacher).eval()))
+    teacher = load_model(training.teacher).eval()
+    for what in ("in_channels", "image_size", "classes"):
+        own, its = (getattr(each.spec, what) for each in (model, teacher))
+        if own != its:
+            raise ValueError(f"its {what} is {its}, that of the data {own}")
+    return Distillation(compute.placed(teacher))
 
 
 def _statistics(
