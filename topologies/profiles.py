@@ -6,12 +6,12 @@ and ``latency`` records the source's own figure and convention.
 """
 
 import difflib
-from collections.abc import Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
 from types import MappingProxyType
-from typing import Self
+from typing import Self, TypeVar
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -82,23 +82,28 @@ class LinkProfile(BaseModel):
 
 
 def parse_profile(name: str, fields: object) -> LinkProfile:
-    """A profile from the mapping a YAML file holds; ``BadTopologyError`` names the bad field."""
+    """A profile from the mapping a YAML file holds; ``BadTopologyError`` names every bad field."""
     if not isinstance(fields, Mapping):
         raise BadTopologyError(f"profile {name}: expected a mapping, got {fields!r}")
     try:
         return LinkProfile.model_validate({**fields, "name": name})
     except ValidationError as error:
-        raise BadTopologyError(f"profile {name}: {first_reason(error)}") from error
+        raise BadTopologyError(f"profile {name}: {'; '.join(reasons(error))}") from error
 
 
 def first_reason(error: ValidationError) -> str:
-    """The first complaint of pydantic in one line: field, reason and the value that was given."""
-    detail = error.errors(include_url=False)[0]
-    field = ".".join(str(part) for part in detail["loc"])
-    reason = detail["msg"].removeprefix("Value error, ")
-    given = detail["input"]
-    shown = f" (got {given!r})" if isinstance(given, str | int | float) else ""
-    return f"{field}: {reason}{shown}"
+    """The first complaint of pydantic."""
+    return next(reasons(error))
+
+
+def reasons(error: ValidationError) -> Iterator[str]:
+    """The complaints of pydantic, a line each: field, reason and the value that was given."""
+    for detail in error.errors(include_url=False):
+        field = ".".join(str(part) for part in detail["loc"])
+        reason = detail["msg"].removeprefix("Value error, ")
+        given = detail["input"]
+        shown = f" (got {given!r})" if isinstance(given, str | int | float) else ""
+        yield f"{field}: {reason}{shown}"
 
 
 @cache
@@ -109,45 +114,77 @@ def catalogue() -> Mapping[str, LinkProfile]:
 
 
 def parse_profiles(text: str) -> Mapping[str, LinkProfile]:
-    """The profiles of a YAML file in the form of the shipped ``profiles.yaml``, by name."""
+    """The profiles of a YAML file in the form of the shipped ``profiles.yaml``, by name.
+
+    ``BadTopologyError`` has a line for each profile that is none.
+    """
+    profiles, mistakes = {}, []
+    for name, fields in _by_name(text).items():
+        try:
+            profiles[name] = parse_profile(name, fields)
+        except BadTopologyError as error:
+            mistakes.append(str(error))
+    if mistakes:
+        raise BadTopologyError("\n".join(mistakes))
+    return MappingProxyType(profiles)
+
+
+def _by_name(text: str) -> dict[str, object]:
+    """What a file of profiles holds under each name, unread."""
     try:
         raw = load_strictly(text)
     except yaml.YAMLError as error:
         raise BadTopologyError(f"cannot be read: {first_line(error)}") from error
     if not isinstance(raw, Mapping) or not raw:
         raise BadTopologyError("expected profiles by name, as in topologies/profiles.yaml")
-    return MappingProxyType({str(name): parse_profile(str(name), raw[name]) for name in raw})
+    return {str(name): fields for name, fields in raw.items()}
 
 
-def read_profiles(file: Path) -> Mapping[str, LinkProfile]:
-    """The profiles of a user's own file; ``BadTopologyError`` names the file and the field."""
+Parsed = TypeVar("Parsed")
+
+
+def _read(file: Path, parse: Callable[[str], Parsed]) -> Parsed:
+    """Parse a user's own file; every line of a ``BadTopologyError`` names it."""
     try:
-        return parse_profiles(file.read_text(encoding="utf-8"))
+        return parse(file.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError) as error:
         raise BadTopologyError(f"{file}: cannot be read: {error}") from error
     except BadTopologyError as error:
-        raise BadTopologyError(f"{file}: {error}") from error
+        lines = (f"{file}: {line}" for line in str(error).splitlines())
+        raise BadTopologyError("\n".join(lines)) from error
 
 
 def load_profile(reference: str) -> LinkProfile:
     """A shipped profile by ``NAME``, or one of a user's own by ``FILE:NAME``.
 
-    ``BadTopologyError`` names the one that may be meant, or all.
+    Of a file only that one is looked at. ``BadTopologyError`` names the one that may be meant, or
+    all.
     """
     file, name = split_reference(reference)
-    known = read_profiles(file) if file else catalogue()
+    if file is not None:
+        return _read(file, lambda text: _one_of(text, name))
+    _check_known(name, catalogue())
+    return catalogue()[name]
+
+
+def _one_of(text: str, name: str) -> LinkProfile:
+    by_name = _by_name(text)
+    _check_known(name, by_name)
+    return parse_profile(name, by_name[name])
+
+
+def _check_known(name: str, known: Collection[str]) -> None:
     if name in known:
-        return known[name]
+        return
     near = difflib.get_close_matches(name, known, n=1)
     hint = f"did you mean {near[0]}?" if near else f"known are {', '.join(known)}"
-    where = f"{file}: " if file else ""
-    raise BadTopologyError(f"{where}profile {name!r} is not known; {hint}")
+    raise BadTopologyError(f"profile {name!r} is not known; {hint}")
 
 
 def load_profiles(reference: str) -> tuple[LinkProfile, ...]:
     """What :func:`load_profile` takes, or every profile of a user's file (``FILE.yaml``)."""
     if reference.endswith(FILE_ENDINGS):
-        return tuple(read_profiles(Path(reference)).values())
+        return tuple(_read(Path(reference), parse_profiles).values())
     return (load_profile(reference),)
 
 

@@ -1,9 +1,18 @@
 """Link profiles carry real numbers with their sources, and refuse nonsense in one clear line."""
 
+from pathlib import Path
+
 import pytest
 
 from topologies.errors import BadTopologyError
-from topologies.profiles import LinkProfile, catalogue, load_profile, parse_profile, parse_profiles
+from topologies.profiles import (
+    LinkProfile,
+    catalogue,
+    load_profile,
+    load_profiles,
+    parse_profile,
+    parse_profiles,
+)
 
 WANTED = {
     *("ethernet-lan", "gigabit-lan", "wifi", "dsl", "cable", "fibre"),
@@ -77,6 +86,30 @@ def test_a_bad_value_is_refused_with_its_field(changes: dict[str, object], messa
         parse_profile("mine", fields(**changes))
     assert "\n" not in str(refusal.value)
     assert refusal.value.exit_status == 2
+
+
+MIXED = """
+barn: {down: {rate_mbit: 5}, up: {rate_mbit: 1}, source: me, latency: none}
+hill: {down: {rate_mbit: 0}, up: {rate_mbit: 1, delay_ms: -2}, source: me, latency: none}
+hole: fast
+"""
+
+
+def test_every_mistake_of_a_file_is_told_at_once_and_what_is_right_can_be_used(
+    tmp_path: Path,
+) -> None:
+    file = tmp_path / "mine.yaml"
+    file.write_text(MIXED)
+    with pytest.raises(BadTopologyError) as refusal:
+        load_profiles(str(file))
+    hill, hole = str(refusal.value).splitlines()
+    assert hill.startswith(f"{file}: profile hill: down.rate_mbit: ") and "up.delay_ms: " in hill
+    assert hole == f"{file}: profile hole: expected a mapping, got 'fast'"
+    assert load_profile(f"{file}:barn").down.rate_mbit == 5
+    with pytest.raises(BadTopologyError, match=rf"^{file}: profile hill: .*delay_ms.*$"):
+        load_profile(f"{file}:hill")
+    with pytest.raises(BadTopologyError, match=rf"^{file}: profile 'bran' .* mean barn\?$"):
+        load_profile(f"{file}:bran")
 
 
 def test_a_profile_given_twice_is_refused_with_its_line() -> None:
