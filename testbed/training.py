@@ -25,6 +25,7 @@ from stage_node.weight_format import WeightFormat
 from testbed.errors import BadExperimentError
 from testbed.validation import existing_checkpoint
 from topologies.profiles import catalogue
+from topologies.wording import in_words
 
 RECIPE = ("epochs", "batch", "learning_rate", "schedule", "seed", "frozen_blocks")
 CHOICES = {
@@ -104,7 +105,7 @@ def run_variant(
     try:
         weights = WeightFormat.model_validate({"bits": bits, "keep": keep})
     except ValidationError as error:
-        wrong = "; ".join(f"--{each['loc'][0]}: {each['msg']}" for each in error.errors())
+        wrong = "; ".join(f"--{each['loc'][0]}: {in_words(each)}" for each in error.errors())
         raise BadTrainingError(wrong) from None
     prepare_output(out)
     console = Console()

@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
 from testbed.errors import BadExperimentError
 from topologies.strict_yaml import first_line, load_strictly
+from topologies.wording import in_words
 
 
 class Section(BaseModel):
@@ -46,7 +47,9 @@ def _explain(error: ValidationError, kind: type[Section]) -> list[str]:
     for mistake in error.errors():
         path = _field_path(mistake["loc"])
         where = ".".join(path) or "the file"
-        lines.append(f"{where}: {_reason(mistake, path, kind)}")
+        unknown = mistake["type"] == "extra_forbidden"
+        hint = _suggestion(path[-1], path[0], kind) if unknown else ""
+        lines.append(f"{where}: {in_words(mistake)}{hint}")
     return list(dict.fromkeys(lines))
 
 
@@ -59,18 +62,6 @@ def _field_path(location: tuple[int | str, ...]) -> list[str]:
     if steps[:1] == ["network"]:
         del steps[1:2]  # the shape
     return [step for step in steps if step not in _TAGS]
-
-
-def _reason(mistake: Any, path: list[str], kind: type[Section]) -> str:
-    mistaken = mistake["type"]
-    if mistaken == "extra_forbidden":
-        return f"unknown field{_suggestion(path[-1], path[0], kind)}"
-    if mistaken == "missing":
-        return "missing"
-    message = mistake["msg"].removeprefix("Value error, ")
-    given = mistake.get("input")
-    shown = f", got {given!r}" if isinstance(given, str | int | float | bool) else ""
-    return f"{message[0].lower()}{message[1:]}{shown}"
 
 
 def _suggestion(name: str, section: str, kind: type[Section]) -> str:

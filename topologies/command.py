@@ -41,9 +41,7 @@ def commanded(spec: NetworkSpec, command: Command, now: LinkProfile) -> LinkProf
         try:
             changed[side] = DirectionProfile.model_validate(one_way.model_dump() | dict(values))
         except ValidationError as error:
-            raise BadTopologyError(
-                f"link {command.link} {side}: {first_reason(error).removeprefix(': ')}"
-            ) from error
+            raise BadTopologyError(f"link {command.link} {side}: {first_reason(error)}") from error
     if not changed:
         raise BadTopologyError(f"link {command.link}: nothing to change")
     return now.model_copy(update=changed)

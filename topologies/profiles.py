@@ -19,6 +19,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from topologies.errors import BadTopologyError
 from topologies.strict_yaml import first_line, load_strictly
 from topologies.traces import LinkTrace, TraceStep
+from topologies.wording import in_words
 
 FILE_ENDINGS = (".yaml", ".yml")
 
@@ -98,12 +99,9 @@ def first_reason(error: ValidationError) -> str:
 
 def reasons(error: ValidationError) -> Iterator[str]:
     """The complaints of pydantic, a line each: field, reason and the value that was given."""
-    for detail in error.errors(include_url=False):
-        field = ".".join(str(part) for part in detail["loc"])
-        reason = detail["msg"].removeprefix("Value error, ")
-        given = detail["input"]
-        shown = f" (got {given!r})" if isinstance(given, str | int | float) else ""
-        yield f"{field}: {reason}{shown}"
+    for mistake in error.errors(include_url=False):
+        field = ".".join(str(part) for part in mistake["loc"])
+        yield f"{field}: {in_words(mistake)}" if field else in_words(mistake)
 
 
 @cache

@@ -290,7 +290,7 @@ def link(a: str, b: str, **values: object) -> dict:
         ),
         (
             CUSTOM | {"links": [link("h1", "h2", rate_mbit=1e-9, delay_ms=1)]},
-            "network.links.0: profile custom: down.rate_mbit: Input should be ",
+            "network.links.0: profile custom: down.rate_mbit: input should be ",
         ),
         (CUSTOM | {"links": [link("h1", "h2", rate_mbit=1)]}, "network.links.0: needs a profile"),
         (
