@@ -36,15 +36,17 @@ def link_plots(measured: Measured) -> Iterator[Plot]:
 
 
 def _throughput(measured: Measured) -> Plot:
+    varied = {(each.link, each.direction) for each in measured.summary.replays}
+    steady = [x for x in measured.summary.links if (x.link, x.direction) not in varied]
     capacity = pl.DataFrame(
-        [(x.link, x.direction, x.probed_capacity_mbit) for x in measured.summary.links],
+        [(x.link, x.direction, x.probed_capacity_mbit) for x in steady],
         schema={"link": pl.String, "direction": pl.String, "mbit": pl.Float64},
         orient="row",
     )
     return Plot(
         "throughput",
         "Throughput at the receiving end of each link. Shaded: the windows and downloads that the "
-        "figures are taken from. Dotted: the capacity that the probe measured.",
+        "figures are taken from. Dotted: the capacity that was probed, where it stayed so.",
         plot_throughput(measured.throughput, capacity, _spans(measured)),
         measured.throughput,
     )

@@ -31,8 +31,8 @@ def plot_throughput(
 ) -> Figure:
     """Draw ``metrics.links.THROUGHPUT_SCHEMA``.
 
-    ``capacity`` has ``link``, ``direction`` and ``mbit`` (null: not known), as probed. Both
-    directions of a link share a panel; ``spans`` are shaded in all.
+    ``capacity`` has ``link``, ``direction`` and ``mbit`` (null: not known), as probed, of links
+    that did not vary. Both directions of a link share a panel; ``spans`` are shaded in all.
     """
     links = throughput["link"].unique(maintain_order=True).to_list()
     rows = max(len(links), 1)

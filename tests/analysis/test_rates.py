@@ -4,8 +4,9 @@ from dataclasses import replace
 
 import polars as pl
 
-from analysis.plots.of_links import applied_rates
-from analysis.rundir import read_run
+from analysis.measure import measure
+from analysis.plots.of_links import applied_rates, link_plots
+from analysis.rundir import Run, read_run
 from stage_node.events import LinkChanged
 from tests.analysis.conftest import Known
 
@@ -38,3 +39,15 @@ def test_a_link_is_as_configured_before_its_first_change_and_its_reset_is_not_sh
     assert applied((1.0, 2.0), (9.0, configured)) == [(0.5, configured), (1.0, 2.0)]
     assert applied((0.2, 3.0), (1.2, 2.0)) == [(0.2, 3.0), (1.2, 2.0)]
     assert applied() == []
+
+
+def probed_lines(run: Run) -> int:
+    """Dotted lines of the plot of the throughput."""
+    plot = next(plot for plot in link_plots(measure(run)) if plot.name == "throughput")
+    return sum(line.get_linestyle() == ":" for axes in plot.figure.axes for line in axes.lines)
+
+
+def test_what_was_probed_is_no_line_for_a_link_that_varied_later(known: Known) -> None:
+    run = read_run(known.path)
+    varied = replace(run, events=(*run.events, *changes(run.begin_ns, (1.0, 2.0))))
+    assert probed_lines(varied) == probed_lines(run) - 1
