@@ -11,7 +11,9 @@ import polars as pl
 from analysis.measure import Measured, MeasuredPipeline
 from analysis.metrics.breakdown import PARTS
 from analysis.metrics.pipeline import window_frames
-from analysis.summary import Accuracy, CutTraffic, Distribution, Window
+from analysis.summary.pipeline import Window
+from analysis.summary.section import Accuracy, Distribution
+from analysis.summary.traffic import CutTraffic
 from stage_node.events import Measurement
 
 Floats = npt.NDArray[np.float64]

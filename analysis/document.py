@@ -12,7 +12,8 @@ from typing import Any, Literal, Union, get_args, get_origin
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from analysis.summary import SCHEMA_VERSION, Section, Summary
+from analysis.summary import SCHEMA_VERSION, Summary
+from analysis.summary.section import Section
 
 _NAMES: dict[Any, str] = {str: "text", int: "integer", float: "number", bool: "yes or no"}
 
@@ -22,7 +23,7 @@ def summary_reference() -> str:
     lines = [
         "# The fields of summary.json",
         "",
-        f"Format version {SCHEMA_VERSION}. Generated from `analysis/summary.py` by "
+        f"Format version {SCHEMA_VERSION}. Generated from `analysis/summary` by "
         "`python -m analysis.document docs/summary.md`; do not edit by hand.",
         "",
         "Times and bytes on the wire come from the packet captures; waiting, computing, end-to-end "

@@ -16,7 +16,9 @@ from analysis.metrics.transfers import Transfer
 from analysis.network import LinkDirection
 from analysis.pipeline_view import of_hosts, partition_of, pipeline_views
 from analysis.rundir import TOGETHER, Run
-from analysis.summary import Fidelity, LinkTraffic, Pipeline, Summary
+from analysis.summary import Summary
+from analysis.summary.network import Fidelity, LinkTraffic
+from analysis.summary.pipeline import Pipeline
 from analysis.wire import Wire
 from stage_node.events import LONE_PIPELINE, Phase
 

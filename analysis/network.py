@@ -9,7 +9,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
-from analysis.summary import Direction
+from analysis.summary.section import Direction
 
 
 class Described(BaseModel):

@@ -19,7 +19,9 @@ import polars as pl
 from pydantic import BaseModel, ValidationError
 from scipy.stats import t as student_t
 
-from analysis.summary import Fidelity, Pipeline, Summary
+from analysis.summary import Summary
+from analysis.summary.network import Fidelity
+from analysis.summary.pipeline import Pipeline
 from stage_node.events import LONE_PIPELINE
 
 CONFIDENCE = 0.95

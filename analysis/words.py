@@ -2,25 +2,12 @@
 
 from collections.abc import Callable
 
-from analysis.summary import (
-    Accordion,
-    Accuracy,
-    AccuracyFloor,
-    Against,
-    Baselines,
-    Breakdown,
-    Control,
-    ControlMode,
-    Download,
-    ImagesUse,
-    Pipeline,
-    Refusal,
-    StepDown,
-    Summary,
-    UeDeliveries,
-    Window,
-    Work,
-)
+from analysis.summary import Summary
+from analysis.summary.accordion import Accordion, Download, Refusal, StepDown, UeDeliveries
+from analysis.summary.control import Control, ControlMode
+from analysis.summary.pipeline import AccuracyFloor, Breakdown, ImagesUse, Pipeline, Window, Work
+from analysis.summary.section import Accuracy
+from analysis.summary.traffic import Against, Baselines
 
 TOLD_DOWNLOADS = 6
 

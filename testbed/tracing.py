@@ -8,7 +8,8 @@ from rich.table import Table
 from analysis.measure import Measured, MeasuredPipeline, measure
 from analysis.packet_table import packet_table, write_packets
 from analysis.rundir import read_run
-from analysis.summary import Breakdown, Summary
+from analysis.summary import Summary
+from analysis.summary.pipeline import Breakdown
 from analysis.trace import slowest_frames, traced_flows
 from analysis.words import number, percent
 

@@ -242,13 +242,16 @@ def wilson_interval(events: int, trials: int, z: float = LOSS_Z) -> tuple[float,
 
 def _pause_warnings(paused: Paused | None) -> list[str]:
     if paused is None:
-        return ["pauses of the machine were not judged: real-time priority was refused"]
-    if paused.share <= PAUSED_SHARE:
+        return [
+            "pauses were not judged: the process that looks for them, at real-time priority, did "
+            "not run to the end"
+        ]
+    if paused.share is None or paused.share <= PAUSED_SHARE:
         return []
     return [
-        f"pauses: other work kept the emulation waiting for {paused.share:.1%} of "
-        f"{paused.windows_ms / 1e3:.1f} network-bound seconds (longest "
-        f"{paused.longest_ms:.0f} ms); times are not the network's alone"
+        f"pauses: for {paused.share:.1%} of {paused.windows_ms / 1e3:.1f} network-bound seconds "
+        f"nothing of the emulation ran (longest {paused.longest_ms:.0f} ms), the machine had other "
+        "work; times are not the network's alone"
     ]
 
 

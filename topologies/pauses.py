@@ -1,15 +1,19 @@
-"""Pauses: times at which the machine did not run what was due.
+"""Pauses: times at which the emulation's kernel did not run what was due.
 
-Idle CPU time cannot show them: where another guest or the hypervisor takes the processor away, the
-emulation's own counters stand still. A process at real-time priority asks to be woken every few
-milliseconds (:mod:`topologies.waker`); what lets it wait lets every packet and every stage wait.
-On a machine of several CPUs it sees the pauses of the one that it is on.
+Idle CPU time cannot show them: where somebody else takes the processor away from a guest, the
+guest's own counters stand still. A process at real-time priority asks to be woken every few
+milliseconds (:mod:`topologies.waker`); what lets it wait lets every packet and every stage wait:
+other processes of the machine, to a microVM; the hypervisor, to a kernel on a virtual machine; and
+stretches of the kernel's own work that nothing interrupts, such as a fork. Other processes under
+the same kernel, on the native host, do not: those lower the idle CPU time. On several CPUs it sees
+the pauses of the one that it is on.
 """
 
 import os
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +23,8 @@ from typing import Self
 from topologies.cpu import Window, united
 
 WAKER = Path(__file__).with_name("waker.py")
+READY = "ready\n"
+READY_S = 10.0
 PERIOD_MS = 4.0
 LEAST_MS = 1.0
 
@@ -43,9 +49,9 @@ class Paused:
     longest_ms: float
 
     @property
-    def share(self) -> float:
-        """Share (0..1) of the windows' time."""
-        return self.paused_ms / self.windows_ms if self.windows_ms else 0.0
+    def share(self) -> float | None:
+        """Share (0..1) of the windows' time; None without windows."""
+        return self.paused_ms / self.windows_ms if self.windows_ms else None
 
 
 def paused_during(windows: Iterable[Window], pauses: Sequence[Pause]) -> Paused:
@@ -66,15 +72,14 @@ def paused_during(windows: Iterable[Window], pauses: Sequence[Pause]) -> Paused:
 
 def parse_pauses(told: str) -> list[Pause] | None:
     """What the waker wrote, as far as it is complete; None if it could not do its work."""
-    first, *lines = told.split("\n")[:-1] or [""]
-    if first != "ready":
+    if not told.startswith(READY):
         return None
-    numbers = (tuple(map(int, line.split())) for line in lines)
+    numbers = (tuple(map(int, line.split())) for line in told.split("\n")[1:-1])
     return [Pause(due_ns, due_ns + late_ns) for due_ns, late_ns in numbers]
 
 
 class PauseSampler:
-    """Looks until closed: ``with PauseSampler() as sampler: ...; sampler.pauses()``."""
+    """Looks from the first moment of the block: ``with PauseSampler() as it: ...; it.pauses()``."""
 
     def __enter__(self) -> Self:
         self._told = tempfile.TemporaryFile()
@@ -84,6 +89,9 @@ class PauseSampler:
             stdout=self._told,
             stderr=subprocess.DEVNULL,
         )
+        deadline = time.monotonic() + READY_S
+        while self._is_looking() and not self._text() and time.monotonic() < deadline:
+            time.sleep(0.01)
         return self
 
     def __exit__(
@@ -97,6 +105,12 @@ class PauseSampler:
         self._told.close()
 
     def pauses(self) -> list[Pause] | None:
-        """All so far, in order of time; None where real-time priority was refused."""
+        """All so far, in order of time; None where nobody looked, or not to this moment."""
+        return parse_pauses(self._text()) if self._is_looking() else None
+
+    def _is_looking(self) -> bool:
+        return self._waker.poll() is None
+
+    def _text(self) -> str:
         told = self._told.fileno()  # its position is the waker's as well: not to be moved
-        return parse_pauses(os.pread(told, os.fstat(told).st_size, 0).decode())
+        return os.pread(told, os.fstat(told).st_size, 0).decode()

@@ -1,10 +1,10 @@
 """Asks to be woken again and again, at real-time priority, and tells of every time it was late.
 
-The idea is cyclictest(8)'s: nothing in the same machine outranks this process, so whatever let it
-wait was outside, another guest or the hypervisor, and let everything else wait as well. Standard
-library only, started by path: ``python -I -S waker.py PERIOD_MS LEAST_MS``. Its standard output
-has a line per wake that was at least ``LEAST_MS`` late: when it was due (monotonic ns), and how
-late it was (ns). The first line says ``ready``; without it, real-time priority was refused.
+The idea is cyclictest(8)'s: no process under the same kernel outranks this one. What let it wait
+was outside that kernel, or a stretch inside it that nothing interrupts, and let all else wait as
+well. Standard library only, started by path: ``python -I -S waker.py PERIOD_MS LEAST_MS``. Its
+standard output has a line per wake that was at least ``LEAST_MS`` late: when it was due (monotonic
+ns), and how late it was (ns). The first line says ``ready``.
 """
 
 import gc

@@ -2,7 +2,8 @@
 
 from analysis.metrics.links import Links
 from analysis.rundir import Run
-from analysis.summary import Against, Baselines, CutTraffic, Window
+from analysis.summary.pipeline import Window
+from analysis.summary.traffic import Against, Baselines, CutTraffic
 
 
 def baselines(

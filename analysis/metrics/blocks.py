@@ -10,7 +10,7 @@ import polars as pl
 from analysis.metrics.transfers import Transfer
 from analysis.rundir import Run
 from analysis.streams import NEVER, Int64s
-from analysis.summary import BlockFigures
+from analysis.summary.accordion import BlockFigures
 from stage_node.events import ConfigurationReady
 
 BLOCKS_SCHEMA: dict[str, type[pl.DataType]] = {

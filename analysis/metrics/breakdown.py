@@ -41,7 +41,7 @@ from analysis.network import LinkDirection
 from analysis.pipeline_view import partition_of
 from analysis.rundir import Run
 from analysis.streams import Flow
-from analysis.summary import Breakdown, PlaceParts
+from analysis.summary.pipeline import Breakdown, PlaceParts
 from analysis.wire import Wire
 
 PARTS = ("compute", "serialisation", "queueing", "propagation", "transport")

@@ -4,17 +4,10 @@ import numpy as np
 import polars as pl
 
 from analysis.rundir import Run
-from analysis.summary import (
-    Accuracy,
-    ChosenRungs,
-    Control,
-    ControlMode,
-    CutTraffic,
-    Distribution,
-    LinkReplay,
-    Reduction,
-    Reductions,
-)
+from analysis.summary.control import ChosenRungs, Control, ControlMode
+from analysis.summary.network import LinkReplay
+from analysis.summary.section import Accuracy, Distribution
+from analysis.summary.traffic import CutTraffic, Reduction, Reductions
 from stage_node.events import ControlBegins, ImagesUsed, LinkChanged, RungChosen
 
 SPLIT = "validation"

@@ -12,8 +12,7 @@ from analysis.metrics.transfers import (
     probed_path,
 )
 from analysis.rundir import Run
-from analysis.summary import (
-    Accuracy,
+from analysis.summary.accordion import (
     DeadlineRequest,
     InitialWindow,
     InjectedFault,
@@ -21,6 +20,7 @@ from analysis.summary import (
     StepDown,
     UeDeliveries,
 )
+from analysis.summary.section import Accuracy
 from stage_node.events import (
     ConfigurationReady,
     FaultInjected,

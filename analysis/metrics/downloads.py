@@ -23,7 +23,8 @@ from analysis.metrics.transfers import (
 )
 from analysis.rundir import Run
 from analysis.streams import NEVER
-from analysis.summary import Accordion, Accuracy, ConfigurationFigures, Download
+from analysis.summary.accordion import Accordion, ConfigurationFigures, Download
+from analysis.summary.section import Accuracy
 from analysis.wire import TwoEnds, Wire
 from stage_node.events import (
     Admitted,

@@ -17,7 +17,8 @@ import polars as pl
 from analysis.delays import one_way_delays
 from analysis.network import LinkDirection
 from analysis.rundir import Run
-from analysis.summary import LinkLoad, LinkTraffic
+from analysis.summary.network import LinkTraffic
+from analysis.summary.pipeline import LinkLoad
 
 _FULL_PAYLOAD_BYTES = 1000
 """A smaller largest payload is no full segment: its headers' share would mislead."""

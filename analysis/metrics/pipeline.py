@@ -12,21 +12,18 @@ from analysis.metrics.links import Links
 from analysis.network import LinkDirection
 from analysis.pipeline_view import partition_of
 from analysis.rundir import Run, Targets
-from analysis.summary import (
-    Accuracy,
+from analysis.summary.pipeline import (
     AccuracyFloor,
-    CutTraffic,
-    Distribution,
     ImagesUse,
     IterationFigures,
     LinkLoad,
     Pipeline,
-    Reduction,
-    Reductions,
     StageCompute,
     Window,
     Work,
 )
+from analysis.summary.section import Accuracy, Distribution
+from analysis.summary.traffic import CutTraffic, Reduction, Reductions
 from stage_node.events import (
     FrozenHash,
     ImagesUsed,

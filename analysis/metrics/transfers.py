@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from analysis.rundir import Run
-from analysis.summary import ExpectedDownload
+from analysis.summary.accordion import ExpectedDownload
 from analysis.wire import TwoEnds
 from stage_node.events import (
     ConfigurationEvaluated,

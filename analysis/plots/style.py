@@ -17,7 +17,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
 
-from analysis.summary import Fidelity
+from analysis.summary.network import Fidelity
 
 P = ParamSpec("P")
 

@@ -21,7 +21,9 @@ from analysis.errors import NotARunError
 from analysis.measure import measure
 from analysis.plots import style
 from analysis.rundir import read_run
-from analysis.summary import ControlMode, Fidelity, Summary
+from analysis.summary import Summary
+from analysis.summary.control import ControlMode
+from analysis.summary.network import Fidelity
 
 GOAL_SHARE, GOAL_POINTS = 0.95, 1.0
 INCONCLUSIVE = "inconclusive (disturbed)"

@@ -20,7 +20,8 @@ from analysis.errors import NotARunError
 from analysis.measure import measure
 from analysis.plots import style
 from analysis.rundir import read_run
-from analysis.summary import DeadlineRequest, Summary
+from analysis.summary import Summary
+from analysis.summary.accordion import DeadlineRequest
 from testbed.errors import OUR_ERRORS
 
 DISC = 110

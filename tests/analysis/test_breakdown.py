@@ -12,7 +12,7 @@ from analysis.metrics.breakdown import PARTS
 from analysis.metrics.links import Links
 from analysis.metrics.pace import paces
 from analysis.rundir import read_run
-from analysis.summary import Breakdown, PlaceParts
+from analysis.summary.pipeline import Breakdown, PlaceParts
 from tests.analysis.conftest import Known
 from tests.analysis.synthetic_run import (
     COMPUTE_MS,

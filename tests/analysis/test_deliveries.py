@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from analysis.measure import measure
 from analysis.metrics.transfers import ProbedPath
 from analysis.rundir import read_run
-from analysis.summary import Accordion
+from analysis.summary.accordion import Accordion
 from stage_node.events import (
     DownloadEnded,
     Event,

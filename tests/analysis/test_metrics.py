@@ -13,7 +13,7 @@ from analysis.metrics.pipeline import window_frames
 from analysis.metrics.sequence import sequence_table
 from analysis.metrics.transfers import expected_download
 from analysis.rundir import read_run
-from analysis.summary import Window
+from analysis.summary.pipeline import Window
 from stage_node.events import Measurement
 from tests.analysis import synthetic_run as synthetic
 from tests.analysis.conftest import Known

@@ -12,7 +12,8 @@ from analysis.build import build_report
 from analysis.compared_figures import run_figures
 from analysis.measure import measure
 from analysis.rundir import read_run
-from analysis.summary import Pipeline, Summary
+from analysis.summary import Summary
+from analysis.summary.pipeline import Pipeline
 from analysis.sweep import figures
 from analysis.trace import traced_flows
 from stage_node.events import PartitionChosen

@@ -8,7 +8,8 @@ import pytest
 from scipy.stats import bootstrap
 
 from analysis.plots.sweep import plot_figure
-from analysis.summary import Fidelity, Summary
+from analysis.summary import Summary
+from analysis.summary.network import Fidelity
 from analysis.sweep import SweepRun, chosen_figures, figures, intervals, read_cell, tidy
 from analysis.sweep_report import write_sweep
 

@@ -8,7 +8,9 @@ import torch
 
 from analysis.measure import measure
 from analysis.rundir import read_run
-from analysis.summary import Accuracy, Control, ControlMode, Summary
+from analysis.summary import Summary
+from analysis.summary.control import Control, ControlMode
+from analysis.summary.section import Accuracy
 from controller.distill import distil
 from controller.distill_training import Recipe
 from stage_node.bottleneck import BottleneckSpec
