@@ -148,8 +148,8 @@ LinksByHost = Annotated[
 class ChangedValues(Section):
     """What the kernel can change of a link while packets are on it."""
 
-    rate_mbit: float | None = Field(None, gt=0)
-    delay_ms: float | None = Field(None, ge=0)
+    rate_mbit: float | None = Field(None, gt=0, allow_inf_nan=False)
+    delay_ms: float | None = Field(None, ge=0, allow_inf_nan=False)
     loss_percent: float | None = Field(None, ge=0, lt=100)
 
     def given(self) -> dict[str, float]:

@@ -40,12 +40,10 @@ def build_network(section: Network) -> NetworkSpec:
     spec = spec.changed(cpu_share=section.cpu_share)
     if section.changeable:
         spec = changeable(spec)
-    try:
-        return scripted(
-            spec, [edit for change in section.changes for edit in _edits(section, spec, change)]
-        )
-    except TopologyError as error:
-        raise BadTopologyError(f"changes: {error}") from error
+    edits: list[Edit] = []
+    for number, change in enumerate(section.changes):
+        edits += _named(f"changes.{number}.link", partial(_edits, section, spec, change))
+    return _named("changes", lambda: scripted(spec, edits))
 
 
 def _as_written(section: Network, complaint: str) -> str:
@@ -62,7 +60,7 @@ SIDES: dict[Side, Direction] = {"up": "a_to_b", "down": "b_to_a"}
 
 def _edits(section: Network, spec: NetworkSpec, change: LinkChange) -> list[Edit]:
     """A change of both directions is two."""
-    link = link_name(section, spec, change.link)
+    link = spec.link(link_name(section, spec, change.link)).name
     return [
         Edit(change.at_s * 1e3, link, direction, values)
         for side, direction in SIDES.items()

@@ -15,7 +15,7 @@ from stage_node.ledger import to_parquet
 from testbed.errors import BadExperimentError, RunFailedError, RunInterruptedError
 from testbed.experiment import Experiment, find_experiment, load_experiment
 from testbed.going_on import going_on
-from testbed.hosts.choose import choose_host
+from testbed.hosts.choose import Choice, choose_host
 from testbed.interruption import Stopped, stopped_by_signals
 from testbed.ladders import (
     AMPLE_WIDTH,
@@ -52,28 +52,35 @@ def run_experiment(
     console.print(f"run directory: {run.path}", highlight=False, soft_wrap=True)
     _describe(run, experiment, choice.kind)
     try:
-        with stopped_by_signals(), RunDisplay(run.events, console), going_on(run.path):
-            status = choice.host.run(
-                [sys.executable, "-m", "testbed.emulation", str(run.path)],
-                writable=run.path,
-                readable=[data_folder(), *model_folders(experiment)],
-                env={"CONCERTINA_DATA": str(data_folder())},
-            )
+        with stopped_by_signals():
+            status = _emulate(experiment, run, choice, console)
+            with console.status("analysing captures and drawing the report"):
+                summary = build_report(run.path) if run.network.exists() else None
     except Stopped as error:
         raise RunInterruptedError(
             f"interrupted; nothing is left running; `concertina report {run.path}` shows what was "
             "recorded",
             error.signal_number,
         ) from error
-    finally:
-        to_parquet(run.ledger)
     failure = _failure(run, status)
-    with console.status("analysing captures and drawing the report"):
-        summary = build_report(run.path) if run.network.exists() else None
     if failure is not None:
         raise RunFailedError(f"{failure} (logs in {run.logs})")
     assert summary is not None, "an emulation without a network has failed"
     return conclude(summary, run.path, console)
+
+
+def _emulate(experiment: Experiment, run: RunDirectory, choice: Choice, console: Console) -> int:
+    """Carry the plan out in its host; its exit status. The ledgers can be read however it ends."""
+    try:
+        with RunDisplay(run.events, console), going_on(run.path):
+            return choice.host.run(
+                [sys.executable, "-m", "testbed.emulation", str(run.path)],
+                writable=run.path,
+                readable=[data_folder(), *model_folders(experiment)],
+                env={"CONCERTINA_DATA": str(data_folder())},
+            )
+    finally:
+        to_parquet(run.ledger)
 
 
 def read_experiment(file: Path, assignments: list[str]) -> Experiment:

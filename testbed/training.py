@@ -24,7 +24,8 @@ from stage_node.served_file import ServedFile
 from stage_node.weight_format import WeightFormat
 from testbed.errors import BadExperimentError
 from testbed.validation import existing_checkpoint
-from topologies.profiles import catalogue
+from topologies.errors import BadTopologyError
+from topologies.profiles import load_profile
 from topologies.wording import in_words
 
 RECIPE = ("epochs", "batch", "learning_rate", "schedule", "seed", "frozen_blocks")
@@ -44,9 +45,9 @@ def run_training(given: dict[str, Any]) -> None:
             raise BadTrainingError(f"--{name}: {given[name]!r} is none of {', '.join(allowed)}")
     machine = {name: given.pop(name) for name in ("data_folder", "device", "precision", "logs")}
     checkpoint: Path = given.pop("checkpoint")
+    training = training_of(given)
     prepare_output(checkpoint)
     console = Console()
-    training = training_of(given)
     with (
         chosen_compute(machine["device"], machine["precision"]) as compute,
         _watched(machine["logs"], compute, console) as hooks,
@@ -180,7 +181,7 @@ def _checkpoint(option: str, file: Path) -> Path:
 def _pairs(option: str, given: Sequence[str] | None, separator: str) -> list[tuple[str, str]]:
     pairs = []
     for text in given or ():
-        left, found, right = text.partition(separator)
+        left, found, right = text.rpartition(separator)  # FILE.yaml:NAME:WEIGHT
         if not (left and found and right):
             raise BadTrainingError(f"{option}: {text!r} is not A{separator}B")
         pairs.append((left, right))
@@ -205,5 +206,9 @@ def _configuration(text: str) -> Configuration:
 
 def _rate_mbit(link: str) -> float:
     """Mbit/s, given as such or as a profile whose downlink is meant."""
-    known = catalogue()
-    return known[link].down.rate_mbit if link in known else _number("--links", link)
+    if link.replace(".", "", 1).isdecimal():
+        return _number("--links", link)
+    try:
+        return load_profile(link).down.rate_mbit
+    except BadTopologyError as error:
+        raise BadTrainingError(f"--links: {error}") from None

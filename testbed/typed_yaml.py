@@ -64,11 +64,15 @@ def _field_path(location: tuple[int | str, ...]) -> list[str]:
     return [step for step in steps if step not in _TAGS]
 
 
+ALIKE = 0.66
+"""How alike two names must be: less, and what is meant may be something else entirely."""
+
+
 def _suggestion(name: str, section: str, kind: type[Section]) -> str:
     """``did you mean``: a field of that section with a unit, or one spelled alike."""
     known = sorted(_field_names(section, kind) - {name})  # known elsewhere in the section
     with_unit = [field for field in known if field.startswith(f"{name}_")]
-    close = with_unit or difflib.get_close_matches(name, known, n=1)
+    close = with_unit or difflib.get_close_matches(name, known, n=1, cutoff=ALIKE)
     if not close:
         return ""
     unit = " (every number has its unit in its name)" if with_unit else ""

@@ -36,7 +36,11 @@ def link_plots(measured: Measured) -> Iterator[Plot]:
 
 
 def _throughput(measured: Measured) -> Plot:
-    varied = {(each.link, each.direction) for each in measured.summary.replays}
+    varied = {
+        (each.link, each.direction)
+        for each in measured.summary.replays
+        if each.rate_mbit_min < each.rate_mbit_max
+    }
     steady = [x for x in measured.summary.links if (x.link, x.direction) not in varied]
     capacity = pl.DataFrame(
         [(x.link, x.direction, x.probed_capacity_mbit) for x in steady],

@@ -38,7 +38,7 @@ def plot_throughput(
     rows = max(len(links), 1)
     figure = style.new_figure(
         "Throughput over time",
-        "bytes on the wire at the receiving end of each link; dotted: probed capacity",
+        "bytes on the wire at the receiving end of each link; dotted: probed capacity, if steady",
         1.3 + 1.75 * rows,
     )
     panels = figure.subplots(rows, 1, sharex=True, squeeze=False)[:, 0]

@@ -49,5 +49,9 @@ def probed_lines(run: Run) -> int:
 
 def test_what_was_probed_is_no_line_for_a_link_that_varied_later(known: Known) -> None:
     run = read_run(known.path)
-    varied = replace(run, events=(*run.events, *changes(run.begin_ns, (1.0, 2.0))))
-    assert probed_lines(varied) == probed_lines(run) - 1
+
+    def lines_after(*steps: tuple[float, float]) -> int:
+        return probed_lines(replace(run, events=(*run.events, *changes(run.begin_ns, *steps))))
+
+    assert lines_after((1.0, 2.0), (2.0, 3.0)) == probed_lines(run) - 1
+    assert lines_after((1.0, 3.0), (2.0, 3.0)) == probed_lines(run)  # only its delay changed

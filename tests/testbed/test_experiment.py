@@ -333,7 +333,15 @@ def test_a_trace_that_goes_backwards_is_refused_with_field_file_and_line(
         ("network.links.up.trace={generate: lte, sede: 1}", "trace.sede: unknown field; did you"),
         (
             "network.changes=[{at_s: 1, link: a-z, rate_mbit: 1}]",
-            "changes: link 'a-z' is not known",
+            r"changes\.0\.link: link 'a-z' is not known",
+        ),
+        (
+            "network.changes=[{at_s: 1, link: h1-h2, up: {rate_mbit: .inf}}]",
+            "changes.0.up.rate_mbit: .* finite number",
+        ),
+        (
+            "network.changes=[{at_s: 1, link: h1-h2, direction: down, rate_mbit: 1}]",
+            "changes.0.direction: unknown field$",
         ),
         ("network.changes=[{at_s: 1, link: h1-h2}]", "changes.0: nothing to change"),
         (

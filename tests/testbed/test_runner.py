@@ -1,0 +1,36 @@
+"""What a run leaves behind when the user has seen enough."""
+
+import os
+import signal
+from pathlib import Path
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from testbed import runner
+from testbed.errors import RunInterruptedError
+from testbed.hosts.choose import Choice
+from testbed.rundir import RunDirectory
+
+
+class Host:
+    """Has run the emulation before anyone looks."""
+
+    kind = "native"
+
+    def run(self, command: Any, *, writable: Path, **others: Any) -> int:
+        RunDirectory(writable).network.write_text("{}")
+        return 0
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interruption_while_the_report_is_drawn_says_how_to_have_it(
+    number: signal.Signals, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(runner, "choose_host", lambda wanted: Choice(Host(), "of this test"))
+    monkeypatch.setattr(runner, "build_report", lambda path: os.kill(os.getpid(), number))
+    out = tmp_path / "out"
+    with pytest.raises(RunInterruptedError, match=f"concertina report {out}") as interrupted:
+        runner.run_experiment(Path("accordion-star"), [], "auto", out, Console(quiet=True))
+    assert interrupted.value.exit_status == 128 + number
