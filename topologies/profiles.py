@@ -145,7 +145,9 @@ def _read(file: Path, parse: Callable[[str], Parsed]) -> Parsed:
     """Parse a user's own file; every line of a ``BadTopologyError`` names it."""
     try:
         return parse(file.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
+    except OSError as error:
+        raise BadTopologyError(f"{file}: cannot be read: {error.strerror}") from error
+    except UnicodeDecodeError as error:
         raise BadTopologyError(f"{file}: cannot be read: {error}") from error
     except BadTopologyError as error:
         lines = (f"{file}: {line}" for line in str(error).splitlines())
