@@ -20,7 +20,6 @@ LONG_JOB = "exec 3>>run/events; echo started >&3; (sleep 600 &) ; sleep 600"
 PARENT = f"""
 from pathlib import Path
 from testbed.hosts.microvm import MicroVm
-from tests.e2e.processes import has_ended, processes_of, program, until
 MicroVm().run(["sh", "-c", {LONG_JOB!r}], writable=Path("run"))
 """
 
@@ -32,7 +31,12 @@ def test_the_guest_dies_with_its_parent(tmp_path, blow):
     temporary.mkdir()
     environment = os.environ | {"TMPDIR": str(temporary), "PYTHONPATH": str(REPOSITORY)}
     parent = subprocess.Popen(
-        [sys.executable, "-c", PARENT], cwd=tmp_path, env=environment, stderr=subprocess.DEVNULL
+        [sys.executable, "-c", PARENT],
+        cwd=tmp_path,
+        env=environment,
+        stderr=subprocess.DEVNULL,
+        # A shell may have started these tests deaf to Ctrl-C.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
     )
     try:
         until(lambda: (run / "events").exists() and (run / "events").read_text(), 30)
