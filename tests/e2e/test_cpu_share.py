@@ -40,9 +40,10 @@ def test_a_quarter_of_a_cpu_is_a_quarter_of_the_speed(guest: Guest) -> None:
     assert result.status == 0, result.output
     record = json.loads(result.output.splitlines()[-1])
     assert not record["mounted"], "the control groups are still mounted"
-    for (fast_s, fast_cpu_s), (slow_s, slow_cpu_s) in record["times"]:
+    for (fast_s, _), (slow_s, _) in record["times"]:
         print(f"whole {fast_s:.2f} s, quarter {slow_s:.2f} s: {slow_s / fast_s:.2f} times")
-        assert fast_s / fast_cpu_s == pytest.approx(1, rel=0.1)
-        assert slow_s / slow_cpu_s == pytest.approx(4, rel=0.1)
-    fastest = min(fast_s for (fast_s, _), _ in record["times"])
-    assert min(slow_s for _, (slow_s, _) in record["times"]) > 3 * fastest
+    fast, slow = zip(*record["times"], strict=True)
+    # What else the machine does makes it slower, never faster.
+    assert min(wall_s / cpu_s for wall_s, cpu_s in fast) == pytest.approx(1, rel=0.1)
+    assert min(wall_s / cpu_s for wall_s, cpu_s in slow) == pytest.approx(4, rel=0.1)
+    assert min(wall_s for wall_s, _ in slow) > 3 * min(wall_s for wall_s, _ in fast)
