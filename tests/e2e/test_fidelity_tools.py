@@ -20,7 +20,7 @@ from topologies.profiles import parse_profile
 from topologies.shapes import chain
 
 here = Path(sys.argv[1])
-examination.RATE_ATTEMPTS = 2
+examination.RATE_ATTEMPTS = 4
 examination.PING_ROUNDS = 1
 examination.RATE_S = 3.0
 examination.LOADED_PINGS = 60
