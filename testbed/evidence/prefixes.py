@@ -158,7 +158,11 @@ def main(arguments: list[str] | None = None) -> int:
 def _table(chosen: dict[str, list[Path]], known: dict[str, dict[str, Any]]) -> dict[str, Any]:
     """Of the chosen files those that are measured, by label."""
     labels = {
-        label: [known[_digest(path)] for path in paths if _digest(path) in known]
+        label: [
+            known[_digest(path)] | {"file": path.name}  # whatever it was called before
+            for path in paths
+            if _digest(path) in known
+        ]
         for label, paths in chosen.items()
     }
     return {"labels": {label: files for label, files in labels.items() if files}}
