@@ -110,7 +110,7 @@ def draw(data: pl.DataFrame, images: int, dataset: str, path: Path) -> Figure:
         deviation = 100 * part["error_deviation"].fill_null(0)
         axes.fill_between(mbit, error - deviation, error + deviation, color=colour, alpha=0.15)
     _scales(axes, 100 * float(data["error_mean"].min()))  # type: ignore[arg-type]
-    axes.legend(loc="upper right")
+    axes.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0))
     # Without the date, the same table gives the same file.
     figure.savefig(path, format="svg", metadata={"Date": None})
     return figure
