@@ -107,7 +107,7 @@ class CpuIdle(Described):
 
 
 class Pauses(Described):
-    """What other work took of the time in which the network was to set the pace."""
+    """Of the time in which the network was to set the pace: when nothing of the emulation ran."""
 
     share: float | None = None
     longest_ms: float | None = None

@@ -50,6 +50,18 @@ def test_an_interrupted_measurement_keeps_what_is_known_of_files_named_later(tmp
     assert after == {"digits-vit4": known}
 
 
+def test_a_file_that_was_renamed_is_measured_once_and_has_its_new_name(tmp_path, capsys):
+    old, new = tmp_path / "old.safetensors", tmp_path / "new.safetensors"
+    old.write_bytes((CHECKPOINTS / "digits-vit4.safetensors").read_bytes())
+    assert prefixes.main([str(tmp_path / "out"), f"a={old}"]) == 0
+    capsys.readouterr()
+    old.rename(new)
+    assert prefixes.main([str(tmp_path / "out"), f"a={new}"]) == 0
+    assert capsys.readouterr().out == ""
+    (file,) = json.loads((tmp_path / "out/table.json").read_text())["labels"]["a"]
+    assert file["file"] == "new.safetensors"
+
+
 def test_seeds_of_one_training_are_told_by_mean_and_deviation():
     def file(accuracy):
         return {"configurations": [{"configuration": [1, 0], "bytes": 10, "accuracy": accuracy}]}
