@@ -1,4 +1,8 @@
-"""``concertina test``: lint, types, the import contract, then every test."""
+"""``concertina test``: lint, types, the import contract, then every test.
+
+Tests run as many at once as there are processors, but for those that measure time or boot a guest
+(the markers ``alone`` and ``microvm``), which have the machine to themselves.
+"""
 
 import subprocess
 import sys
@@ -36,14 +40,23 @@ STATIC_CHECKS = (
     Check("types (mypy)", ("-m", "mypy", *(f"--package={package}" for package in PACKAGES))),
     Check("imports (import-linter)", ("-c", LINT_IMPORTS)),
 )
+UNDISTURBED = "microvm or alone"
+ALL_TESTS = (
+    Check(
+        "tests, side by side (pytest)", ("-m", "pytest", "-n", "auto", "-m", f"not ({UNDISTURBED})")
+    ),
+    Check("tests, one at a time (pytest)", ("-m", "pytest", "-m", UNDISTURBED)),
+)
 
 
 def run_checks(pytest_arguments: Sequence[str]) -> int:
     """Run every check, however the earlier ones went; 0 if all passed, else 1.
 
-    pytest comes last, so that its own closing line is the one a reader sees first.
+    With arguments, the tests that these select run as pytest alone would run them. pytest comes
+    last, so that its own closing line is the one a reader sees first.
     """
-    checks = (*STATIC_CHECKS, Check("tests (pytest)", ("-m", "pytest", *pytest_arguments)))
-    failed = [check.name for check in checks if not check.run()]
+    chosen = (Check("tests (pytest)", ("-m", "pytest", *pytest_arguments)),)
+    tests = chosen if pytest_arguments else ALL_TESTS
+    failed = [check.name for check in (*STATIC_CHECKS, *tests) if not check.run()]
     print(f"failed: {', '.join(failed)}" if failed else "all checks passed", flush=True)
     return 1 if failed else 0

@@ -9,7 +9,8 @@ from tests.e2e.conftest import Guest
 pytestmark = pytest.mark.microvm
 
 # One link, held against what it is and against two claims that it is not: 5 % faster, and lossy
-# with 1.5 ms less delay.
+# with 1.5 ms less delay. Its buffer is deep: a pause of a busy machine shorter than the queue costs
+# no rate.
 PROGRAM = """
 import json, sys
 from pathlib import Path
@@ -20,14 +21,16 @@ from topologies.profiles import parse_profile
 from topologies.shapes import chain
 
 here = Path(sys.argv[1])
-examination.RATE_ATTEMPTS = 4
+examination.RATE_ATTEMPTS = 12
 examination.PING_ROUNDS = 1
 examination.RATE_S = 3.0
 examination.LOADED_PINGS = 60
 examination.LOSS_DATAGRAMS = 1500
 
 def profile(name, rate_mbit, delay_ms, loss_percent=0):
-    way = {"rate_mbit": rate_mbit, "delay_ms": delay_ms, "loss_percent": loss_percent}
+    way = {
+        "rate_mbit": rate_mbit, "delay_ms": delay_ms, "loss_percent": loss_percent, "buffer_bdp": 10
+    }
     return parse_profile(name, {"down": way, "up": way, "source": "test", "latency": "one-way"})
 
 true = profile("true", 8, 10)
@@ -41,6 +44,9 @@ with EmulatedNetwork(chain(["user", "server"], true), here / "logs") as net:
         "rate": bench.rate("down"),
         "queue": bench.queue("up", rtt),
         "loss": bench.losses()[0],
+    }
+    examination.RATE_ATTEMPTS = 2
+    claims |= {
         "false rate": fast.rate("down"),
         "false rtt": lossy.rtt(),
         "false loss": lossy.losses()[0],

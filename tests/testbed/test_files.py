@@ -33,4 +33,4 @@ def test_the_folders_of_all_models_are_there_for_the_processes_of_a_run(tmp_path
     (tmp_path / "mine.safetensors").touch()
     assignment = f"accordion.model={tmp_path / 'mine.safetensors'}"
     experiment = load_experiment(find_experiment(Path("demo")), [assignment])
-    assert model_folders(experiment) == [REPOSITORY / "testbed/checkpoints", tmp_path]
+    assert set(model_folders(experiment)) == {REPOSITORY / "testbed/checkpoints", tmp_path}

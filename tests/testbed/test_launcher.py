@@ -95,6 +95,7 @@ def house(tmp_path) -> House:
     return house
 
 
+@pytest.mark.alone
 def test_the_first_start_sets_up_and_the_second_only_runs(house):
     first = house.start("demo", "--out", "x y")
     assert first.returncode == 0, first.stderr
