@@ -8,6 +8,7 @@ from analysis.summary.control import Control, ControlMode
 from analysis.summary.pipeline import AccuracyFloor, Breakdown, ImagesUse, Pipeline, Window, Work
 from analysis.summary.section import Accuracy
 from analysis.summary.traffic import Against, Baselines
+from stage_node.configuration import configuration_name
 
 TOLD_DOWNLOADS = 6
 
@@ -361,7 +362,7 @@ def _refusal(refusal: Refusal) -> str:
 
 
 def _step_down(change: StepDown) -> str:
-    name = "-".join(map(str, change.configuration))
+    name = configuration_name(change.configuration)
     at = f", at {_accuracy(change.accuracy)}" if change.accuracy else ""
     return (
         f"{change.ue} went over to {name}, {number(change.macs)} multiply-accumulates, without "

@@ -14,8 +14,8 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from stage_node.configuration import Configuration
 from stage_node.errors import StageNodeError
-from stage_node.models import Configuration
 from stage_node.steps import AdmissionName
 from stage_node.tcp_info import PathEstimate
 
@@ -101,11 +101,6 @@ class NotAdmittedError(StageNodeError):
     def __init__(self, status: int, reason: str) -> None:
         super().__init__(reason)
         self.status = status
-
-
-def configuration_name(configuration: Configuration) -> str:
-    """``3-1-0`` for (3, 1, 0)."""
-    return "-".join(map(str, configuration))
 
 
 @dataclass(frozen=True)

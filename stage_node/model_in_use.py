@@ -5,8 +5,9 @@ import threading
 import torch
 from torch import Tensor
 
+from stage_node.configuration import Configuration
 from stage_node.errors import BadModelError
-from stage_node.models import Configuration, Segment
+from stage_node.models import Segment
 
 
 class ModelInUse:

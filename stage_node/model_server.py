@@ -19,6 +19,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from stage_node.configuration import configuration_name
 from stage_node.delivery import (
     ACCURACY_HEADER,
     CONFIGURATION_HEADER,
@@ -29,7 +30,6 @@ from stage_node.delivery import (
     NotAdmittedError,
     Streaming,
     UnsatisfiableRangeError,
-    configuration_name,
     parse_range,
 )
 from stage_node.events import Admitted, EventLog, FaultInjected

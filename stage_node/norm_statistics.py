@@ -11,12 +11,12 @@ from collections.abc import Iterable, Mapping
 import torch
 from torch import Tensor
 
-from stage_node.models import Configuration
+from stage_node.configuration import Configuration, configuration_name
 
 
 def packed_name(configuration: Configuration) -> str:
     """Under which name a checkpoint has the statistics of a configuration: ``statistics.4-2-1``."""
-    return "statistics." + "-".join(map(str, configuration))
+    return "statistics." + configuration_name(configuration)
 
 
 def pack_statistics(statistics: Mapping[str, Tensor], order: Iterable[str]) -> Tensor:

@@ -24,9 +24,9 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from torch import Tensor, nn
 
+from stage_node.configuration import Configuration, configuration_name
 from stage_node.errors import BadModelError
 from stage_node.models import (
-    Configuration,
     Family,
     ModelSpec,
     Segment,
@@ -232,7 +232,8 @@ class PrefixReader:
         """
         header = self.require_header()
         if configuration not in self.completed():
-            raise PrefixError(f"configuration {configuration} is not complete yet")
+            name = configuration_name(configuration)
+            raise PrefixError(f"configuration {name} is not complete yet")
         names, own = layers_of(header.spec, configuration), self._own_statistics(configuration)
         return Segment({name: self._layer(name, configuration, own) for name in names}).eval()
 

@@ -12,7 +12,8 @@ from pathlib import Path
 
 from torch import Tensor
 
-from stage_node.models import ChainModel, Configuration
+from stage_node.configuration import Configuration
+from stage_node.models import ChainModel
 from stage_node.norm_statistics import pack_statistics, packed_name
 from stage_node.prefix import (
     DTYPES,

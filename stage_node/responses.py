@@ -5,9 +5,9 @@ from collections.abc import Callable, Mapping
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
+from stage_node.configuration import Configuration
 from stage_node.delivery import Block, Sending, Streaming
 from stage_node.faults import Fault
-from stage_node.models import Configuration
 from stage_node.server_connections import Connection
 
 PIECE_MS = 5.0

@@ -8,8 +8,8 @@ from typing import Self
 
 from safetensors import SafetensorError, safe_open
 
+from stage_node.configuration import Configuration
 from stage_node.errors import BadModelError
-from stage_node.models import Configuration
 from stage_node.prefix import PrefixError, PrefixReader
 
 

@@ -15,6 +15,7 @@ from pydantic import ValidationError
 from torch import Tensor
 
 from stage_node.company import Company
+from stage_node.configuration import Configuration, configuration_name
 from stage_node.data import Dataset, SplitName, load_dataset
 from stage_node.download import Download, RefusedError
 from stage_node.errors import BadModelError
@@ -28,7 +29,7 @@ from stage_node.events import (
 )
 from stage_node.fetch import Fetcher, Place
 from stage_node.model_in_use import ModelInUse
-from stage_node.models import Configuration, ModelSpec, build_model
+from stage_node.models import ModelSpec, build_model
 from stage_node.prefix import PrefixReader
 from stage_node.steps import Step
 
@@ -238,25 +239,23 @@ def affordable(reader: PrefixReader, step: Step) -> tuple[Configuration, int]:
     macs = model.macs()
     costs = {c: sum(macs[layer] for layer in model.subset(c)) for c in complete}
     if step.run is not None and step.run not in costs:
-        raise NotHereError(f"{_name(step.run)} is not complete; {_listed(complete)} are")
+        raise NotHereError(
+            f"{configuration_name(step.run)} is not complete; {_listed(complete)} are"
+        )
     if step.run is not None:
         return step.run, costs[step.run]
     within = [c for c in complete if costs[c] <= (step.max_macs or 0)]
     if not within:
         least = min(complete, key=lambda c: costs[c])
         raise NotHereError(
-            f"the smallest, {_name(least)}, takes {costs[least]} multiply-accumulates, more than "
-            f"max_macs={step.max_macs}"
+            f"the smallest, {configuration_name(least)}, takes {costs[least]} "
+            f"multiply-accumulates, more than max_macs={step.max_macs}"
         )
     return within[-1], costs[within[-1]]
 
 
-def _name(configuration: Configuration) -> str:
-    return "-".join(map(str, configuration))
-
-
 def _listed(configurations: Sequence[Configuration]) -> str:
-    return ", ".join(map(_name, configurations))
+    return ", ".join(map(configuration_name, configurations))
 
 
 def warm_up(images: Tensor, classes: int) -> None:

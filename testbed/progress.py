@@ -8,6 +8,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn
 from rich.progress import TimeElapsedColumn as Elapsed
 
+from stage_node.configuration import configuration_name
 from stage_node.event_follower import EventFollower
 from stage_node.events import (
     Admitted,
@@ -46,13 +47,14 @@ def describe(event: Event) -> str | None:
         case Admitted() as answer:
             return (
                 f"server sends bytes {answer.first_byte:,} to {answer.end_byte:,}: "
-                f"configuration {answer.configuration} ({answer.reason})"
+                f"configuration {configuration_name(answer.configuration)} ({answer.reason})"
             )
         case StepRefused() as refusal:
             status = f" ({refusal.status})" if refusal.status else ""
             return f"{refusal.who} is refused{status}: {refusal.reason}"
         case ConfigurationEvaluated() as ran:
-            return f"{ran.who} runs {ran.configuration}: accuracy {ran.accuracy:.1%}"
+            name = configuration_name(ran.configuration)
+            return f"{ran.who} runs {name}: accuracy {ran.accuracy:.1%}"
     told = _of_pipeline(event)
     return whose(event, told) if told else None
 

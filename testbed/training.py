@@ -14,12 +14,12 @@ from tensorboardX import SummaryWriter
 
 from controller.accordion.compute import Compute, chosen_compute
 from controller.accordion.lookup import LookupTable, read_table
-from controller.accordion.sampling import SCHEMES
+from controller.accordion.sampling import SCHEMES, Distribution, draws_in_words
 from controller.accordion.train import BadTrainingError, Training, train_checkpoint
 from controller.accordion.training import SCHEDULES, EpochDone, Hooks, Recipe
 from controller.accordion.variant import write_variant
+from stage_node.configuration import Configuration, configuration_name
 from stage_node.data import SOURCES
-from stage_node.models import Configuration
 from stage_node.served_file import ServedFile
 from stage_node.weight_format import WeightFormat
 from testbed.errors import BadExperimentError
@@ -124,7 +124,7 @@ def lookup_table(checkpoint: Path, table: LookupTable) -> Table:
     whole = table.entries[-1].end_byte
     for entry in table.entries:
         shown.add_row(
-            "-".join(map(str, entry.configuration)),
+            configuration_name(entry.configuration),
             f"{entry.end_byte:,}",
             f"{entry.end_byte / whole:.1%}",
             f"{entry.accuracy:.2%}",
@@ -146,6 +146,9 @@ def _watched(logs: Path | None, compute: Compute, console: Console) -> Iterator[
     )  # fmt: skip
     task = bar.add_task("training", total=None)
 
+    def on_begin(distribution: Distribution) -> None:
+        console.print(f"drawn: {draws_in_words(distribution)}", highlight=False, soft_wrap=True)
+
     def on_batch(done: int, total: int) -> None:
         bar.start()  # not before it is sure that there is something to train
         bar.update(task, completed=done, total=total)
@@ -163,7 +166,7 @@ def _watched(logs: Path | None, compute: Compute, console: Console) -> Iterator[
             writer.flush()
 
     try:
-        yield Hooks(on_batch, on_epoch)
+        yield Hooks(on_begin, on_batch, on_epoch)
     finally:
         if bar.live.is_started:
             bar.stop()

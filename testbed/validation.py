@@ -12,8 +12,8 @@ from controller.errors import ControllerError
 from controller.fringe import find_fringe
 from controller.partition import Partition
 from controller.plan import check_modules, check_targets
+from stage_node.configuration import configuration_name
 from stage_node.data import SOURCES, Dataset, load_dataset
-from stage_node.delivery import configuration_name
 from stage_node.errors import StageNodeError
 from stage_node.models import ChainModel, akamaster, load_model
 from stage_node.models.files import find_weights, weights_folder

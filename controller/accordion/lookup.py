@@ -10,9 +10,10 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from controller.accordion.training import evaluate
+from stage_node.configuration import Configuration
 from stage_node.data import Dataset
 from stage_node.errors import BadModelError
-from stage_node.models import Configuration, build_model
+from stage_node.models import build_model
 from stage_node.prefix import PrefixReader
 
 

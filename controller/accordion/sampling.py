@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping
 from random import Random
 from typing import Literal
 
-from stage_node.models import Configuration
+from stage_node.configuration import Configuration, configuration_name
 
 Scheme = Literal["resnet", "coml", "block-coml"]
 SCHEMES: tuple[Scheme, ...] = ("resnet", "coml", "block-coml")
@@ -126,6 +126,16 @@ def _shares(
 def draw(distribution: Distribution, random: Random) -> Configuration:
     """One configuration at random."""
     return random.choices(tuple(distribution), tuple(distribution.values()))[0]
+
+
+def draws_in_words(distribution: Distribution) -> str:
+    """Which configurations are drawn how often, and which never; one clause each."""
+    drawn = {c: share for c, share in distribution.items() if share > 0}
+    never = [c for c in distribution if c not in drawn]
+    clauses = [", ".join(f"{configuration_name(c)} {share:.1%}" for c, share in drawn.items())]
+    if never:
+        clauses.append(f"never {', '.join(map(configuration_name, never))}")
+    return "; ".join(clauses)
 
 
 def mean_blocks(distribution: Distribution) -> float:

@@ -21,12 +21,12 @@ from controller.accordion.estimate import (
 from controller.accordion.initial_window import open_window
 from controller.accordion.lookup import LookupTable, read_table, table_path
 from controller.accordion.streaming import stream
+from stage_node.configuration import configuration_name
 from stage_node.delivery import (
     Admission,
     ModelRequest,
     NotAdmittedError,
     Streaming,
-    configuration_name,
 )
 from stage_node.events import EventLog, LinkLearned, Listening, ModelOffered, WindowOpened
 from stage_node.faults import Fault

@@ -26,9 +26,10 @@ from controller.accordion.sampling import (
 from controller.accordion.start import BadStartError, adopt
 from controller.accordion.training import SILENT, Hooks, Recipe, frozen_layers, train
 from controller.errors import ControllerError
+from stage_node.configuration import Configuration, configuration_name
 from stage_node.data import Dataset, load_dataset
 from stage_node.errors import BadModelError
-from stage_node.models import ChainModel, Configuration, ModelSpec, build_model, load_model
+from stage_node.models import ChainModel, ModelSpec, build_model, load_model
 from stage_node.prefix_writer import Statistics, prefix_bytes, write_prefix_checkpoint
 
 
@@ -162,7 +163,7 @@ def _rungs(training: Training, model: ChainModel) -> tuple[Configuration, ...]:
         for small, large in pairwise(rungs)
     )
     if not grows or rungs[-1] != full:
-        whole = "-".join(map(str, full))
+        whole = configuration_name(full)
         raise ValueError(f"each configuration holds the one before it, up to the full one, {whole}")
     return rungs
 
@@ -239,5 +240,5 @@ def _texts(value: Any) -> list[str]:
         separator = "=" if all(isinstance(key, str) for key in value) else ":"
         return [f"{key}{separator}{weight}" for key, weight in value.items()]
     if isinstance(value, tuple):
-        return ["-".join(map(str, configuration)) for configuration in value]
+        return [configuration_name(configuration) for configuration in value]
     return [str(value)]

@@ -63,8 +63,10 @@ class EpochDone:
 
 @dataclass(frozen=True)
 class Hooks:
-    """Who hears of the progress: of every iteration (done, of how many in all) and every epoch."""
+    """Who hears of the progress: how often configurations will be drawn, once there is something to
+    train; every iteration (done, of how many in all); every epoch."""
 
+    on_begin: Callable[[Distribution], None] = lambda _: None
     on_step: Callable[[int, int], None] = lambda *_: None
     on_epoch: Callable[[EpochDone], None] = lambda _: None
 
@@ -102,6 +104,8 @@ def train(
     )
     first = _restore(state, model, optimizer) if state else 0
     per_epoch = len(dataset.train) // recipe.batch
+    if first < recipe.epochs:
+        hooks.on_begin(distribution)
     for epoch in range(first, recipe.epochs):
         torch.manual_seed(_seed(recipe, epoch))
         random = Random(_seed(recipe, epoch))

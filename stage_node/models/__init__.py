@@ -26,7 +26,7 @@ from stage_node.models.checkpoint import (
     load_weights,
     save_checkpoint,
 )
-from stage_node.models.family import Configuration, Family, ModelSpec, Options, layers_of
+from stage_node.models.family import Family, ModelSpec, Options, layers_of
 from stage_node.models.files import load_model
 
 
@@ -40,7 +40,6 @@ discover_families()
 
 __all__ = [
     "ChainModel",
-    "Configuration",
     "Family",
     "ModelSpec",
     "Options",

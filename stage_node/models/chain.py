@@ -7,9 +7,9 @@ from typing import Protocol, runtime_checkable
 import torch
 from torch import Tensor, nn
 
+from stage_node.configuration import Configuration
 from stage_node.errors import BadModelError
 from stage_node.models.family import (
-    Configuration,
     Family,
     ModelSpec,
     full_configuration,

@@ -7,10 +7,8 @@ from typing import ClassVar, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from torch import nn
 
+from stage_node.configuration import Configuration, configuration_name
 from stage_node.errors import BadModelError
-
-Configuration = tuple[int, ...]
-"""Blocks kept of each inner block, the leftmost ones: Accordion's (b1, b2, b3)."""
 
 
 class ModelSpec(BaseModel):
@@ -124,13 +122,16 @@ def layers_of(spec: ModelSpec, configuration: Configuration) -> tuple[str, ...]:
     if len(configuration) != len(full) or any(
         not 0 <= kept <= most for kept, most in zip(configuration, full, strict=True)
     ):
-        raise BadModelError(f"configuration {configuration} does not fit a model of {full}")
+        raise BadModelError(
+            f"configuration {configuration_name(configuration)} does not fit a model of "
+            f"{configuration_name(full)}"
+        )
     left_out = {
         name for kept, names in zip(configuration, blocks, strict=True) for name in names[kept:]
     }
     if fixed := sorted(left_out - family.skippable(spec)):
         raise BadModelError(
-            f"configuration {configuration} leaves out {', '.join(fixed)}, which changes the "
-            f"shape (downsample={spec.downsample!r})"
+            f"configuration {configuration_name(configuration)} leaves out {', '.join(fixed)}, "
+            f"which changes the shape (downsample={spec.downsample!r})"
         )
     return tuple(name for name in family.layers(spec) if name not in left_out)

@@ -22,6 +22,7 @@ from analysis.errors import NotARunError
 from analysis.measure import measure
 from analysis.plots import style
 from analysis.rundir import read_run
+from stage_node.configuration import configuration_name
 from testbed.errors import OUR_ERRORS
 
 COLUMNS = (
@@ -40,7 +41,7 @@ def arrivals(folder: Path, errors: dict[tuple[str, str], tuple[str, float]]) -> 
         raise NotARunError(f"{folder}: delivered no model")
     rows = []
     for each in summary.accordion.configurations:
-        configuration = "-".join(map(str, each.configuration))
+        configuration = configuration_name(each.configuration)
         if (each.model, configuration) not in errors:
             raise NotARunError(f"{folder}: the table has no {configuration} of {each.model}")
         label, error = errors[each.model, configuration]
@@ -62,7 +63,7 @@ def _link(folder: Path) -> str:
 def errors_of(table: dict[str, Any]) -> dict[tuple[str, str], tuple[str, float]]:
     """Label and test error of every file's configurations."""
     return {
-        (Path(file["file"]).stem, "-".join(map(str, point["configuration"]))): (
+        (Path(file["file"]).stem, configuration_name(point["configuration"])): (
             label,
             round(1 - point["accuracy"], 6),
         )

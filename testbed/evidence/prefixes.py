@@ -22,6 +22,7 @@ from matplotlib.figure import Figure
 
 from analysis.plots import style
 from controller.accordion.training import evaluate
+from stage_node.configuration import configuration_name
 from stage_node.data import Dataset, load_dataset
 from stage_node.models.checkpoint import read_metadata
 from stage_node.prefix import PrefixReader
@@ -66,7 +67,7 @@ def curves(table: dict[str, Any]) -> pl.DataFrame:
     rows = [
         {
             "label": label,
-            "configuration": "-".join(map(str, point["configuration"])),
+            "configuration": configuration_name(point["configuration"]),
             "bytes": point["bytes"],
             "error": 1 - point["accuracy"],
         }

@@ -75,6 +75,14 @@ def test_a_checkpoint_runs_by_prefix_and_names_the_command_that_repeats_it(tmp_p
     assert copy.read_bytes() == path.read_bytes()
 
 
+def test_which_configurations_are_drawn_and_which_never_is_told_first(tmp_path, typed):
+    rungs = ("--rungs", "1-0-0", "--rungs", "1-1-0", "--rungs", "1-1-1")
+    links = ("--links", "0.15:3", "--links", "100:1", "--deadline-ms", "300")
+    _, out, err = typed("train", *QUICK, *rungs, *links, tmp_path / "tiny.safetensors")
+    assert "drawn: 1-0-0 75.0%, 1-1-1 25.0%; never 1-1-0\n" in out, err
+    assert out.index("drawn: ") < out.index("epoch 1/1")
+
+
 def test_performance_criterion_by_the_table_of_an_earlier_training(tmp_path, typed, tiny):
     path = tmp_path / "second.safetensors"
     wanted = ("--required", "0.01:1", "--lookup", table_path(tiny))
@@ -136,7 +144,7 @@ def test_two_processes_under_torchrun_train_one_network(tmp_path, typed):
         (("--scheme", "sandwich"), "none of resnet, coml, block-coml"),
         (("--rungs", "1-x"), "no configuration"),
         (("--rungs", "1-1-1", "--rungs", "1-0-0"), "--rungs: each configuration holds the one "),
-        (("--rungs", "9-9-9"), "--rungs: configuration (9, 9, 9) does not fit"),
+        (("--rungs", "9-9-9"), "--rungs: configuration 9-9-9 does not fit"),
         (("--downsample", "mean"), "--downsample: Input should be 'option-a', 'max' or 'pool'"),
         (("--downsample", "max"), "a ResNet's downsample is option-a or pool"),
         (("--links", "20:0.5"), "--links and --deadline-ms make a criterion only together"),
