@@ -84,15 +84,15 @@ class Links:
 
     def throughput(self, zero_ns: int) -> pl.DataFrame:
         """Throughput at the receivers over time, columns of ``THROUGHPUT_SCHEMA``."""
-        bin_ns = self._bin_ns()
         parts = [pl.DataFrame(schema=THROUGHPUT_SCHEMA)]
         for direction, received in zip(self.directions, self.received, strict=True):
             if received.height:
-                parts.append(_binned(direction, received, bin_ns, zero_ns))
+                parts.append(_binned(direction, received, self.bin_ns, zero_ns))
         return pl.concat(parts)
 
-    def _bin_ns(self) -> int:
-        """At most 300 bins of a round length, none shorter than 50 ms."""
+    @cached_property
+    def bin_ns(self) -> int:
+        """Of a bin of throughput: at most 300 bins of a round length, none shorter than 50 ms."""
         times = np.concatenate([received["t_ns"].to_numpy() for received in self.received])
         span_ns = np.ptp(times) if len(times) else 0
         steps_ms = (50, 100, 200, 500, 1000, 2000, 5000, 10_000, 60_000, 600_000)

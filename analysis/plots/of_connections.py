@@ -35,6 +35,7 @@ class _Connection:
 def connection_plots(measured: Measured) -> Iterator[Plot]:
     """Round trips and bytes in flight of the cuts and of the largest downloads."""
     connections = _connections(measured)
+    shown = _shown(len(measured.transfers))
     paths = pl.DataFrame(
         [(c.name, *_path(measured, c.ends)) for c in connections], schema=PATH_SCHEMA, orient="row"
     )
@@ -43,7 +44,7 @@ def connection_plots(measured: Measured) -> Iterator[Plot]:
         yield Plot(
             "rtt",
             "Round-trip times of each connection; without those of segments that were sent again, "
-            "whose acknowledgement could be for either (Karn)." + thinned,
+            "whose acknowledgement could be for either (Karn)." + thinned + shown,
             plot_rtt(rtt, paths),
             rtt,
         )
@@ -53,7 +54,7 @@ def connection_plots(measured: Measured) -> Iterator[Plot]:
             "flight",
             "Bytes in flight of each connection. Below the bandwidth-delay product of its path, "
             "capacity times probed round trip, the path is not filled; what is above it waits in "
-            "a queue.",
+            "a queue." + shown,
             plot_flight(flight, paths),
             flight,
         )
@@ -74,6 +75,13 @@ def _connections(measured: Measured) -> list[_Connection]:
         name = f"download {nth}: {server} → {transfer.event.who}"
         found.append(_Connection(name, transfer.ends))
     return found
+
+
+def _shown(downloads: int) -> str:
+    """What to say of downloads that are left out."""
+    if downloads <= DOWNLOADS_SHOWN:
+        return ""
+    return f" Of {downloads} downloads, the {DOWNLOADS_SHOWN} that brought most are shown."
 
 
 def _path(measured: Measured, ends: TwoEnds) -> tuple[float | None, float | None]:

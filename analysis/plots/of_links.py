@@ -7,6 +7,7 @@ import polars as pl
 
 from analysis.measure import Measured
 from analysis.metrics.pace import busy_packets
+from analysis.metrics.sharing import sharing
 from analysis.network import LinkDirection
 from analysis.plots.packets import (
     DISTRIBUTION_SCHEMA,
@@ -16,6 +17,7 @@ from analysis.plots.packets import (
 )
 from analysis.plots.plot import Plot
 from analysis.plots.rates import RATES_SCHEMA, plot_rates
+from analysis.plots.sharing import plot_sharing
 from analysis.plots.throughput import Span, plot_throughput
 from analysis.rundir import Run
 from stage_node.events import LinkChanged, Measurement
@@ -27,32 +29,50 @@ _SHARES = np.concatenate([np.linspace(0, 0.99, 100), 1 - np.logspace(-2, -4, 21)
 
 
 def link_plots(measured: Measured) -> Iterator[Plot]:
-    """Throughput, rates applied, one-way delays, departures."""
+    """Throughput, who used what is shared, rates applied, one-way delays, departures."""
     if measured.throughput.height:
         yield _throughput(measured)
+        yield from _sharing(measured)
     yield from _rates(measured)
     yield from _delays(measured)
     yield from _departures(measured)
 
 
 def _throughput(measured: Measured) -> Plot:
+    return Plot(
+        "throughput",
+        "Throughput at the receiving end of each link. Shaded: the windows and downloads that the "
+        "figures are taken from. Dotted: the capacity that was probed, where it stayed so.",
+        plot_throughput(measured.throughput, _capacity(measured), _spans(measured)),
+        measured.throughput,
+    )
+
+
+def _sharing(measured: Measured) -> Iterator[Plot]:
+    """Only where several share a link."""
+    table = sharing(measured.run.network, measured.links, measured.run.begin_ns)
+    if table.height:
+        yield Plot(
+            "sharing",
+            "Who used the links that several share: what each pair of hosts had of them. Dotted: "
+            "the capacity that was probed, where it stayed so.",
+            plot_sharing(table, _capacity(measured)),
+            table,
+        )
+
+
+def _capacity(measured: Measured) -> pl.DataFrame:
+    """As probed, of the directions whose rate stayed."""
     varied = {
         (each.link, each.direction)
         for each in measured.summary.replays
         if each.rate_mbit_min < each.rate_mbit_max
     }
     steady = [x for x in measured.summary.links if (x.link, x.direction) not in varied]
-    capacity = pl.DataFrame(
+    return pl.DataFrame(
         [(x.link, x.direction, x.probed_capacity_mbit) for x in steady],
         schema={"link": pl.String, "direction": pl.String, "mbit": pl.Float64},
         orient="row",
-    )
-    return Plot(
-        "throughput",
-        "Throughput at the receiving end of each link. Shaded: the windows and downloads that the "
-        "figures are taken from. Dotted: the capacity that was probed, where it stayed so.",
-        plot_throughput(measured.throughput, capacity, _spans(measured)),
-        measured.throughput,
     )
 
 

@@ -1,7 +1,7 @@
 """Throughput over time: one panel per link, both directions."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -47,7 +47,7 @@ def plot_throughput(
         for index, part in enumerate(here.partition_by("direction", maintain_order=True)):
             panel.stairs(
                 part["mbit_per_s"].to_numpy(),
-                _edges(part["t_s"].to_numpy()),
+                edges(part["t_s"].to_numpy()),
                 baseline=None,
                 color=style.COLOURS[index],
                 linestyle=style.LINES[index],
@@ -61,14 +61,26 @@ def plot_throughput(
         style.room_above(panel, 0.08)
         panel.legend(loc="upper left", bbox_to_anchor=(1.0, 1.03))
     for panel in panels:
-        for span in spans:
+        for span in merged(spans):
             panel.axvspan(span.begin_s, span.end_s, color="#777777", alpha=0.13, linewidth=0)
     _name_spans(panels[0], spans)
     panels[-1].set_xlabel("seconds since the start of the run")
     return figure
 
 
-def _edges(begins_s: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+def merged(spans: Sequence[Span]) -> list[Span]:
+    """Those of the same name that overlap as one, in order of their beginnings."""
+    whole: list[Span] = []
+    for span in sorted(spans, key=lambda span: (span.label, span.begin_s)):
+        last = whole[-1] if whole else None
+        if last is not None and last.label == span.label and span.begin_s <= last.end_s:
+            whole[-1] = replace(last, end_s=max(last.end_s, span.end_s))
+        else:
+            whole.append(span)
+    return sorted(whole, key=lambda span: span.begin_s)
+
+
+def edges(begins_s: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     """Edges of equal bins from where they begin."""
     width = begins_s[1] - begins_s[0] if len(begins_s) > 1 else 1.0
     return np.append(begins_s, begins_s[-1] + width)

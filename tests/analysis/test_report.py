@@ -4,6 +4,7 @@ import json
 import re
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 from xml.etree import ElementTree
@@ -15,6 +16,7 @@ from analysis.build import build_report
 from analysis.document import summary_reference
 from analysis.measure import measure
 from analysis.metrics.sequence import SEQUENCE_SCHEMA
+from analysis.plots.of_connections import connection_plots
 from analysis.plots.time_sequence import plot_time_sequence
 from analysis.rundir import read_run
 from analysis.summary import Summary
@@ -315,3 +317,12 @@ def test_numbers_read_well(value: float | None, digits: int, shown: str) -> None
 def test_shares_are_percentages() -> None:
     assert percent(0.1234) == "12.3\u00a0%"
     assert percent(None) == "\u2013"
+
+
+def test_downloads_that_a_plot_leaves_out_are_counted(known: Known) -> None:
+    (first, *_) = known.measured.transfers
+    for count, said in ((2, ""), (3, "Of 3 downloads, the 2 that brought most are shown.")):
+        measured = replace(known.measured, transfers=(first,) * count)
+        captions = [plot.caption for plot in connection_plots(measured)]
+        assert len(captions) == 2 and all(said in caption for caption in captions)
+        assert all(("downloads" in caption) is bool(said) for caption in captions)

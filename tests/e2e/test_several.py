@@ -74,6 +74,7 @@ def test_each_of_several_models_is_right_as_often_as_alone_and_serves_beside_the
 
     summary = json.loads((out / "summary.json").read_text())
     assert summary["problems"] == [] and summary["together"] is True
+    assert (out / "plots" / "sharing.svg").exists()
     assert [pipeline["name"] for pipeline in summary["pipelines"]] == list(MODELS)
     for pipeline in summary["pipelines"]:
         before, after = pipeline["windows"]
