@@ -78,17 +78,18 @@ def _direction_changed(
     if plays(one_way):
         raise BadTopologyError(f"link {link} plays a trace {side}, it cannot be changed as well")
     values: dict[str, float] = {}
-    steps = [{"at_ms": 0.0}]
+    steps = [TraceStep(at_ms=0)]
     for edit in sorted(edits, key=lambda edit: edit.at_ms):
         values |= edit.values
         if edit.at_ms == 0:
             steps.clear()
-        steps.append({"at_ms": edit.at_ms} | values)
+        try:
+            steps.append(TraceStep.model_validate({"at_ms": edit.at_ms} | values))
+        except ValidationError as error:
+            when = f"at {edit.at_ms / 1e3:g} s"
+            raise BadTopologyError(f"link {link} {side} {when}: {first_reason(error)}") from error
     try:
-        trace = LinkTrace(
-            source="scripted in the experiment file",
-            steps=tuple(TraceStep(**step) for step in steps),
-        )
+        trace = LinkTrace(source="scripted in the experiment file", steps=tuple(steps))
         changed = type(one_way).model_validate(one_way.model_dump() | {"trace": trace})
     except ValidationError as error:
         raise BadTopologyError(f"link {link} {side}: {first_reason(error)}") from error

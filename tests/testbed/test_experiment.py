@@ -72,6 +72,8 @@ def test_the_good_file_is_good() -> None:
         ("network.links", {"rate_mbit": -1, "delay_ms": 1}, ["network.links.rate_mbit", "-1"]),
         ("network.links", {"rate_mbit": 5}, ["network.links", "delay_ms"]),
         ("network.links", ["lte", "lte"], ["network", "1 links", "2 given"]),
+        ("network.hosts", "h1", ["network.hosts: a list in brackets expected, as [", "got 'h1'"]),
+        ("pipeline", 5, ["pipeline: fields in braces expected, as {name: value}, got 5"]),
         ("network.shape", "ring", ["network", "ring"]),
         ("network.hosts", ["h1", "h1"], ["network", "h1"]),
         ("network.hosts", ["h1", "a-name-far-too-long"], ["network", "a-name-far-too-long"]),

@@ -72,7 +72,10 @@ def test_scripted_changes_keep_what_they_do_not_name() -> None:
     ("edits", "reason"),
     [
         ([Edit(1, "a-c", "a_to_b", {"rate_mbit": 1.0})], "link 'a-c' is not known"),
-        ([Edit(1, "a-b", "a_to_b", {"rate_mbit": 0.01})], "link a-b up: rate_mbit"),
+        (
+            [Edit(ms, "a-b", "a_to_b", {"rate_mbit": rate}) for ms, rate in ((1, 5), (2500, 0.01))],
+            "link a-b up at 2.5 s: rate_mbit: .* 0.1, got 0.01",
+        ),
         ([Edit(1, "a-b", "b_to_a", {"rate_mbit": 1.0})] * 2, "link a-b down: .*time goes from 1"),
     ],
 )
