@@ -206,9 +206,10 @@ def judge(
     warnings += _pause_warnings(paused)
     late = late_p95(late_ms)
     if late is not None and late > LATE_MS:
+        count = sum(each >= late for each in late_ms)
         warnings.append(
-            f"replay: of {len(late_ms)} changes of links one in twenty was {late:.0f} ms late or "
-            f"more (the latest {max(late_ms):.0f} ms)"
+            f"replay: {count} of {len(late_ms)} changes of links came {late:.0f} ms late or more "
+            f"(the latest {max(late_ms):.0f} ms)"
         )
     if not idle:
         warnings.append("CPU idle was not judged: no network-bound window")

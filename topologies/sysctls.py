@@ -10,7 +10,7 @@ from topologies.shaping import shape_of
 from topologies.spec import DIRECTIONS
 
 PROC_SYS_NET = Path("/proc/sys/net")
-LINUX_TCP_BUFFER_MAX = 6 << 20  # the kernel's own default for tcp_rmem
+LINUX_TCP_BUFFER, LINUX_TCP_BUFFER_MAX = 128 << 10, 6 << 20  # the kernel's own tcp_rmem
 
 
 def host_sysctls(plan: Plan) -> dict[str, str]:
@@ -19,9 +19,12 @@ def host_sysctls(plan: Plan) -> dict[str, str]:
     Hosts forward (those in the middle of a chain have to), keep no metrics of past connections
     (the probe would otherwise set the slow start of what follows), speak no IPv6 (its neighbour
     discovery would be on the wires and in the captures) and may buffer what the network's longest
-    path holds.
+    path holds. That is the size of receive buffers from the beginning, as phones set theirs by the
+    kind of access (Android's ``net.tcp.buffersize``): the kernel's own would leave a fast path idle
+    until it has tuned them, some round trips into a transfer.
     """
-    largest = str(tcp_buffer_max(plan))
+    path = path_buffer_bytes(plan)
+    begin, most = max(path, LINUX_TCP_BUFFER), max(path, LINUX_TCP_BUFFER_MAX)
     return {
         "ipv4/ip_forward": "1",
         "ipv4/conf/all/rp_filter": "0",
@@ -29,15 +32,15 @@ def host_sysctls(plan: Plan) -> dict[str, str]:
         "ipv4/conf/all/send_redirects": "0",
         "ipv4/conf/default/send_redirects": "0",
         "ipv4/tcp_no_metrics_save": "1",
-        "ipv4/tcp_rmem": f"4096 131072 {largest}",
-        "ipv4/tcp_wmem": f"4096 16384 {largest}",
+        "ipv4/tcp_rmem": f"4096 {begin} {most}",
+        "ipv4/tcp_wmem": f"4096 16384 {most}",
         "ipv6/conf/all/disable_ipv6": "1",
         "ipv6/conf/default/disable_ipv6": "1",
     }
 
 
-def tcp_buffer_max(plan: Plan) -> int:
-    """Bytes: Linux' own maximum, or four times what the path over all links can hold.
+def path_buffer_bytes(plan: Plan) -> int:
+    """Four times what the path over all links can hold.
 
     Half of a receive buffer is window (``tcp_adv_win_scale``), and half of that is slack.
     """
@@ -49,7 +52,7 @@ def tcp_buffer_max(plan: Plan) -> int:
         for profile in profiles
         for direction in DIRECTIONS
     )
-    return max(LINUX_TCP_BUFFER_MAX, round(4 * (fastest * rtt_ms * 1e3 / 8 + queues)))
+    return round(4 * (fastest * rtt_ms * 1e3 / 8 + queues))
 
 
 def write_sysctls(pid: int, settings: Mapping[str, str]) -> None:

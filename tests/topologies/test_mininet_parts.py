@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 
 from topologies.addressing import plan_of
-from topologies.profiles import load_profile, parse_profile
+from topologies.profiles import LinkProfile, load_profile, parse_profile
 from topologies.shapes import chain, star
-from topologies.sysctls import host_sysctls, tcp_buffer_max
+from topologies.sysctls import host_sysctls
 from topologies.topo import ChainTopo, EdgeCloudTopo, SpecTopo, StarTopo, TreeTopo
 from topologies.wire import Wire
 
@@ -85,14 +85,23 @@ def test_a_plain_cable_is_one_pair_and_has_no_shape() -> None:
 
 
 def test_buffers_of_tcp_cover_the_whole_path_and_never_shrink() -> None:
-    assert tcp_buffer_max(plan_of(chain(["a", "b"], LTE))) == 6 << 20
+    def receive_buffer(*hosts: str, profile: LinkProfile) -> tuple[int, int]:
+        settings = host_sysctls(plan_of(chain(hosts, profile)))
+        _, begin, most = map(int, settings["ipv4/tcp_rmem"].split())
+        return begin, most
+
+    product = 12e6 / 8 * 0.07
+    begin, most = receive_buffer("a", "b", profile=LTE)
+    assert begin >= 4 * (product + product)  # from the first byte on: in flight and in the queue
+    assert most == 6 << 20
+    crawl = {"rate_mbit": 0.1, "delay_ms": 1}
+    slow = parse_profile("slow", {"down": crawl, "up": crawl, "source": "s", "latency": "l"})
+    assert receive_buffer("a", "b", profile=slow) == (128 << 10, 6 << 20)
     way = {"rate_mbit": 1000, "delay_ms": 50}
     fast = parse_profile("fast", {"down": way, "up": way, "source": "s", "latency": "l"})
-    one, two = (
-        tcp_buffer_max(plan_of(chain(hosts, fast))) for hosts in (["a", "b"], ["a", "b", "c"])
-    )
+    one, two = (receive_buffer(*hosts, profile=fast) for hosts in ("ab", "abc"))
     product = 1000e6 / 8 * 0.1
-    assert one >= 4 * (product + product)  # in flight and in the queue
+    assert one[0] == one[1] >= 4 * (product + product)
     assert two > one
 
 
