@@ -207,3 +207,9 @@ def test_a_replay_is_judged_by_how_late_its_changes_were(late_ms: float, verdict
         "late_ms_max": late_ms,
     }
     assert judge(probe, idle=idle).to_json()["replay"]["late_ms_p95"] is None
+
+
+def test_late_changes_are_counted_however_few_there_are() -> None:
+    assert "replay: 1 of 2 changes of links came 30 ms late or more (the latest 30 ms)" in (
+        judge(Probe((), (), ()), late_ms=[1.0, 30.0]).reasons
+    )
