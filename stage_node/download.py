@@ -11,6 +11,7 @@ from urllib.parse import quote, urlencode
 
 from stage_node.delivery import FIRST_BYTE_HEADER
 from stage_node.errors import StageNodeError
+from stage_node.receive_window import open_receive_window
 
 READ_BYTES = 1 << 18
 WAKE_BYTES = 1 << 14  # a wake-up per packet would cost more than the packet
@@ -90,14 +91,26 @@ class Download:
             raise DeliveryError(f"asked for bytes from {first_byte}, the answer begins at {begins}")
 
     @classmethod
-    def open(cls, server: tuple[str, int], request: bytes, first_byte: int) -> Self:
-        """Connect to an IPv4 address and port, ask, and wait for the head of the response."""
+    def open(
+        cls,
+        server: tuple[str, int],
+        request: bytes,
+        first_byte: int,
+        receive_window_bytes: int | None = None,
+    ) -> Self:
+        """Connect to an IPv4 address and port, ask, and wait for the head of the response.
+
+        With ``receive_window_bytes`` so much may be under way at once from the beginning
+        (:mod:`stage_node.receive_window`).
+        """
         connection = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
         with ExitStack() as opened:
             opened.callback(connection.close)
             connection.settimeout(IDLE_TIMEOUT_S)
             with _delivery_errors():
                 connection.connect(server)
+                if receive_window_bytes is not None:
+                    open_receive_window(connection, receive_window_bytes)
                 connection.sendall(request)
             download = cls(connection, first_byte)
             opened.pop_all()

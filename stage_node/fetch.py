@@ -38,7 +38,10 @@ class Place:
 
 
 class Fetcher:
-    """Fetches one model from one server into a reader, which ``feed`` feeds."""
+    """Fetches one model from one server into a reader, which ``feed`` feeds.
+
+    ``receive_window_bytes``: see ``Download.open``.
+    """
 
     def __init__(
         self,
@@ -47,12 +50,14 @@ class Fetcher:
         reader: PrefixReader,
         feed: Feed,
         events: EventLog,
+        receive_window_bytes: int | None = None,
     ) -> None:
         self._server = server
         self._model = model
         self._reader = reader
         self._feed = feed
         self._events = events
+        self._receive_window_bytes = receive_window_bytes
         self._etag: str | None = None
 
     def fetch(self, step: Step, place: Place) -> None:
@@ -99,7 +104,7 @@ class Fetcher:
         """One connection, to the end of its response; ``_BrokenError`` where it breaks."""
         begin_ns, first_byte = time.monotonic_ns(), self._reader.received
         try:
-            opened = Download.open(self._server, request, first_byte)
+            opened = Download.open(self._server, request, first_byte, self._receive_window_bytes)
         except InterruptedDeliveryError as error:
             raise _BrokenError(error, None) from None
         with closing(opened) as download:

@@ -47,11 +47,14 @@ def main(
     repeat: int = 1,
     images: int = 300,
     company: Sequence[str] = (),
+    receive_window_bytes: int | None = None,
 ) -> None:
     """Process entry: take the steps one after the other, ``repeat`` times from no model at all.
 
-    The first step waits until all processes of the ``company`` are ready to be measured.
-    Errors of the house end it; a refusal of a step that is not required is told and no error.
+    ``receive_window_bytes`` is what may be under way at once from the beginning; without it, what
+    the kernel offers. The first step waits until all processes of the ``company`` are ready to be
+    measured. Errors of the house end it; a refusal of a step that is not required is told and no
+    error.
     """
     torch.set_num_threads(1)
     try:
@@ -60,7 +63,8 @@ def main(
         raise BadModelError(f"a step of the UE makes no sense: {error}") from None
     data = load_dataset(dataset, Path(data_folder) if data_folder else None)
     with EventLog(Path(events_path), name) as events:
-        ue = UserEquipment((server_ip, server_port), model, data, split, events, images)
+        server = server_ip, server_port
+        ue = UserEquipment(server, model, data, split, events, images, receive_window_bytes)
         others = Company(events, Path(events_path), company)
         try:
             others.meet("ready")
@@ -84,10 +88,12 @@ class UserEquipment:
         split: SplitName,
         events: EventLog,
         images: int = 300,
+        receive_window_bytes: int | None = None,
     ) -> None:
         """``server`` is an address and a port; the first ``images`` of ``split`` of ``data`` are
-        what the model runs on."""
+        what the model runs on. ``receive_window_bytes``: see ``Download.open``."""
         self._server = server
+        self._receive_window_bytes = receive_window_bytes
         self._split = split
         self._images = data.split(split).first(images)
         self._model = model
@@ -103,7 +109,14 @@ class UserEquipment:
         self._round = round_
         self._reader = PrefixReader()
         self._in_use = ModelInUse()
-        self._fetcher = Fetcher(self._server, self._model, self._reader, self._feed, self._events)
+        self._fetcher = Fetcher(
+            self._server,
+            self._model,
+            self._reader,
+            self._feed,
+            self._events,
+            self._receive_window_bytes,
+        )
 
     def take(self, step: Step, number: int = 0) -> None:
         """One step, then wait until all that arrived has been run.

@@ -123,7 +123,8 @@ class AccordionSection(Section):
     )
     initial_window: Literal["default", "path"] = Field(
         "default",
-        description="of TCP at the server: ten segments, or the path's and paced to its rate",
+        description="of TCP: ten segments, or the path's, which the server paces to its rate and "
+        "the UE offers at once",
     )
     faults: list[Fault] = Field(
         [], description="harm done on purpose: `{cut_at_byte: 50000}`, `{flip_byte: 9000, ue: ue1}`"

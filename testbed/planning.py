@@ -7,6 +7,7 @@ Planning needs torch (models are split and ladders measured here); carrying the 
 from itertools import pairwise
 from typing import Any
 
+from controller.accordion.estimate import SEGMENT_BYTES, LinkEstimate, path_window
 from controller.known_rates import KnownRates
 from controller.plan import PipelinePlan, StagePlan, controller_name
 from stage_node.events import LONE_PIPELINE
@@ -203,6 +204,7 @@ def accordion_jobs(
                 "company": [each for each in company if each != download.ue],
                 "events_path": str(run.events),
                 "images": section.measured_images,
+                "receive_window_bytes": _receive_window_bytes(section, spec, download.ue),
             },
         )
         for download in section.downloads
@@ -223,6 +225,15 @@ def _fault(fault: Fault, section: AccordionSection, addresses: Plan) -> dict[str
     """A fault that knows its UE by the address that the server sees."""
     ue = fault.ue and str(addresses.data_ip(fault.ue, section.server))
     return fault.model_copy(update={"ue": ue}).model_dump(mode="json")
+
+
+def _receive_window_bytes(section: AccordionSection, spec: NetworkSpec, ue: str) -> int | None:
+    """What a UE offers to a server whose window is sized to the path: that and a queue as long."""
+    if section.initial_window != "path":
+        return None
+    prior = _prior(spec, section.server, ue)
+    link = LinkEstimate(prior["rate_mbit"], prior["rtt_ms"])
+    return 2 * path_window(link) * SEGMENT_BYTES
 
 
 def _prior(spec: NetworkSpec, server: str, ue: str) -> dict[str, float]:

@@ -1,8 +1,8 @@
 """An initial congestion window sized to a path: ``initcwnd`` on the route to each UE.
 
 See ip-route(8). RFC 6928's ten segments leave a fast path with a long round trip idle for most
-of its first round trips; a server that knows the path can fill it at once. The receiver's own
-first window (64 kB at most, for a SYN's window is not scaled, RFC 7323) remains a bound.
+of its first round trips; a server that knows the path can fill it at once, where the receiver
+offers as much (:mod:`stage_node.receive_window`).
 """
 
 import json

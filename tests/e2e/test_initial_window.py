@@ -1,4 +1,5 @@
-"""``initial_window: path``, from the experiment file to the packets that the server sends."""
+"""``initial_window: path``, from the experiment file to the packets that the server sends: its own
+window, its pace, and the window that the UE offers."""
 
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from testbed.runner import run_experiment
 pytestmark = pytest.mark.microvm
 
 RATE_MBIT, DELAY_MS = 12, 60
-FLIGHT = 40  # the path holds 120, but a receiver's first window ends at 44
+FLIGHT = 100  # the path holds 120; a receiver that opens no window of its own ends it at 44
 BURST = 10  # which Linux sends before it begins to pace (tcp_update_skb_after_send)
 FRAME_BITS = 1514 * 8
 EXPERIMENT = f"""

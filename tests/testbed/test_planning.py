@@ -49,6 +49,21 @@ def test_the_demo_is_planned_whole_and_survives_the_way_into_the_host(run: RunDi
     }
 
 
+@pytest.mark.parametrize(
+    ("initial_window", "offered"),
+    [("default", None), ("path", pytest.approx(2 * 100e6 / 8 * 0.02, rel=0.05))],
+)
+def test_a_ue_offers_twice_what_its_path_holds_where_the_server_fills_it(
+    run: RunDirectory, initial_window: str, offered: float | None
+) -> None:
+    assignments = [f"accordion.initial_window={initial_window}", "network.links=5g-100"]
+    experiment = load_experiment(find_experiment(Path("accordion-download")), assignments)
+    (phase,) = plan_run(experiment, run).phases
+    server, ue = phase.jobs
+    assert server.arguments["initial_window"] == initial_window
+    assert ue.arguments["receive_window_bytes"] == offered
+
+
 def test_the_ladder_travels_with_the_run_and_is_measured_once(
     run: RunDirectory, cache: Path, tmp_path: Path
 ) -> None:
