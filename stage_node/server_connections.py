@@ -34,6 +34,10 @@ class Connection(H11Protocol):
         super().connection_made(transport)
         if self.client is not None:
             self._connections.open[self.client] = self
+            # Or the last piece of a response waits until its head, a small segment as well, has
+            # been acknowledged: a round trip. asyncio turns Nagle off only on sockets that were
+            # made with IPPROTO_TCP, and a server's are not.
+            self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             self._pace(self._connections.pace_mbit.get(self.client[0]))
 
     def connection_lost(self, exc: Exception | None) -> None:

@@ -284,7 +284,7 @@ def test_a_catalog_is_of_any_folders_but_each_name_is_one_file(tmp_path):
         read_catalog([*paths, other])
 
 
-def test_a_peer_is_sent_to_at_its_pace(tmp_path):
+def test_a_peer_is_sent_to_at_its_pace_and_no_last_piece_waits_for_an_acknowledgement(tmp_path):
     (tmp_path / "m.safetensors").write_bytes(CONTENT)
     catalog = read_catalog([tmp_path / "m.safetensors"])
     connections = Connections(pace_mbit={"127.0.0.1": 8.0})
@@ -296,3 +296,4 @@ def test_a_peer_is_sent_to_at_its_pace(tmp_path):
         (connection,) = connections.open.values()
         sock = connection.transport.get_extra_info("socket")
         assert sock.getsockopt(socket.SOL_SOCKET, SO_MAX_PACING_RATE) == 1_000_000
+        assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY) == 1
