@@ -12,6 +12,8 @@ from analysis.plots import style
 from analysis.sweep import CONFIDENCE, TRUSTED
 
 MARKS = "os^vDP"
+UPRIGHT_LETTERS = 60
+"""Words along the x axis that are longer in all than this are written aslant."""
 SPREAD = 0.18
 """Width over which the lines of an axis without numbers lie side by side, in categories."""
 
@@ -20,12 +22,15 @@ SPREAD = 0.18
 def plot_figure(
     table: pl.DataFrame, intervals: pl.DataFrame, parameters: Sequence[str], figure: str
 ) -> Figure:
-    """The first parameter on the x axis, a line for every combination of the others.
+    """The first parameter on the x axis, a series for every combination of the others that vary.
 
-    Large marks with bars are means with their intervals; small dots are the runs; crosses are runs
-    whose links were not what they claim, which no mean counts.
+    Means are joined by a line where the parameter is a number. Large marks with bars are means with
+    their intervals; small dots are the runs; crosses are runs whose links were not what they claim,
+    which no mean counts.
     """
     x, *others = parameters
+    others = [name for name in others if table[name].n_unique() > 1]
+    is_number = table[x].dtype.is_numeric()
     runs = table.filter(pl.col(figure).is_not_null())
     intervals = intervals.filter(pl.col("figure") == figure)
     drawing = style.new_figure(figure, _subtitle(runs, intervals), 4.6)
@@ -35,19 +40,28 @@ def plot_figure(
     for index, values in enumerate(lines):
         pairs = zip(others, values, strict=True)
         chosen = [pl.lit(True), *(pl.col(name) == value for name, value in pairs)]
-        shift = 0.0 if table[x].dtype.is_numeric() else SPREAD * (index - (len(lines) - 1) / 2)
+        shift = 0.0 if is_number else SPREAD * (index - (len(lines) - 1) / 2)
         at = {value: place + shift for value, place in places.items()}
         label = ", ".join(map(str, values))
-        _means(axes, index, label, intervals.filter(chosen), at)
+        _means(axes, index, label, intervals.filter(chosen), at, joined=is_number)
         _runs(axes, index, runs.filter(chosen).select(x, figure, "verdict"), at)
-    if not table[x].dtype.is_numeric():
-        axes.set_xticks(list(places.values()), list(map(str, places)))
+    if not is_number:
+        names = list(map(str, places))
+        axes.set_xticks(list(places.values()), names)
+        if sum(map(len, names)) > UPRIGHT_LETTERS:
+            for written in axes.get_xticklabels():
+                written.set(rotation=35, ha="right", rotation_mode="anchor")
     axes.set_xlabel(x)
     axes.set_ylabel(figure.split(".")[-1])
     axes.margins(x=0.08)
     style.room_above(axes, 0.1)
     if others:
-        axes.legend(loc="upper left", bbox_to_anchor=(1.0, 1.03), title=",\n".join(others))
+        axes.legend(
+            loc="upper left",
+            bbox_to_anchor=(1.0, 1.03),
+            title=",\n".join(others),
+            title_fontsize=8.5,
+        )
     return drawing
 
 
@@ -62,7 +76,9 @@ def _subtitle(runs: pl.DataFrame, intervals: pl.DataFrame) -> str:
     return "; ".join(said)
 
 
-def _means(axes: Axes, index: int, label: str, rows: pl.DataFrame, at: Mapping[Any, float]) -> None:
+def _means(
+    axes: Axes, index: int, label: str, rows: pl.DataFrame, at: Mapping[Any, float], joined: bool
+) -> None:
     """``rows`` begin with the parameter of the x axis."""
     points = sorted(
         (at[row[0]], mean, math.nan if half_width is None else half_width)
@@ -72,7 +88,7 @@ def _means(axes: Axes, index: int, label: str, rows: pl.DataFrame, at: Mapping[A
     axes.errorbar(
         *(place, mean, half_width),
         color=style.COLOURS[index % len(style.COLOURS)],
-        linestyle=style.LINES[index % len(style.LINES)],
+        linestyle=style.LINES[index % len(style.LINES)] if joined else "none",
         marker=MARKS[index % len(MARKS)],
         markersize=6,
         capsize=4,
