@@ -6,12 +6,13 @@ import polars as pl
 import pytest
 import torch
 
+from analysis.build import build_report
 from analysis.measure import measure
 from analysis.rundir import read_run
 from controller.accordion.training import evaluate
 from stage_node.data import load_dataset
 from stage_node.models import load_checkpoint
-from testbed.evidence import arrival, deadlines, prefixes
+from testbed.evidence import arrival, deadlines, downloads, prefixes
 from testbed.experiment import CHECKPOINTS
 from tests.analysis.synthetic_run import SyntheticRun
 
@@ -132,3 +133,25 @@ def test_a_run_without_deadlines_is_one_line_and_status_2(tmp_path, capsys):
     run = SyntheticRun(accordion=False).write(tmp_path / "run")
     assert deadlines.main([str(tmp_path / "out"), str(run)]) == 2
     assert "nothing was asked for within a deadline" in capsys.readouterr().err
+
+
+def test_downloads_stand_beside_their_least_time_as_the_run_s_summary_has_them(tmp_path):
+    run, out = synthetic(tmp_path / "run", "lte"), tmp_path / "out"
+    summary = build_report(run)
+    assert downloads.main([str(out), str(run)]) == 0
+    rows = pl.read_csv(out / "downloads.csv")
+    known = [each for each in summary.accordion.downloads if each.expected is not None]
+    assert known and rows["duration_ms"].to_list() == [each.duration_ms for each in known]
+    assert rows["excess_percent"].to_list() == pytest.approx([100 * each.excess for each in known])
+    assert set(rows["initial_window"]) == {"default"} and set(rows["verdict"]) == {"pass"}
+    drawn = (out / "downloads.svg").read_bytes()
+    assert downloads.main([str(out), str(run)]) == 0
+    assert (out / "downloads.svg").read_bytes() == drawn
+
+
+def test_a_run_without_downloads_is_one_line_and_status_2(tmp_path, capsys):
+    run = SyntheticRun(accordion=False).write(tmp_path / "run")
+    for done in (lambda: None, lambda: build_report(run)):
+        done()
+        assert downloads.main([str(tmp_path / "out"), str(run)]) == 2
+        assert "has no summary of downloads" in capsys.readouterr().err
