@@ -103,8 +103,10 @@ def draw(data: pl.DataFrame, path: Path) -> Figure:
 def _scaled(axes: Axes, data: pl.DataFrame) -> None:
     """In equal steps up to what is wanted and a little more, by ratio beyond."""
     axes.set_yscale("symlog", linthresh=5, linscale=1.5)
-    top = max(float(data["excess_percent"].max()), 10.0)  # type: ignore[arg-type]
-    ticks = [each for each in (-5, 0, 3, 5, 10, 20, 50, 100, 200, 500) if each <= 1.5 * top]
+    least, most = (float(each) for each in data["excess_percent"].sort()[[0, -1]])
+    bottom, top = min(1.2 * least, -0.5), max(1.5 * most, 10.0)
+    axes.set_ylim(bottom, top)
+    ticks = [each for each in (-5, 0, 3, 5, 10, 20, 50, 100, 200, 500) if bottom <= each <= top]
     axes.set_yticks(ticks, [f"{each}" for each in ticks])
     axes.set_yticks([], minor=True)
 
