@@ -21,9 +21,7 @@ from topologies.profiles import parse_profile
 from topologies.shapes import chain
 
 here = Path(sys.argv[1])
-examination.RATE_ATTEMPTS = 12
 examination.PING_ROUNDS = 1
-examination.RATE_S = 3.0
 examination.LOADED_PINGS = 60
 examination.LOSS_DATAGRAMS = 1500
 
@@ -45,7 +43,7 @@ with EmulatedNetwork(chain(["user", "server"], true), here / "logs") as net:
         "queue": bench.queue("up", rtt),
         "loss": bench.losses()[0],
     }
-    examination.RATE_ATTEMPTS = 2
+    examination.RATE_ATTEMPTS, examination.RATE_S = 2, 3.0
     claims |= {
         "false rate": fast.rate("down"),
         "false rtt": lossy.rtt(),
