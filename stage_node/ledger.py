@@ -9,6 +9,7 @@ TCP stream in that direction.
 """
 
 import socket
+import threading
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -193,6 +194,7 @@ class Ledger:
             ("sequence", "generation", "samples", "correct", "t_admitted_ns", "t_result_ns")
         )
         self._frames: list[FrameLog] = []
+        self._saving = threading.Lock()
 
     def frames(self, cut: int, sock: socket.socket, peer: str = "") -> FrameLog:
         """The log of one more connection."""
@@ -202,18 +204,21 @@ class Ledger:
 
     def save(self) -> None:
         """Write every table that has rows, in place of what was saved before."""
-        tables = {
+        with self._saving:
+            for name, table in self._tables().items():
+                if len(table):
+                    path = self._directory / f"{name}-{self.process}.npy"
+                    partial = path.with_suffix(".partial")
+                    with partial.open("wb") as file:
+                        np.save(file, table, allow_pickle=False)
+                    partial.rename(path)  # whoever is killed while writing leaves nothing half
+
+    def _tables(self) -> dict[str, Table]:
+        return {
             "frames": np.concatenate([np.zeros(0, FRAMES), *(log.table() for log in self._frames)]),
             "compute": self.compute.table(COMPUTE, node=self.process),
             "results": self.results.table(RESULTS, node=self.process),
         }
-        for name, table in tables.items():
-            if len(table):
-                path = self._directory / f"{name}-{self.process}.npy"
-                partial = path.with_suffix(".partial")
-                with partial.open("wb") as file:
-                    np.save(file, table, allow_pickle=False)
-                partial.rename(path)  # whoever is killed while writing leaves nothing half
 
 
 def to_parquet(directory: Path) -> None:

@@ -5,11 +5,11 @@ of any of them ends the process: the controller is told why (``Refusal``, then t
 connection), one line goes to the log, the ledger is saved, the exit status is that of the error.
 """
 
+import os
 import signal
-import sys
+import threading
 import time
 from pathlib import Path
-from types import FrameType
 
 import torch
 from torch import Tensor
@@ -55,8 +55,8 @@ def main(
     however it ends, SIGTERM (exit status 143) included.
     """
     torch.set_num_threads(1)
-    signal.signal(signal.SIGTERM, _exit)
     ledger = Ledger(name, Path(ledger_dir))
+    _save_at_sigterm(ledger)
     try:
         with listen(control_ip, control_port) as listener:
             sock = accept(listener, CONTROLLER_TIMEOUT_S, "the controller")
@@ -155,5 +155,19 @@ class Stage:
             self._control.interrupt()
 
 
-def _exit(signal_number: int, _: FrameType | None) -> None:
-    sys.exit(128 + signal_number)
+def _save_at_sigterm(ledger: Ledger) -> None:
+    """Let a thread wait for SIGTERM, and end the process.
+
+    Not a handler: Python runs those in the main thread when a wait there is interrupted, and a
+    signal that comes just before the wait begins, or to another thread, interrupts nothing.
+    """
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})  # in all threads: they inherit it
+
+    def wait() -> None:
+        number = signal.sigwait({signal.SIGTERM})
+        try:
+            ledger.save()
+        finally:
+            os._exit(128 + number)
+
+    threading.Thread(target=wait, name="sigterm", daemon=True).start()
