@@ -5,12 +5,14 @@ receiving one. Step 520: every other layer is frozen.
 """
 
 import itertools
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from controller.errors import BadTargetsError
 from controller.partition import Partition
 from stage_node.digest import layer_of
+from stage_node.models import ChainModel
+from stage_node.pruning import sliced_layer
 
 
 @dataclass(frozen=True)
@@ -45,3 +47,10 @@ def find_fringe(partition: Partition, layers: int = 1) -> Fringe:
             )
     neighbours = itertools.pairwise(partition.stages)
     return Fringe(tuple((sender[-layers:], receiver[:layers]) for sender, receiver in neighbours))
+
+
+def is_chain(model: ChainModel, fringe: tuple[Sequence[str], Sequence[str]]) -> bool:
+    """Whether both sides of a cut have a layer to take channels out of: ``fringe`` names the
+    fringe layers of the sender and of the receiver."""
+    sending, receiving = ({name: model.layers[name] for name in side} for side in fringe)
+    return bool(sliced_layer(sending, "encoder") and sliced_layer(receiving, "decoder"))

@@ -12,9 +12,26 @@ from typing import Literal, Self
 from pydantic import BaseModel, ConfigDict, Field
 
 from controller.cost import Cost
-from controller.ladder_cost import FringeCost
 from controller.mechanisms import MechanismName
 from stage_node.rung import Rung
+
+
+class FringeCost(BaseModel):
+    """The fringe layers on both sides of a cut as they serve under a rung, with the encoder and
+    decoder between them.
+
+    MACs are multiply-accumulates for one image, as dense kernels carry them out: a zero among the
+    weights saves none. ``parameters`` counts those that are not zero. ``weight_bytes`` is what they
+    take to deliver to stages that hold none of them, coded as activations are on the wire: the
+    entries that are not zero with their places, in float32, and zstd.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    sender_macs: int = 0
+    receiver_macs: int = 0
+    parameters: int = 0
+    weight_bytes: int = 0
 
 
 class LadderRung(BaseModel):

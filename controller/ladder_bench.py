@@ -12,11 +12,11 @@ import safetensors.torch
 import torch
 from torch import Tensor, nn
 
-from controller.fringe import find_fringe
+from controller.fringe import find_fringe, is_chain
 from controller.ladder import LadderRung
 from controller.ladder_cost import fringe_cost
 from controller.ladder_request import LadderRequest
-from controller.mechanisms import CutFacts, is_chain
+from controller.mechanisms import CutFacts
 from controller.modules import DistilledModule
 from stage_node.codecs import ALL_CODECS
 from stage_node.contract import ActivationContract

@@ -11,12 +11,12 @@ import torch
 
 from controller.basis import Calibration, calibrate
 from controller.cost import Meter
-from controller.fringe import find_fringe
+from controller.fringe import find_fringe, is_chain
 from controller.importance import IMAGES, channel_order
 from controller.ladder import Ladder, LadderRung, LadderTable, pareto, standard_error, weakest_first
 from controller.ladder_bench import CutBench
 from controller.ladder_request import BuiltLadder, LadderRequest
-from controller.mechanisms import CODING, Mechanism, combinations, is_chain
+from controller.mechanisms import CODING, Mechanism, combinations
 from controller.modules import load_modules
 from stage_node.cut import Cut
 from stage_node.data import load_dataset

@@ -2,29 +2,11 @@
 
 from collections.abc import Iterator
 
-from pydantic import BaseModel, ConfigDict
 from torch import Tensor, nn
 
+from controller.ladder import FringeCost
 from stage_node.codecs import Codec, Coding
 from stage_node.models.chain import counted_macs
-
-
-class FringeCost(BaseModel):
-    """The fringe layers on both sides of a cut as they serve under a rung, with the encoder and
-    decoder between them.
-
-    MACs are multiply-accumulates for one image, as dense kernels carry them out: a zero among the
-    weights saves none. ``parameters`` counts those that are not zero. ``weight_bytes`` is what they
-    take to deliver to stages that hold none of them, coded as activations are on the wire: the
-    entries that are not zero with their places, in float32, and zstd.
-    """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    sender_macs: int = 0
-    receiver_macs: int = 0
-    parameters: int = 0
-    weight_bytes: int = 0
 
 
 def fringe_cost(sending: nn.Module, receiving: nn.Module, inputs: Tensor) -> FringeCost:

@@ -13,8 +13,6 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
-from stage_node.models import ChainModel
-from stage_node.pruning import sliced_layer
 from stage_node.rung import QUANTISED, UNCOMPRESSED, Bits, Rung
 
 MechanismName = Literal["channels", "weights", "width", "distill", "sparse", "quantise", "zstd"]
@@ -37,13 +35,6 @@ class CutFacts:
             return tuple(range(channels - 1, 0, -1))
         halvings = {round(self.channels / 2 ** (step / 2)) for step in range(1, 40)}
         return tuple(sorted((width for width in halvings if 1 <= width < channels), reverse=True))
-
-
-def is_chain(model: ChainModel, fringe: tuple[Sequence[str], Sequence[str]]) -> bool:
-    """Whether both sides of a cut have a layer to take channels out of: ``fringe`` names the
-    fringe layers of the sender and of the receiver."""
-    sending, receiving = ({name: model.layers[name] for name in side} for side in fringe)
-    return bool(sliced_layer(sending, "encoder") and sliced_layer(receiving, "decoder"))
 
 
 class Mechanism(ABC):

@@ -7,11 +7,11 @@ from typing import Self
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from controller.errors import BadTargetsError
-from controller.fringe import find_fringe
+from controller.fringe import find_fringe, is_chain
 from controller.known_rates import KnownRates
 from controller.ladder import LadderTable, ModuleFile
 from controller.ladder_request import LadderRequest
-from controller.mechanisms import CutFacts, MechanismName, combinations, is_chain
+from controller.mechanisms import CutFacts, MechanismName, combinations
 from controller.modules import load_modules
 from controller.partition import Partition
 from controller.placement import Placement

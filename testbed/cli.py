@@ -9,6 +9,7 @@ from rich.console import Console
 
 from testbed.distill_command import distill
 from testbed.errors import OUR_ERRORS
+from testbed.experiment import Experiment, find_experiment, load_experiment
 from testbed.fidelity_command import fidelity
 from testbed.link_command import link
 from testbed.options import HostKind, HostOption
@@ -197,9 +198,10 @@ def ladder(
     Measured on the validation split, on this machine, without a network; kept in a cache by the
     content of everything it depends on.
     """
+    file, loaded = _read(experiment, assignments or [])
     from testbed.runner import show_ladder
 
-    show_ladder(experiment, assignments or [], console)
+    show_ladder(loaded, str(file), console)
 
 
 app.add_typer(link)
@@ -247,9 +249,16 @@ def clean(
 
 
 def _run(experiment: Path, assignments: list[str], host: HostKind, out: Path | None) -> None:
+    file, loaded = _read(experiment, assignments)
     from testbed.runner import run_experiment
 
-    raise typer.Exit(run_experiment(experiment, assignments, host.value, out, console))
+    raise typer.Exit(run_experiment(loaded, str(file), host.value, out, console))
+
+
+def _read(experiment: Path, assignments: list[str]) -> tuple[Path, Experiment]:
+    """The file and what stands in it. Mistakes of its form are told before torch is imported."""
+    file = find_experiment(experiment)
+    return file, load_experiment(file, assignments)
 
 
 def main() -> None:

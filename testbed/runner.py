@@ -13,7 +13,7 @@ from stage_node.data import data_folder
 from stage_node.events import LONE_PIPELINE
 from stage_node.ledger import to_parquet
 from testbed.errors import BadExperimentError, RunFailedError, RunInterruptedError
-from testbed.experiment import Experiment, find_experiment, load_experiment
+from testbed.experiment import Experiment
 from testbed.going_on import going_on
 from testbed.hosts.choose import Choice, choose_host
 from testbed.interruption import Stopped, stopped_by_signals
@@ -34,18 +34,19 @@ from testbed.validation import check_experiment, model_folders
 
 
 def run_experiment(
-    file: Path, assignments: list[str], host: str, out: Path | None, console: Console
+    experiment: Experiment, origin: str, host: str, out: Path | None, console: Console
 ) -> int:
-    """Run an experiment file and leave its run directory; the exit status for the shell.
+    """Run an experiment and leave its run directory; the exit status for the shell.
 
     0: done, and every link was what it claims; 1: it was not, or records are missing (the report
-    says what). Raises BadExperimentError before anything starts, RunFailedError when the emulation
-    failed (the report then tells of what there was), RunInterruptedError on Ctrl-C or SIGTERM.
+    says what). Raises BadExperimentError, its lines begun by ``origin`` (the file), before anything
+    starts, RunFailedError when the emulation failed (the report then tells of what there was),
+    RunInterruptedError on Ctrl-C or SIGTERM.
     """
-    experiment = read_experiment(file, assignments)
+    check_experiment(experiment, origin)
     with console.status("measuring the compression ladder (once; it is kept)"):
         for plan in plan_pipelines(experiment, build_network(experiment.network)):
-            check_measured(plan, str(find_experiment(file)))
+            check_measured(plan, origin)
     choice = choose_host(host)
     console.print(f"host: {choice.kind} ({choice.reason})", highlight=False)
     run = RunDirectory.create(experiment.name, out)
@@ -83,22 +84,14 @@ def _emulate(experiment: Experiment, run: RunDirectory, choice: Choice, console:
         to_parquet(run.ledger)
 
 
-def read_experiment(file: Path, assignments: list[str]) -> Experiment:
-    """An experiment that has passed every check of testbed.experiment and testbed.validation."""
-    path = find_experiment(file)
-    experiment = load_experiment(path, assignments)
-    check_experiment(experiment, str(path))
-    return experiment
-
-
-def show_ladder(file: Path, assignments: list[str], console: Console) -> None:
+def show_ladder(experiment: Experiment, origin: str, console: Console) -> None:
     """Print the ladders that a run of the experiment would use: one table per cut.
 
     As wide as a terminal is; into a pipe or a file, as wide as the tables are.
     """
-    experiment = read_experiment(file, assignments)
+    check_experiment(experiment, origin)
     if not experiment.split_models:
-        raise BadExperimentError(f"{file}: has no pipeline section, and so no ladder")
+        raise BadExperimentError(f"{origin}: has no pipeline section, and so no ladder")
     if not console.is_terminal:
         console.width = AMPLE_WIDTH
     for plan in plan_pipelines(experiment, build_network(experiment.network)):

@@ -8,6 +8,7 @@ from rich.console import Console
 from scapy.layers.inet import TCP
 from scapy.utils import PcapReader
 
+from testbed.experiment import load_experiment
 from testbed.rundir import RunDirectory
 from testbed.runner import run_experiment
 
@@ -36,7 +37,7 @@ accordion:
 def test_the_first_flight_fills_the_path_and_does_not_overrun_it(tmp_path: Path) -> None:
     file, out = tmp_path / "window.yaml", tmp_path / "out"
     file.write_text(EXPERIMENT)
-    run_experiment(file, [], "microvm", out, Console(quiet=True))
+    run_experiment(load_experiment(file), str(file), "microvm", out, Console(quiet=True))
     (capture,) = RunDirectory(out).captures.glob("server-eth*.pcap")
     with PcapReader(str(capture)) as packets:
         sent_s = [

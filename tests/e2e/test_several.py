@@ -11,6 +11,7 @@ from rich.console import Console
 from stage_node.data import load_dataset
 from stage_node.events import ConfigurationEvaluated, Measurement, Reached, read_events
 from stage_node.models import load_model
+from testbed.experiment import load_experiment
 from testbed.rundir import RunDirectory
 from testbed.runner import run_experiment
 from testbed.validation import checkpoint_path
@@ -70,7 +71,7 @@ def test_each_of_several_models_is_right_as_often_as_alone_and_serves_beside_the
     other.write_bytes(checkpoint_path("digits-resnet20-coml").read_bytes())
     file, out = tmp_path / "several.yaml", tmp_path / "out"
     file.write_text(EXPERIMENT.replace("OTHER", str(other)))
-    run_experiment(file, [], "microvm", out, Console(quiet=True))
+    run_experiment(load_experiment(file), str(file), "microvm", out, Console(quiet=True))
 
     summary = json.loads((out / "summary.json").read_text())
     assert summary["problems"] == [] and summary["together"] is True

@@ -88,7 +88,8 @@ def test_names_of_rungs_are_whole_however_narrow_the_terminal_and_a_pipe_gets_ev
     console = Console(
         file=io.StringIO(), width=width, force_terminal=is_terminal, color_system=None
     )
-    show_ladder(Path("demo"), [], console)
+    file = find_experiment(Path("demo"))
+    show_ladder(load_experiment(file), str(file), console)
     shown = console.file.getvalue()  # type: ignore[attr-defined]
     lines = shown.splitlines()
     for channels in range(1, 16):
