@@ -434,6 +434,14 @@ class WindowOpened(Event):
 
 
 @dataclass(frozen=True, kw_only=True)
+class ReceiveWindowOpened(Event):
+    """A UE offers so much to its server from the first request of every connection on."""
+
+    kind = "receive_window_opened"
+    size_bytes: int
+
+
+@dataclass(frozen=True, kw_only=True)
 class FaultInjected(Event):
     """The model server did harm on purpose, as the experiment asks: ``cut`` or ``flip``."""
 

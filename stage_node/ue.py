@@ -24,6 +24,7 @@ from stage_node.events import (
     ConfigurationReady,
     EventLog,
     ModelRequested,
+    ReceiveWindowOpened,
     SteppedDown,
     StepRefused,
 )
@@ -98,6 +99,8 @@ class UserEquipment:
         self._images = data.split(split).first(images)
         self._model = model
         self._events = events
+        if receive_window_bytes is not None:
+            events.emit(ReceiveWindowOpened, size_bytes=receive_window_bytes)
         warm_up(self._images.images, len(data.classes))
         self._runner = ThreadPoolExecutor(1, "run")
         self._runs: list[Future[tuple[Configuration, int]]] = []

@@ -26,6 +26,7 @@ from stage_node.events import (
     FaultInjected,
     ModelOffered,
     ModelRequested,
+    ReceiveWindowOpened,
     SteppedDown,
     StepRefused,
     WindowOpened,
@@ -83,9 +84,12 @@ def step_downs(run: Run) -> tuple[StepDown, ...]:
 
 
 def initial_windows(run: Run) -> tuple[InitialWindow, ...]:
-    """The windows that the server opened, by the names of the UEs."""
+    """The windows that the server opened, and what the UEs offered, by the names of these."""
+    offered = {event.who: event.size_bytes for event in run.events_of(ReceiveWindowOpened)}
+    opened = {_host(run, event.ue): event.segments for event in run.events_of(WindowOpened)}
     return tuple(
-        InitialWindow(ue=_host(run, e.ue), segments=e.segments) for e in run.events_of(WindowOpened)
+        InitialWindow(ue=ue, segments=segments, receive_window_bytes=offered.get(ue))
+        for ue, segments in opened.items()
     )
 
 

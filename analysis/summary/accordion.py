@@ -134,10 +134,13 @@ class StepDown(Section):
 
 
 class InitialWindow(Section):
-    """An initial congestion window that the server opened for one UE's path."""
+    """Windows sized to one UE's path: the server's first one, and what the UE offered."""
 
     ue: str = Field(description="host")
     segments: int = Field(description="instead of 10")
+    receive_window_bytes: int | None = Field(
+        default=None, description="that the UE offered with its first request; none: the system's"
+    )
 
 
 class InjectedFault(Section):

@@ -19,6 +19,7 @@ from stage_node.events import (
     FaultInjected,
     ModelOffered,
     ModelRequested,
+    ReceiveWindowOpened,
     StepRefused,
     WindowOpened,
     read_events,
@@ -106,10 +107,12 @@ def test_refusals_faults_and_windows_are_told_by_host(copied: Callable[[], Path]
         refused,
         FaultInjected(model="digits", fault="cut", at_byte=7, **about),
         WindowOpened(segments=70, **about),
+        ReceiveWindowOpened(t_ns=10**18, who="ue1", size_bytes=200_000),
     )
     assert [(r.ue, r.status, r.reason) for r in accordion.refusals] == [("ue1", 409, "no")]
     assert [(f.ue, f.fault, f.at_byte) for f in accordion.faults] == [("ue1", "cut", 7)]
-    assert [(w.ue, w.segments) for w in accordion.initial_windows] == [("ue1", 70)]
+    (window,) = accordion.initial_windows
+    assert (window.ue, window.segments, window.receive_window_bytes) == ("ue1", 70, 200_000)
     expected = accordion.downloads[0].expected
     assert expected
     assert expected.slow_start_ms == 0

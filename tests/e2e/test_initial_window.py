@@ -1,6 +1,7 @@
 """``initial_window: path``, from the experiment file to the packets that the server sends: its own
 window, its pace, and the window that the UE offers."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -39,13 +40,21 @@ def test_the_first_flight_fills_the_path_and_does_not_overrun_it(tmp_path: Path)
     file.write_text(EXPERIMENT)
     run_experiment(load_experiment(file), str(file), "microvm", out, Console(quiet=True))
     (capture,) = RunDirectory(out).captures.glob("server-eth*.pcap")
-    with PcapReader(str(capture)) as packets:
-        sent_s = [
-            float(packet.time)
-            for packet in packets
-            if TCP in packet and packet[TCP].sport < packet[TCP].dport and packet.wirelen == 1514
-        ]
+    with PcapReader(str(capture)) as reader:
+        packets = [packet for packet in reader if TCP in packet]
+    sent_s = [
+        float(packet.time)
+        for packet in packets
+        if packet[TCP].sport < packet[TCP].dport and packet.wirelen == 1514
+    ]
     times_ms = [1e3 * each for each in sent_s[:FLIGHT]]
     at_rate_ms = (FLIGHT - BURST) * FRAME_BITS / (RATE_MBIT * 1e3)
     assert times_ms[-1] - times_ms[0] < 2 * DELAY_MS  # before the first acknowledgement can come
     assert times_ms[-1] - times_ms[BURST - 1] > 0.85 * at_rate_ms
+
+    (window,) = json.loads((out / "summary.json").read_text())["accordion"]["initial_windows"]
+    asked = [packet[TCP] for packet in packets if packet[TCP].sport > packet[TCP].dport]
+    (scale,) = (value for name, value in asked[0].options if name == "WScale")
+    request = next(segment for segment in asked if segment.flags.P)
+    told_bytes = window["receive_window_bytes"]
+    assert told_bytes - (1 << scale) < request.window << scale <= told_bytes
