@@ -1,7 +1,7 @@
 """The user equipment: asks for a model, runs what has arrived, later asks for what it lacks.
 
-One thread receives and feeds a :class:`PrefixReader`; another runs every configuration on
-held-out images as soon as it is complete, while the download goes on.
+One thread receives and feeds a :class:`PrefixReader`; another, after it in priority, runs every
+configuration on held-out images as soon as it is complete, while the download goes on.
 """
 
 import time
@@ -12,12 +12,11 @@ from typing import Any
 
 import torch
 from pydantic import ValidationError
-from torch import Tensor
 
 from stage_node.company import Company
 from stage_node.configuration import Configuration, configuration_name
 from stage_node.data import Dataset, SplitName, load_dataset
-from stage_node.download import Download, RefusedError
+from stage_node.download import RefusedError
 from stage_node.errors import BadModelError
 from stage_node.events import (
     ConfigurationEvaluated,
@@ -30,8 +29,10 @@ from stage_node.events import (
 )
 from stage_node.fetch import Fetcher, Place
 from stage_node.model_in_use import ModelInUse
-from stage_node.models import ModelSpec, build_model
+from stage_node.models import build_model
 from stage_node.prefix import PrefixReader
+from stage_node.priority import compute, put_communication_first
+from stage_node.rehearsal import rehearse_computing, rehearse_receiving
 from stage_node.steps import Step
 
 
@@ -58,6 +59,7 @@ def main(
     error.
     """
     torch.set_num_threads(1)
+    put_communication_first()
     try:
         checked = [Step.model_validate(step) for step in steps]
     except ValidationError as error:
@@ -101,8 +103,9 @@ class UserEquipment:
         self._events = events
         if receive_window_bytes is not None:
             events.emit(ReceiveWindowOpened, size_bytes=receive_window_bytes)
-        warm_up(self._images.images, len(data.classes))
-        self._runner = ThreadPoolExecutor(1, "run")
+        self._runner = ThreadPoolExecutor(1, "run", initializer=compute)
+        reader = rehearse_receiving(self._images.images, len(data.classes))
+        self._runner.submit(rehearse_computing, reader, self._images.images[:1]).result()
         self._runs: list[Future[tuple[Configuration, int]]] = []
         self._accuracies: dict[tuple[str, Configuration], float] = {}
         self.begin(0)
@@ -165,14 +168,14 @@ class UserEquipment:
                 t_ns=first_inference_ns,
                 model=self._model,
                 configuration=configuration,
-                accuracy=self._accuracy(configuration),
+                accuracy=self._runner.submit(self._accuracy, configuration).result(),
                 samples=len(self._images.labels),
                 split=self._split,
                 round=self._round,
             )
 
     def close(self) -> None:
-        """End the thread that infers."""
+        """End the thread that computes."""
         self._runner.shutdown(cancel_futures=True)
 
     def _request(self, step: Step, number: int) -> None:
@@ -272,14 +275,3 @@ def affordable(reader: PrefixReader, step: Step) -> tuple[Configuration, int]:
 
 def _listed(configurations: Sequence[Configuration]) -> str:
     return ", ".join(map(configuration_name, configurations))
-
-
-def warm_up(images: Tensor, classes: int) -> None:
-    """Run a small model and read a response once: the first of a process take longer."""
-    Download.rehearse()
-    _, channels, size, _ = images.shape
-    spec = ModelSpec(
-        depth=8, width=16, classes=classes, in_channels=channels, image_size=size, downsample="pool"
-    )
-    with torch.inference_mode():
-        build_model(spec).eval()(images)

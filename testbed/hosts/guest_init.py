@@ -81,6 +81,17 @@ def load_modules(tree: str, modules: list[str]) -> None:
     call("modprobe", "-d", str(MODULE_ROOT), "-a", *modules)
 
 
+def put_the_network_first() -> None:
+    """Let the guest's network go before the processes of its hosts.
+
+    A link's packets are passed on by this kernel thread whenever there are many. A real link does
+    not wait until somebody's computing has had its share of a processor.
+    """
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        if "(ksoftirqd/" in stat.read_text():
+            os.sched_setscheduler(int(stat.parent.name), os.SCHED_FIFO, os.sched_param(1))
+
+
 def start(request: dict[str, Any]) -> int:
     """Start the command in a session of its own, its output going to a file of the host."""
     pid = os.fork()
@@ -132,6 +143,7 @@ def main() -> None:
         name_the_guest(request["name"])
         load_modules(request["module_tree"], request["modules"])
         call("ip", "link", "set", "lo", "up")
+        put_the_network_first()
         os.write(serial, b"ready\n")
         status = wait(start(request), serial, request["heartbeat_s"])
         settle()
