@@ -75,7 +75,11 @@ def _delivery_errors() -> Iterator[None]:
 class Download:
     """A response that continues a file from ``first_byte``; ``DeliveryError`` where it does not."""
 
-    def __init__(self, connection: socket.socket, first_byte: int) -> None:
+    def __init__(
+        self, connection: socket.socket, first_byte: int, receive_window_bytes: int | None = None
+    ) -> None:
+        self.receive_window_bytes = receive_window_bytes
+        """What was offered with the request, where it was not left to the kernel."""
         self._connection = connection
         self._response = http.client.HTTPResponse(connection, method="GET")
         self.end_byte: int | None = first_byte
@@ -109,10 +113,11 @@ class Download:
             connection.settimeout(IDLE_TIMEOUT_S)
             with _delivery_errors():
                 connection.connect(server)
-                if receive_window_bytes is not None:
-                    open_receive_window(connection, receive_window_bytes)
+                offered = receive_window_bytes and open_receive_window(
+                    connection, receive_window_bytes
+                )
                 connection.sendall(request)
-            download = cls(connection, first_byte)
+            download = cls(connection, first_byte, offered)
             opened.pop_all()
             return download
 

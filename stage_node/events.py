@@ -354,7 +354,8 @@ class DownloadEnded(Event):
     ``outcome`` is ``complete``, ``interrupted`` or ``damaged``; after the latter two the UE asks
     for the rest on another connection, the next ``attempt`` of the same ``step``, and ``reason``
     says what happened. Bytes of a damaged part are received and dropped. ``header_bytes`` is the
-    length of the response's HTTP header.
+    length of the response's HTTP header, ``receive_window_bytes`` what was offered with the request
+    where that was not left to the kernel.
     """
 
     kind = "download_ended"
@@ -368,6 +369,7 @@ class DownloadEnded(Event):
     reason: str = ""
     attempt: int = 1
     header_bytes: int | None = None
+    receive_window_bytes: int | None = None
     step: int = 0
     round: int = 0
 
@@ -431,14 +433,6 @@ class WindowOpened(Event):
     kind = "window_opened"
     ue: str
     segments: int
-
-
-@dataclass(frozen=True, kw_only=True)
-class ReceiveWindowOpened(Event):
-    """A UE offers so much to its server from the first request of every connection on."""
-
-    kind = "receive_window_opened"
-    size_bytes: int
 
 
 @dataclass(frozen=True, kw_only=True)

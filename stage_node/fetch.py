@@ -128,6 +128,7 @@ class Fetcher:
             reason=str(trouble or ""),
             attempt=attempt,
             header_bytes=download.header_bytes,
+            receive_window_bytes=download.receive_window_bytes,
             step=place.step,
             round=place.round,
         )

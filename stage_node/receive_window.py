@@ -22,8 +22,9 @@ class ReceiveWindowError(StageNodeError):
     """The kernel refuses; it needs the rights of the network's root."""
 
 
-def open_receive_window(connection: socket.socket, size_bytes: int) -> None:
-    """Offer at least ``size_bytes`` with the next segment that the connection sends.
+def open_receive_window(connection: socket.socket, size_bytes: int) -> int:
+    """Offer at least ``size_bytes`` with the next segment that the connection sends; how many
+    it offers, which is more where the kernel offered more already.
 
     Needs CAP_NET_ADMIN (``ReceiveWindowError``); the receive buffer must have room for it.
     """
@@ -31,8 +32,10 @@ def open_receive_window(connection: socket.socket, size_bytes: int) -> None:
         connection.setsockopt(socket.IPPROTO_TCP, TCP_REPAIR, REPAIR_ON)
         state = connection.getsockopt(socket.IPPROTO_TCP, TCP_REPAIR_WINDOW, _WINDOW.size)
         *sending, window, acknowledged = _WINDOW.unpack(state)
-        wider = _WINDOW.pack(*sending, max(window, size_bytes), acknowledged)
+        offered = max(window, size_bytes)
+        wider = _WINDOW.pack(*sending, offered, acknowledged)
         connection.setsockopt(socket.IPPROTO_TCP, TCP_REPAIR_WINDOW, wider)
         connection.setsockopt(socket.IPPROTO_TCP, TCP_REPAIR, REPAIR_OFF_SILENTLY)
     except OSError as error:
         raise ReceiveWindowError(f"cannot open the receive window: {error.strerror}") from error
+    return int(offered)

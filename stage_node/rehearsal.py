@@ -5,43 +5,53 @@ first time, code as well as data: 0.1 to 0.3 ms in a guest. A megabyte that arri
 80 ms, as much as it takes over a fast link.
 """
 
-import torch
+from collections.abc import Iterator
+from dataclasses import replace
+
 from torch import Tensor
 
+from stage_node.configuration import Configuration
 from stage_node.download import Download
 from stage_node.model_in_use import ModelInUse
 from stage_node.models import ModelSpec, build_model
 from stage_node.prefix import PrefixReader
 from stage_node.prefix_writer import arrange, encode
+from stage_node.weight_format import FULL, WeightFormat
 
-LADDER = ((1, 0, 0), (1, 1, 0), (1, 1, 1))
+LADDER: tuple[Configuration, ...] = ((1, 0, 0), (1, 1, 0), (1, 1, 1))
 ALLOCATED_BYTES = 8 << 20
-"""About what a thread has of a model of a few megabytes, buffers that grow included."""
+"""About as much as receiving and running a model of a few megabytes allocates."""
 
 
-def rehearse_receiving(images: Tensor, classes: int) -> PrefixReader:
-    """Receive a small model for images (N, C, H, W), in the thread that is to receive."""
+def rehearse_receiving(shape: tuple[int, ...], classes: int) -> Iterator[PrefixReader]:
+    """Receive small models for images of ``shape`` (C, H, W), in 32 and in 8 bits, each
+    configuration with statistics of its own."""
     touch_memory()
-    _, channels, size, _ = images.shape
-    model = build_model(
-        ModelSpec(
-            depth=8,
-            width=16,
-            classes=classes,
-            in_channels=channels,
-            image_size=size,
-            downsample="pool",
-        )
-    )
     Download.rehearse()
-    reader = PrefixReader()
-    reader.feed(encode(arrange(model, LADDER, {}), {"spec": model.spec.model_dump_json()}))
-    return reader
+    channels, size, _ = shape
+    spec = ModelSpec(
+        depth=8, width=16, classes=classes, in_channels=channels, image_size=size, downsample="pool"
+    )
+    model = build_model(spec)
+    statistics = {
+        configuration: {
+            name: value
+            for name, value in model.configured(configuration).state_dict().items()
+            if "running_" in name
+        }
+        for configuration in LADDER
+    }
+    parts = arrange(model, LADDER, statistics)
+    for weights in (FULL, WeightFormat(bits=8)):
+        encoded = [replace(part, tensors=weights.encode_all(part.tensors)) for part in parts]
+        described = {"spec": spec.model_dump_json(), "weights": weights.model_dump_json()}
+        reader = PrefixReader()
+        reader.feed(encode(encoded, described))
+        yield reader
 
 
 def rehearse_computing(reader: PrefixReader, images: Tensor) -> None:
-    """Run all of what was received on ``images``, in the thread that is to compute."""
-    touch_memory()
+    """Run every configuration that was received on ``images``, in the thread that will compute."""
     in_use = ModelInUse()
     for configuration in reader.completed():
         in_use.swap(configuration, reader.load(configuration))
@@ -49,5 +59,8 @@ def rehearse_computing(reader: PrefixReader, images: Tensor) -> None:
 
 
 def touch_memory() -> None:
-    """Have the pages that a thread's allocations will be made of."""
-    torch.ones(ALLOCATED_BYTES, dtype=torch.uint8)
+    """Have the memory that later allocations are made of.
+
+    It stays with the process where malloc is told to give nothing back, as in every emulation.
+    """
+    bytes([1]) * ALLOCATED_BYTES

@@ -156,7 +156,7 @@ class Stage:
 
 
 def _save_at_sigterm(ledger: Ledger) -> None:
-    """Let a thread wait for SIGTERM, and end the process.
+    """Wait for SIGTERM in a thread of its own; then save the ledger and end with status 143.
 
     Not a handler: Python runs those in the main thread when a wait there is interrupted, and a
     signal that comes just before the wait begins, or to another thread, interrupts nothing.

@@ -1,6 +1,6 @@
 """The user equipment: asks for a model, runs what has arrived, later asks for what it lacks.
 
-One thread receives and feeds a :class:`PrefixReader`; another, after it in priority, runs every
+One thread receives and feeds a :class:`PrefixReader`; another, of the lowest priority, runs every
 configuration on held-out images as soon as it is complete, while the download goes on.
 """
 
@@ -23,7 +23,6 @@ from stage_node.events import (
     ConfigurationReady,
     EventLog,
     ModelRequested,
-    ReceiveWindowOpened,
     SteppedDown,
     StepRefused,
 )
@@ -31,7 +30,7 @@ from stage_node.fetch import Fetcher, Place
 from stage_node.model_in_use import ModelInUse
 from stage_node.models import build_model
 from stage_node.prefix import PrefixReader
-from stage_node.priority import compute, put_communication_first
+from stage_node.priority import put_computing_last
 from stage_node.rehearsal import rehearse_computing, rehearse_receiving
 from stage_node.steps import Step
 
@@ -59,7 +58,6 @@ def main(
     error.
     """
     torch.set_num_threads(1)
-    put_communication_first()
     try:
         checked = [Step.model_validate(step) for step in steps]
     except ValidationError as error:
@@ -101,11 +99,10 @@ class UserEquipment:
         self._images = data.split(split).first(images)
         self._model = model
         self._events = events
-        if receive_window_bytes is not None:
-            events.emit(ReceiveWindowOpened, size_bytes=receive_window_bytes)
-        self._runner = ThreadPoolExecutor(1, "run", initializer=compute)
-        reader = rehearse_receiving(self._images.images, len(data.classes))
-        self._runner.submit(rehearse_computing, reader, self._images.images[:1]).result()
+        self._runner = ThreadPoolExecutor(1, "run", initializer=put_computing_last)
+        one = self._images.images[:1]
+        for reader in rehearse_receiving(tuple(one.shape[1:]), len(data.classes)):
+            self._runner.submit(rehearse_computing, reader, one).result()
         self._runs: list[Future[tuple[Configuration, int]]] = []
         self._accuracies: dict[tuple[str, Configuration], float] = {}
         self.begin(0)

@@ -2,19 +2,21 @@
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
 
 from testbed.distill_command import distill
 from testbed.errors import OUR_ERRORS
-from testbed.experiment import Experiment, find_experiment, load_experiment
 from testbed.fidelity_command import fidelity
 from testbed.link_command import link
 from testbed.options import HostKind, HostOption
 from testbed.sweep_command import sweep
 from testbed.train_command import lut, train, variant
+
+if TYPE_CHECKING:
+    from testbed.experiment import Experiment
 
 app = typer.Typer(
     name="concertina",
@@ -255,8 +257,10 @@ def _run(experiment: Path, assignments: list[str], host: HostKind, out: Path | N
     raise typer.Exit(run_experiment(loaded, str(file), host.value, out, console))
 
 
-def _read(experiment: Path, assignments: list[str]) -> tuple[Path, Experiment]:
+def _read(experiment: Path, assignments: list[str]) -> tuple[Path, "Experiment"]:
     """The file and what stands in it. Mistakes of its form are told before torch is imported."""
+    from testbed.experiment import find_experiment, load_experiment
+
     file = find_experiment(experiment)
     return file, load_experiment(file, assignments)
 

@@ -23,10 +23,10 @@ from analysis.summary.accordion import (
 from analysis.summary.section import Accuracy
 from stage_node.events import (
     ConfigurationReady,
+    DownloadEnded,
     FaultInjected,
     ModelOffered,
     ModelRequested,
-    ReceiveWindowOpened,
     SteppedDown,
     StepRefused,
     WindowOpened,
@@ -84,8 +84,11 @@ def step_downs(run: Run) -> tuple[StepDown, ...]:
 
 
 def initial_windows(run: Run) -> tuple[InitialWindow, ...]:
-    """The windows that the server opened, and what the UEs offered, by the names of these."""
-    offered = {event.who: event.size_bytes for event in run.events_of(ReceiveWindowOpened)}
+    """By UE: the window that the server begins with, and the least that the UE offered."""
+    offered = dict[str, int]()
+    for download in run.events_of(DownloadEnded):
+        if (size := download.receive_window_bytes) is not None:
+            offered[download.who] = min(size, offered.get(download.who, size))
     opened = {_host(run, event.ue): event.segments for event in run.events_of(WindowOpened)}
     return tuple(
         InitialWindow(ue=ue, segments=segments, receive_window_bytes=offered.get(ue))

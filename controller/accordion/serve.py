@@ -31,7 +31,6 @@ from stage_node.delivery import (
 from stage_node.events import EventLog, LinkLearned, Listening, ModelOffered, WindowOpened
 from stage_node.faults import Fault
 from stage_node.model_server import ModelServer, serve, warm_up
-from stage_node.priority import put_communication_first
 from stage_node.served_file import ServedFile, read_catalog
 from stage_node.server_connections import Connections
 from stage_node.tcp_info import PathEstimate
@@ -114,7 +113,6 @@ def main(
     server has answered requests of its own: the first ones would pay for memory that a forked
     process touches for the first time.
     """
-    put_communication_first()
     files = [Path(checkpoint) for checkpoint in checkpoints]
     catalog = read_catalog(files)
     tables = {file.stem: read_table(file) for file in files if table_path(file).exists()}

@@ -6,6 +6,7 @@ is started by path: ``python -I -S guest_init.py REQUEST.json``. The request is 
 ``ready``, then ``alive`` once per heartbeat, and at the end ``status N`` or ``failed WHY``.
 """
 
+import contextlib
 import ctypes
 import json
 import os
@@ -88,8 +89,9 @@ def put_the_network_first() -> None:
     not wait until somebody's computing has had its share of a processor.
     """
     for stat in Path("/proc").glob("[0-9]*/stat"):
-        if "(ksoftirqd/" in stat.read_text():
-            os.sched_setscheduler(int(stat.parent.name), os.SCHED_FIFO, os.sched_param(1))
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # it has just ended
+            if "(ksoftirqd/" in stat.read_text():
+                os.sched_setscheduler(int(stat.parent.name), os.SCHED_FIFO, os.sched_param(1))
 
 
 def start(request: dict[str, Any]) -> int:

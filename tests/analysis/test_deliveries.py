@@ -19,7 +19,6 @@ from stage_node.events import (
     FaultInjected,
     ModelOffered,
     ModelRequested,
-    ReceiveWindowOpened,
     StepRefused,
     WindowOpened,
     read_events,
@@ -103,11 +102,10 @@ def test_refusals_faults_and_windows_are_told_by_host(copied: Callable[[], Path]
     refused = StepRefused(t_ns=10**18, who="ue1", model="digits", status=409, reason="no", step=0)
     accordion = changed(
         copied(),
-        lambda event: event,
+        lambda e: replace(e, receive_window_bytes=200_000) if isinstance(e, DownloadEnded) else e,
         refused,
         FaultInjected(model="digits", fault="cut", at_byte=7, **about),
         WindowOpened(segments=70, **about),
-        ReceiveWindowOpened(t_ns=10**18, who="ue1", size_bytes=200_000),
     )
     assert [(r.ue, r.status, r.reason) for r in accordion.refusals] == [("ue1", 409, "no")]
     assert [(f.ue, f.fault, f.at_byte) for f in accordion.faults] == [("ue1", "cut", 7)]

@@ -39,35 +39,14 @@ def test_the_command_is_root_on_a_kernel_with_netem_and_its_status_comes_back(gu
 
 
 PRIORITIES = """
-import os, threading
-from pathlib import Path
-from stage_node.priority import compute, put_communication_first
-
-def told(*first):
-    for each in first:
-        each()
-    nice.append(os.getpriority(os.PRIO_PROCESS, threading.get_native_id()))
-    if put_communication_first in first:
-        run(compute)
-
-def run(*first):
-    thread = threading.Thread(target=told, args=first)
-    thread.start()
-    thread.join()
-
-nice = []
-run(put_communication_first)
-run()
-print(nice)
-for stat in Path("/proc").glob("[0-9]*/stat"):
-    if "ksoftirqd" in stat.read_text():
-        print(os.sched_getscheduler(int(stat.parent.name)) == os.SCHED_FIFO)
+import os, subprocess
+pid = int(subprocess.check_output(["pgrep", "ksoftirqd"]))
+print(os.sched_getscheduler(pid) == os.SCHED_FIFO)
 """
 
 
-def test_the_network_comes_first_then_those_that_communicate_then_those_that_compute(guest):
-    result = guest.python(PRIORITIES)
-    assert result.output.splitlines() == ["[-20, 0, 0]", "True"]
+def test_packets_are_passed_on_before_anybody_computes(guest):
+    assert guest.python(PRIORITIES).output == "True\n"
 
 
 def test_only_the_run_directory_can_be_written(guest, tmp_path):

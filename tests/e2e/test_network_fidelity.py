@@ -90,7 +90,7 @@ def test_every_shipped_profile_up_to_500_mbit_holds(guest: Guest) -> None:
 
 
 # Profiles whose queues, of 70 ms and more, outlast most pauses of a guest on a busy machine: iperf3
-# wakes up per packet and knows no excuse, so it may measure a link that was too slow once more.
+# wakes up per packet and knows no excuse, so it may measure a link that was too slow thrice more.
 IPERF3 = """
 import json, subprocess, sys, time
 from pathlib import Path
@@ -111,7 +111,7 @@ def attempts(net, name, window):
 def iperf3(net, name, window):
     log = here / f"iperf3-{name}.log"
     with log.open("wb") as out:
-        spawn_inside(net.host_pid("b"), ["iperf3", "-s", "-1", "--forceflush"], out, out)
+        server = spawn_inside(net.host_pid("b"), ["iperf3", "-s", "-1", "--forceflush"], out, out)
     deadline = time.monotonic() + 10
     while "Server listening" not in log.read_text() and time.monotonic() < deadline:
         time.sleep(0.05)
@@ -120,6 +120,7 @@ def iperf3(net, name, window):
         *("iperf3", "-J", "-c", net.data_ip("b"), "-t", "8", "-O", "2", "-C", "reno"),
         *("-w", window, "-l", "64K"),
     )
+    server.wait(10)
     return json.loads(answer)["end"]["sum_received"]["bits_per_second"] / 1e6
 
 with EmulatedNetwork(chain(["a", "b"], lte), here / "logs") as net:

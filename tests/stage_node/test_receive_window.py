@@ -42,7 +42,7 @@ class Kernel:
 @pytest.mark.parametrize(("offered", "then"), [(65_535, 500_000), (700_000, 700_000)])
 def test_the_window_grows_and_nothing_else_changes(offered: int, then: int) -> None:
     kernel = Kernel(offered)
-    open_receive_window(cast(socket.socket, kernel), 500_000)
+    assert open_receive_window(cast(socket.socket, kernel), 500_000) == then
     assert kernel.calls == [
         (TCP_REPAIR, REPAIR_ON),
         (TCP_REPAIR_WINDOW, struct.pack("5I", *SENDING, then, 2002)),
