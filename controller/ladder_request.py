@@ -30,6 +30,7 @@ from stage_node.models import ChainModel
 MEASURING_CODE = {
     controller: (
         "basis",
+        "fringe",
         "importance",
         "ladder",
         "ladder_bench",

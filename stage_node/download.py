@@ -113,9 +113,9 @@ class Download:
             connection.settimeout(IDLE_TIMEOUT_S)
             with _delivery_errors():
                 connection.connect(server)
-                offered = receive_window_bytes and open_receive_window(
-                    connection, receive_window_bytes
-                )
+                offered = None
+                if receive_window_bytes is not None:
+                    offered = open_receive_window(connection, receive_window_bytes)
                 connection.sendall(request)
             download = cls(connection, first_byte, offered)
             opened.pop_all()

@@ -139,7 +139,7 @@ class InitialWindow(Section):
     ue: str = Field(description="host")
     segments: int = Field(description="instead of 10")
     receive_window_bytes: int | None = Field(
-        default=None, description="that the UE offered with its first request; none: the system's"
+        default=None, description="least that the UE offered with a request; null: the system's"
     )
 
 

@@ -1,6 +1,7 @@
 """The UE over real sockets: it runs what has arrived, and fetches nothing twice."""
 
 import itertools
+import os
 import socket
 import tempfile
 import threading
@@ -32,6 +33,7 @@ from stage_node.model_in_use import ModelInUse
 from stage_node.models import ModelSpec, build_model
 from stage_node.prefix import CorruptPartError, PrefixReader
 from stage_node.prefix_writer import arrange, encode
+from stage_node.priority import LAST
 from stage_node.ue import main
 
 LADDER = ((1, 0, 0), (1, 1, 0), (1, 1, 1))
@@ -145,6 +147,24 @@ def test_inference_goes_on_while_the_rest_is_still_under_way(tmp_path):
     first = of(events, ConfigurationEvaluated)[0]
     assert first.configuration == (1, 0, 0)
     assert first.t_ns < of(events, ConfigurationReady)[1].t_ns
+
+
+def test_it_infers_last_in_priority_and_has_done_so_before_it_asks(tmp_path, monkeypatch):
+    infer, inferences = ModelInUse.infer, []
+
+    def watched(in_use, images):
+        niceness = os.getpriority(os.PRIO_PROCESS, 0)  # of this thread
+        inferences.append((len(requests), niceness, infer(in_use, images)[0]))
+        return infer(in_use, images)
+
+    monkeypatch.setattr(ModelInUse, "infer", watched)
+    own = os.getpriority(os.PRIO_PROCESS, 0)
+    with server(part(0, ENDS[2])) as (port, requests):
+        run(tmp_path, port, {"all": True})
+    rehearsed = [(0, LAST, configuration) for configuration in LADDER]
+    assert inferences[:6] == 2 * rehearsed  # in 32 and in 8 bits
+    assert inferences[6:] == [(1, LAST, configuration) for configuration in LADDER]
+    assert os.getpriority(os.PRIO_PROCESS, 0) == own
 
 
 def test_asking_for_all_is_a_plain_range(tmp_path):
