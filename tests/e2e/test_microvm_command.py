@@ -25,7 +25,7 @@ ip link add name here type veth peer name there netns a
 ip addr add 10.9.0.1/24 dev here && ip link set here up
 ip -n a addr add 10.9.0.2/24 dev there && ip -n a link set there up
 tc qdisc add dev here root netem rate 10mbit delay 40ms
-ping -c 3 -i 0.2 10.9.0.2
+ping -c 12 -i 0.1 10.9.0.2
 exit 7
 """
 

