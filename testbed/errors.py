@@ -21,6 +21,12 @@ class BadExperimentError(TestbedError):
     exit_status = 2
 
 
+class BadTableError(TestbedError):
+    """A file is not the table that a program of testbed.evidence reads (exit status 2)."""
+
+    exit_status = 2
+
+
 class HostUnavailableError(TestbedError):
     """The host asked for cannot run on this machine; the message says what would fix it."""
 

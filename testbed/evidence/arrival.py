@@ -23,7 +23,8 @@ from analysis.measure import measure
 from analysis.plots import style
 from analysis.rundir import read_run
 from stage_node.configuration import configuration_name
-from testbed.errors import OUR_ERRORS
+from testbed.errors import BadTableError
+from testbed.evidence.command import from_runs
 
 COLUMNS = (
     "link", "model", "configuration", "bytes", "delivered_s", "error", "fidelity",
@@ -60,8 +61,15 @@ def _link(folder: Path) -> str:
     return str(link["profile"] if isinstance(link, dict) else link)
 
 
-def errors_of(table: dict[str, Any]) -> dict[tuple[str, str], tuple[str, float]]:
-    """Label and test error of every file's configurations."""
+def errors_of(path: Path) -> dict[tuple[str, str], tuple[str, float]]:
+    """Label and test error of every file's configurations; ``BadTableError``."""
+    try:
+        return _errors_of(json.loads(path.read_text()))
+    except (OSError, ValueError, LookupError, TypeError) as error:
+        raise BadTableError(f"{path}: no table of testbed.evidence.prefixes: {error}") from error
+
+
+def _errors_of(table: dict[str, Any]) -> dict[tuple[str, str], tuple[str, float]]:
     return {
         (Path(file["file"]).stem, configuration_name(point["configuration"])): (
             label,
@@ -122,27 +130,22 @@ def _panel(axes: Axes, data: pl.DataFrame, models: Sequence[str]) -> None:
     axes.set_ylabel("test error, % (log)")
 
 
-def main(arguments: Sequence[str]) -> int:
-    """The command; exit status 2 for arguments that make no sense."""
-    if len(arguments) < 3:
-        print(__doc__, file=sys.stderr)
-        return 2
-    out, table, *folders = map(Path, arguments)
-    try:
-        errors = errors_of(json.loads(table.read_text()))
-        parts = [arrivals(folder, errors) for folder in folders]
-    except OUR_ERRORS as error:
-        print(f"arrival: {error}", file=sys.stderr)
-        return error.exit_status
+def make(out: Path, table: Path, *folders: Path) -> None:
+    """``error-over-time.csv``, the same as JSON, and its plot."""
+    errors = errors_of(table)
     order = list(dict.fromkeys(label for label, _ in errors.values()))
-    data = pl.concat(parts).sort(
+    data = pl.concat([arrivals(folder, errors) for folder in folders]).sort(
         "link", pl.col("model").map_elements(order.index, pl.Int64), "delivered_s"
     )
     out.mkdir(parents=True, exist_ok=True)
     data.write_csv(out / "error-over-time.csv")
     (out / "error-over-time.json").write_text(json.dumps(data.to_dicts(), indent=1) + "\n")
     draw(data, out / "error-over-time.svg")
-    return 0
+
+
+def main(arguments: Sequence[str]) -> int:
+    """The command; exit status 2 for arguments that make no sense."""
+    return from_runs(make, __doc__, arguments, least=3)
 
 
 if __name__ == "__main__":

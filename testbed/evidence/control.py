@@ -24,6 +24,7 @@ from analysis.rundir import read_run
 from analysis.summary import Summary
 from analysis.summary.control import ControlMode
 from analysis.summary.network import Fidelity
+from testbed.evidence.command import from_runs
 
 GOAL_SHARE, GOAL_POINTS = 0.95, 1.0
 INCONCLUSIVE = "inconclusive (disturbed)"
@@ -201,33 +202,29 @@ def draw(data: pl.DataFrame, bound_ms: float) -> Figure:
     return figure
 
 
-def main(arguments: Sequence[str]) -> int:
-    """Write ``table.json``, ``control.svg`` and its data; the exit status."""
-    if len(arguments) < 2:
-        print("usage: python -m testbed.evidence.control OUT_FOLDER RUN_DIR...", file=sys.stderr)
-        return 2
-    folder, *paths = map(Path, arguments)
+def make(out: Path, *folders: Path) -> None:
+    """``table.json``, ``control.svg`` and its data; every run's verdict is printed."""
     summaries = []
-    try:
-        for path in paths:
-            run = read_run(path)
-            summaries.append((path.name, trace_of(run.experiment), measure(run).summary))
-        table = table_of(summaries)
-    except NotARunError as error:
-        print(f"control: {error}", file=sys.stderr)
-        return 2
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "table.json").write_text(json.dumps(table, indent=1) + "\n")
+    for folder in folders:
+        run = read_run(folder)
+        summaries.append((folder.name, trace_of(run.experiment), measure(run).summary))
+    table = table_of(summaries)
+    out.mkdir(parents=True, exist_ok=True)
+    (out / "table.json").write_text(json.dumps(table, indent=1) + "\n")
     verdicts = ("pass", "warn", "fail", "unknown")
     worst: Fidelity = max(
         (summary.fidelity for _, _, summary in summaries), key=lambda f: verdicts.index(f.verdict)
     )
     data = marks(table)
     figure = draw(data, table["runs"][0]["bound_ms"])
-    style.save(figure, data, folder / "control.svg", "lte-control", worst)
+    style.save(figure, data, out / "control.svg", "lte-control", worst)
     for each in table["runs"]:
         print(f"{each['run']} ({each['trace']}, run {each['run_of_trace']}): {each['verdict']}")
-    return 0
+
+
+def main(arguments: Sequence[str]) -> int:
+    """The command; exit status 2 for arguments that make no sense."""
+    return from_runs(make, __doc__, arguments)
 
 
 if __name__ == "__main__":

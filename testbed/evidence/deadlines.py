@@ -22,7 +22,7 @@ from analysis.plots import style
 from analysis.rundir import read_run
 from analysis.summary import Summary
 from analysis.summary.accordion import DeadlineRequest
-from testbed.errors import OUR_ERRORS
+from testbed.evidence.command import from_runs
 
 DISC = 110
 """Area of a disc of few requests, in points; that of all is twice it."""
@@ -119,21 +119,17 @@ def _told(row: dict[str, Any]) -> str:
     )
 
 
-def main(arguments: Sequence[str]) -> int:
-    """The command; exit status 2 for arguments that make no sense."""
-    if len(arguments) < 2:
-        print(__doc__, file=sys.stderr)
-        return 2
-    out, *folders = map(Path, arguments)
-    try:
-        rows = [row for folder in folders for row in kept(folder)]
-    except OUR_ERRORS as error:
-        print(f"deadlines: {error}", file=sys.stderr)
-        return error.exit_status
+def make(out: Path, *folders: Path) -> None:
+    """``deadlines.json`` and its plot."""
+    rows = [row for folder in folders for row in kept(folder)]
     out.mkdir(parents=True, exist_ok=True)
     (out / "deadlines.json").write_text(json.dumps(rows, indent=1) + "\n")
     draw(rows, out / "deadlines.svg")
-    return 0
+
+
+def main(arguments: Sequence[str]) -> int:
+    """The command; exit status 2 for arguments that make no sense."""
+    return from_runs(make, __doc__, arguments)
 
 
 if __name__ == "__main__":

@@ -19,7 +19,7 @@ from matplotlib.figure import Figure
 from analysis.errors import NotARunError
 from analysis.plots import style
 from analysis.sweep import read_cell
-from testbed.errors import OUR_ERRORS
+from testbed.evidence.command import from_runs
 
 SCHEMA = {
     "link": pl.String,
@@ -111,23 +111,19 @@ def _scaled(axes: Axes, data: pl.DataFrame) -> None:
     axes.set_yticks([], minor=True)
 
 
-def main(arguments: Sequence[str]) -> int:
-    """The command; exit status 2 for arguments that make no sense."""
-    if len(arguments) < 2:
-        print(__doc__, file=sys.stderr)
-        return 2
-    out, *folders = map(Path, arguments)
-    try:
-        data = pl.concat(map(downloads, folders))
-    except OUR_ERRORS as error:
-        print(f"downloads: {error}", file=sys.stderr)
-        return error.exit_status
+def make(out: Path, *folders: Path) -> None:
+    """``downloads.csv`` and its plot."""
+    data = pl.concat(map(downloads, folders))
     slowest_first = pl.col("least_ms").max().over("link")
     data = data.sort(-slowest_first, "link", "initial_window", maintain_order=True)
     out.mkdir(parents=True, exist_ok=True)
     data.write_csv(out / "downloads.csv")
     draw(data, out / "downloads.svg")
-    return 0
+
+
+def main(arguments: Sequence[str]) -> int:
+    """The command; exit status 2 for arguments that make no sense."""
+    return from_runs(make, __doc__, arguments)
 
 
 if __name__ == "__main__":

@@ -108,6 +108,15 @@ def test_errors_of_all_images_stand_at_the_times_of_the_runs(tmp_path):
     assert (out / "error-over-time.svg").exists()
 
 
+@pytest.mark.parametrize("content", [None, "not JSON", "[]", '{"labels": {"a": [{"file": "x"}]}}'])
+def test_what_is_no_table_is_one_line_and_status_2(tmp_path, capsys, content):
+    table = tmp_path / "table.json"
+    if content is not None:
+        table.write_text(content)
+    assert arrival.main([str(tmp_path / "out"), str(table), str(tmp_path / "run")]) == 2
+    assert f"error: {table}: no table of testbed.evidence.prefixes" in capsys.readouterr().err
+
+
 def test_a_model_that_the_table_does_not_know_is_one_line_and_status_2(tmp_path, capsys):
     run, table = synthetic(tmp_path / "run", "lte"), tmp_path / "table.json"
     table.write_text(json.dumps(table_of("another", (0.5, 0.7, 0.9))))
