@@ -1,6 +1,7 @@
 """A host with a quarter of a CPU takes four times as long for the same work, in a microVM."""
 
 import json
+import statistics
 
 import pytest
 
@@ -43,7 +44,10 @@ def test_a_quarter_of_a_cpu_is_a_quarter_of_the_speed(guest: Guest) -> None:
     for (fast_s, _), (slow_s, _) in record["times"]:
         print(f"whole {fast_s:.2f} s, quarter {slow_s:.2f} s: {slow_s / fast_s:.2f} times")
     fast, slow = zip(*record["times"], strict=True)
-    # What else the machine does makes it slower, never faster.
     assert min(wall_s / cpu_s for wall_s, cpu_s in fast) == pytest.approx(1, rel=0.1)
-    assert min(wall_s / cpu_s for wall_s, cpu_s in slow) == pytest.approx(4, rel=0.1)
+    # A guest that stands still while a process waits for its share makes it slower; while one has
+    # its share, faster, for the guest takes that time for work.
+    ratios = [wall_s / cpu_s for wall_s, cpu_s in slow]
+    assert min(ratios) < 4.4 and statistics.median(ratios) > 3.6
+    # By the wall's clock alone, whatever the guest takes for work; other machines' slows both.
     assert min(wall_s for wall_s, _ in slow) > 2 * min(wall_s for wall_s, _ in fast)

@@ -18,6 +18,7 @@ from testbed.hosts.microvm import MicroVm
 pytestmark = pytest.mark.microvm
 NOBODY = 65534
 
+# As many pings as find a moment at which the machine does not stand still.
 SHAPED_PING = """
 set -e
 ip netns add a

@@ -160,24 +160,24 @@ with EmulatedNetwork(chain(["a", "b"], slow), here / "logs") as net:
     collect = burst(net, 10)
     net.apply("a-b", "a_to_b", fibre)
     kept = collect()
-    after_s = []
+    after_s, kept_after = [], []
     for _ in range(3):
         began = time.monotonic()
-        burst(net, 10)()
+        kept_after.append(burst(net, 10)())
         after_s.append(time.monotonic() - began)
     again = [each.dropped_packets for each in net.qdisc_counters()]
 report(overflow=overflow, dropped=dropped, kept=kept, after_s=after_s, again=again,
-       at_rest=at_rest)
+       at_rest=at_rest, kept_after=kept_after)
 """,
     )
     room = 25_000 // 1514
     # One may leave while a burst arrives; more, if the guest stands still in the middle of it.
-    assert room <= min(facts["overflow"]) <= room + 1
+    assert min(facts["overflow"]) >= room and statistics.median(facts["overflow"]) <= room + 1
     assert facts["dropped"] == [3 * 40 - sum(facts["overflow"]), 0]
     (sent, answered), *later = facts["at_rest"]
     assert sent == sum(facts["overflow"])
     assert later == [[sent, answered], [sent + 5, answered]]
-    assert facts["kept"] == 10
+    assert facts["kept"] == 10 and facts["kept_after"] == [10, 10, 10]
     assert facts["again"] == facts["dropped"]
     assert min(facts["after_s"]) < 0.2  # ten frames at 0.5 Mbit/s alone take 0.24 s
 

@@ -53,10 +53,13 @@ def test_what_was_converted_before_stays(tmp_path: Path) -> None:
 def test_a_row_costs_next_to_nothing() -> None:
     """20 µs would be 1 % of a frame at 500 frames/s; typical is 1."""
     rows = Rows(tuple("abcdefghijk"))
-    begin = time.perf_counter()
-    for number in range(10_000):
-        rows.append(*range(number, number + 11))
-    assert (time.perf_counter() - begin) / 10_000 < 20e-6
+    took_s = []
+    for _ in range(3):
+        begin = time.perf_counter()
+        for number in range(10_000):
+            rows.append(*range(number, number + 11))
+        took_s.append((time.perf_counter() - begin) / 10_000)
+    assert min(took_s) < 20e-6
 
 
 def test_saving_again_replaces_what_was_saved(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from stage_node.wire import Header, Kind
 
 PAYLOAD = bytes(200_000)
 HEADER = Header(kind=Kind.ACTIVATION, payload_bytes=len(PAYLOAD)).encode()
+REST_S = 0.4  # longer than a busy machine stands still, mostly
 LIMITS = {Kind.ACTIVATION: len(PAYLOAD)}
 
 
@@ -29,7 +30,7 @@ def send_slowly(sender: socket.socket, *parts: bytes) -> threading.Thread:
     def send() -> None:
         for part in parts:
             sender.sendall(part)
-            time.sleep(0.1)
+            time.sleep(REST_S)
 
     thread = threading.Thread(target=send)
     thread.start()
@@ -41,7 +42,7 @@ def test_bytes_that_come_late_are_waited_for(ends: tuple[socket.socket, Channel]
     sending = send_slowly(sender, HEADER + PAYLOAD[:100], PAYLOAD[100:-100], PAYLOAD[-100:])
     frame = channel.receive(Ring(1, len(PAYLOAD)))
     sending.join()
-    assert 0.19e9 < frame.transfer_ns < 0.5e9
+    assert 1.1 * REST_S < frame.transfer_ns / 1e9 < 4 * REST_S
 
 
 def test_silence_before_a_frame_is_not_its_transfer(ends: tuple[socket.socket, Channel]) -> None:
@@ -49,7 +50,7 @@ def test_silence_before_a_frame_is_not_its_transfer(ends: tuple[socket.socket, C
     sending = send_slowly(sender, b"", b"", HEADER + PAYLOAD)
     frame = channel.receive(Ring(1, len(PAYLOAD)))
     sending.join()
-    assert frame.transfer_ns < 0.1e9
+    assert frame.transfer_ns / 1e9 < REST_S
 
 
 def test_waiting_for_a_free_buffer_is_not_its_transfer(ends: tuple[socket.socket, Channel]) -> None:
@@ -57,10 +58,10 @@ def test_waiting_for_a_free_buffer_is_not_its_transfer(ends: tuple[socket.socket
     ring = Ring(1, len(PAYLOAD))
     sending = send_slowly(sender, HEADER + PAYLOAD, HEADER + PAYLOAD)
     lent = channel.receive(ring)
-    release = threading.Timer(0.4, lent.release)
+    release = threading.Timer(3 * REST_S, lent.release)
     release.start()
     begin = time.monotonic()
     frame = channel.receive(ring)
-    assert time.monotonic() - begin > 0.3
-    assert frame.transfer_ns < 0.1e9
+    assert time.monotonic() - begin > 2 * REST_S
+    assert frame.transfer_ns / 1e9 < REST_S
     sending.join()

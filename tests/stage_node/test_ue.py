@@ -135,11 +135,14 @@ def test_the_events_of_one_download_are_in_the_order_of_time(tmp_path):
 
 
 def test_inference_goes_on_while_the_rest_is_still_under_way(tmp_path):
-    """The server holds the last bytes back for longer than an inference takes."""
+    """The server holds the last bytes back until the first inferences are told of."""
+    told = tmp_path / "events.jsonl"
 
     def answer(connection):
         connection.sendall(head(0, ENDS[2]) + CONTENT[: ENDS[0]])
-        time.sleep(0.5)
+        deadline = time.monotonic() + 20
+        while ConfigurationEvaluated.kind not in told.read_text() and time.monotonic() < deadline:
+            time.sleep(0.01)
         connection.sendall(CONTENT[ENDS[0] : ENDS[2]])
 
     with server(answer) as (port, _):

@@ -96,7 +96,7 @@ def house(tmp_path) -> House:
 
 
 @pytest.mark.alone
-def test_the_first_start_sets_up_and_the_second_only_runs(house):
+def test_the_first_start_sets_up_and_later_ones_only_run(house):
     first = house.start("demo", "--out", "x y")
     assert first.returncode == 0, first.stderr
     assert first.stdout == f"program demo --out x y in {house.root.parent}\n"
