@@ -11,7 +11,6 @@ import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import polars as pl
 import yaml
@@ -23,8 +22,7 @@ from analysis.measure import measure
 from analysis.plots import style
 from analysis.rundir import read_run
 from stage_node.configuration import configuration_name
-from testbed.errors import BadTableError
-from testbed.evidence.command import from_runs
+from testbed.evidence.command import call_with_paths, reading_table
 
 COLUMNS = (
     "link", "model", "configuration", "bytes", "delivered_s", "error", "fidelity",
@@ -63,22 +61,16 @@ def _link(folder: Path) -> str:
 
 def errors_of(path: Path) -> dict[tuple[str, str], tuple[str, float]]:
     """Label and test error of every file's configurations; ``BadTableError``."""
-    try:
-        return _errors_of(json.loads(path.read_text()))
-    except (OSError, ValueError, LookupError, TypeError) as error:
-        raise BadTableError(f"{path}: no table of testbed.evidence.prefixes: {error}") from error
-
-
-def _errors_of(table: dict[str, Any]) -> dict[tuple[str, str], tuple[str, float]]:
-    return {
-        (Path(file["file"]).stem, configuration_name(point["configuration"])): (
-            label,
-            round(1 - point["accuracy"], 6),
-        )
-        for label, files in table["labels"].items()
-        for file in files
-        for point in file["configurations"]
-    }
+    with reading_table(path, "testbed.evidence.prefixes"):
+        return {
+            (Path(file["file"]).stem, configuration_name(point["configuration"])): (
+                label,
+                round(1 - point["accuracy"], 6),
+            )
+            for label, files in json.loads(path.read_text())["labels"].items()
+            for file in files
+            for point in file["configurations"]
+        }
 
 
 @style.styled
@@ -145,7 +137,7 @@ def make(out: Path, table: Path, *folders: Path) -> None:
 
 def main(arguments: Sequence[str]) -> int:
     """The command; exit status 2 for arguments that make no sense."""
-    return from_runs(make, __doc__, arguments, least=3)
+    return call_with_paths(make, __doc__, arguments, least=3)
 
 
 if __name__ == "__main__":

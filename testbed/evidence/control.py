@@ -24,7 +24,7 @@ from analysis.rundir import read_run
 from analysis.summary import Summary
 from analysis.summary.control import ControlMode
 from analysis.summary.network import Fidelity
-from testbed.evidence.command import from_runs
+from testbed.evidence.command import call_with_paths
 
 GOAL_SHARE, GOAL_POINTS = 0.95, 1.0
 INCONCLUSIVE = "inconclusive (disturbed)"
@@ -224,7 +224,7 @@ def make(out: Path, *folders: Path) -> None:
 
 def main(arguments: Sequence[str]) -> int:
     """The command; exit status 2 for arguments that make no sense."""
-    return from_runs(make, __doc__, arguments)
+    return call_with_paths(make, __doc__, arguments)
 
 
 if __name__ == "__main__":

@@ -22,7 +22,7 @@ from analysis.plots import style
 from analysis.rundir import read_run
 from analysis.summary import Summary
 from analysis.summary.accordion import DeadlineRequest
-from testbed.evidence.command import from_runs
+from testbed.evidence.command import call_with_paths
 
 DISC = 110
 """Area of a disc of few requests, in points; that of all is twice it."""
@@ -129,7 +129,7 @@ def make(out: Path, *folders: Path) -> None:
 
 def main(arguments: Sequence[str]) -> int:
     """The command; exit status 2 for arguments that make no sense."""
-    return from_runs(make, __doc__, arguments)
+    return call_with_paths(make, __doc__, arguments)
 
 
 if __name__ == "__main__":

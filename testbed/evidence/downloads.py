@@ -19,7 +19,7 @@ from matplotlib.figure import Figure
 from analysis.errors import NotARunError
 from analysis.plots import style
 from analysis.sweep import read_cell
-from testbed.evidence.command import from_runs
+from testbed.evidence.command import call_with_paths
 
 SCHEMA = {
     "link": pl.String,
@@ -123,7 +123,7 @@ def make(out: Path, *folders: Path) -> None:
 
 def main(arguments: Sequence[str]) -> int:
     """The command; exit status 2 for arguments that make no sense."""
-    return from_runs(make, __doc__, arguments)
+    return call_with_paths(make, __doc__, arguments)
 
 
 if __name__ == "__main__":

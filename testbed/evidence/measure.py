@@ -31,6 +31,7 @@ from stage_node.models import load_model
 from stage_node.models.checkpoint import read_metadata
 from stage_node.rung import QUANTISED, Rung
 from testbed.errors import OUR_ERRORS
+from testbed.evidence.command import reading_table
 from testbed.validation import existing_checkpoint
 
 CALIBRATION_IMAGES = 1000
@@ -165,8 +166,9 @@ def main(arguments: list[str] | None = None) -> int:
         validating, testing = benches(request, dataset)
         known: dict[str, Row] = {}
         if options.out.exists():
-            rows = json.loads(options.out.read_text())["rows"]
-            known = {row["name"]: Row(**row) for row in rows}
+            with reading_table(options.out, "testbed.evidence.measure"):
+                rows = json.loads(options.out.read_text())["rows"]
+                known = {row["name"]: Row(**row) for row in rows}
         table: dict[str, Any] = {
             "model": options.model.name,
             "after": options.after,
@@ -193,7 +195,7 @@ def main(arguments: list[str] | None = None) -> int:
                 f"{row.bytes_per_image:9.1f} bytes  {row.test_accuracy:.4f}  {row.name}", flush=True
             )
     except OUR_ERRORS as error:
-        print(f"measure: {error}", file=sys.stderr)
+        print(f"error: {error}", file=sys.stderr)
         return error.exit_status
     return 0
 

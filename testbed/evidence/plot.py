@@ -13,6 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from analysis.plots import style
+from testbed.evidence.command import call_with_paths, reading_table
 
 FLOOR_POINTS = 1.0
 SERIES = {
@@ -29,6 +30,7 @@ SERIES = {
     "distilled": (style.VERMILLION, "*", "-"),
 }
 """Colour, marker and line of every series that is shown; hollow: a mechanism alone."""
+PARTS = {"rows", "images", "after", "dataset", "frame_images", "raw_image_bytes"}
 ALONE = frozenset({"width", "sparse", "quantisation"})
 
 
@@ -91,6 +93,14 @@ def _guides(axes: Axes, raw_bytes: int, base: dict[str, Any]) -> None:
     axes.set_xlim(44, 1.4 * base["bytes_per_image"])
 
 
+def make(source: Path, destination: Path) -> None:
+    """The plot, and its data beside it."""
+    with reading_table(source, "testbed.evidence.measure"):
+        table = json.loads(source.read_text())
+        if missing := PARTS - table.keys():
+            raise LookupError(f"it lacks {', '.join(sorted(missing))}")
+    draw(table, destination)
+
+
 if __name__ == "__main__":
-    source, destination = map(Path, sys.argv[1:])
-    draw(json.loads(source.read_text()), destination)
+    sys.exit(call_with_paths(make, __doc__, sys.argv[1:]))

@@ -12,6 +12,7 @@ import json
 import sys
 from collections.abc import Iterator
 from functools import partial
+from itertools import chain
 from operator import mul
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,7 @@ from stage_node.data import Dataset, load_dataset
 from stage_node.models.checkpoint import read_metadata
 from stage_node.prefix import PrefixReader
 from testbed.errors import OUR_ERRORS
+from testbed.evidence.command import reading_table
 from testbed.validation import existing_checkpoint
 
 PAPER_BITS = 64
@@ -147,7 +149,7 @@ def main(arguments: list[str] | None = None) -> int:
             table = _table(chosen, known)  # with what an earlier call measured of files yet to come
             (out / "table.json").write_text(json.dumps(table, indent=1) + "\n")
     except OUR_ERRORS as error:
-        print(f"prefixes: {error}", file=sys.stderr)
+        print(f"error: {error}", file=sys.stderr)
         return error.exit_status
     data = curves(table)
     first = next(iter(table["labels"].values()))[0]
@@ -176,9 +178,10 @@ def _digest(path: Path) -> str:
 def _known(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
     """What an earlier table has of each file, by the file's digest."""
     if path.exists():
-        for files in json.loads(path.read_text())["labels"].values():
-            for file in files:
-                yield file["sha256"], file
+        with reading_table(path, "testbed.evidence.prefixes"):
+            files = chain.from_iterable(json.loads(path.read_text())["labels"].values())
+            known = {file["sha256"]: file for file in files}
+        yield from known.items()
 
 
 def _chosen(given: list[str]) -> Iterator[tuple[str, list[Path]]]:

@@ -108,13 +108,27 @@ def test_errors_of_all_images_stand_at_the_times_of_the_runs(tmp_path):
     assert (out / "error-over-time.svg").exists()
 
 
-@pytest.mark.parametrize("content", [None, "not JSON", "[]", '{"labels": {"a": [{"file": "x"}]}}'])
+NO_TABLES = ("not JSON", "[]", '{"labels": []}', '{"labels": {"a": [{"file": "x"}]}}')
+
+
+@pytest.mark.parametrize("content", [None, *NO_TABLES])
 def test_what_is_no_table_is_one_line_and_status_2(tmp_path, capsys, content):
     table = tmp_path / "table.json"
     if content is not None:
         table.write_text(content)
     assert arrival.main([str(tmp_path / "out"), str(table), str(tmp_path / "run")]) == 2
-    assert f"error: {table}: no table of testbed.evidence.prefixes" in capsys.readouterr().err
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"error: {table}: no table of testbed.evidence.prefixes: ")
+
+
+@pytest.mark.parametrize("content", NO_TABLES)
+def test_a_damaged_table_is_not_written_over(tmp_path, capsys, content):
+    table = tmp_path / "table.json"
+    table.write_text(content)
+    assert prefixes.main([str(tmp_path), "digits-vit4"]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"error: {table}: no table of testbed.evidence.prefixes: ")
+    assert table.read_text() == content
 
 
 def test_a_model_that_the_table_does_not_know_is_one_line_and_status_2(tmp_path, capsys):
