@@ -5,6 +5,7 @@ python -m testbed.evidence.plot table.json accuracy-against-bytes.svg
 
 import json
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -30,8 +31,8 @@ SERIES = {
     "distilled": (style.VERMILLION, "*", "-"),
 }
 """Colour, marker and line of every series that is shown; hollow: a mechanism alone."""
-PARTS = {"rows", "images", "after", "dataset", "frame_images", "raw_image_bytes"}
 ALONE = frozenset({"width", "sparse", "quantisation"})
+PARTS = frozenset({"rows", "images", "after", "dataset", "frame_images", "raw_image_bytes"})
 
 
 @style.styled
@@ -102,5 +103,10 @@ def make(source: Path, destination: Path) -> None:
     draw(table, destination)
 
 
+def main(arguments: Sequence[str]) -> int:
+    """The command; exit status 2 for arguments that make no sense."""
+    return call_with_paths(make, __doc__, arguments)
+
+
 if __name__ == "__main__":
-    sys.exit(call_with_paths(make, __doc__, sys.argv[1:]))
+    sys.exit(main(sys.argv[1:]))

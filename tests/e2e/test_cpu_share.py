@@ -50,4 +50,4 @@ def test_a_quarter_of_a_cpu_is_a_quarter_of_the_speed(guest: Guest) -> None:
     ratios = [wall_s / cpu_s for wall_s, cpu_s in slow]
     assert min(ratios) < 4.4 and statistics.median(ratios) > 3.6
     # By the wall's clock alone, whatever the guest takes for work; other machines' slows both.
-    assert min(wall_s for wall_s, _ in slow) > 2 * min(wall_s for wall_s, _ in fast)
+    assert min(wall_s for wall_s, _ in slow) > 3 * min(wall_s for wall_s, _ in fast)

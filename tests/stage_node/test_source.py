@@ -165,17 +165,20 @@ def test_a_paced_workload_admits_in_its_rhythm_and_leaves_out_what_the_window_re
 ) -> None:
     period_ns = 30_000_000
     source.activate(1, "test", frame_ms=30)
-    in_rhythm = serve(source, 3)
+    in_rhythm = serve(source, 6)
     # The first may be late by nearly a period, the others are not the earlier for it.
-    assert in_rhythm[2].t_admitted_ns - in_rhythm[0].t_admitted_ns > period_ns
-    held = [admitted(source) for _ in range(3)]
-    time.sleep(0.1)  # three frames are due meanwhile, and the window is full
-    for batch in held:
-        answer(source, batch)
-    late = serve(source, 2)
-    begin = in_rhythm[0].t_admitted_ns
-    assert late[1].t_admitted_ns - late[0].t_admitted_ns < 1_000_000_000
-    assert late[1].t_admitted_ns - begin >= 7 * period_ns, "no frame makes up for another"
+    assert in_rhythm[5].t_admitted_ns - in_rhythm[0].t_admitted_ns > 4 * period_ns
+    begin, gaps_ns = in_rhythm[3].t_admitted_ns, []
+    for _ in range(5):  # a machine that stands still makes a gap longer, never shorter
+        held = [admitted(source) for _ in range(3)]
+        time.sleep(0.1)  # three frames are due meanwhile, and the window is full
+        for batch in held:
+            answer(source, batch)
+        late = serve(source, 2)
+        gaps_ns.append(late[1].t_admitted_ns - late[0].t_admitted_ns)
+        assert late[1].t_admitted_ns - begin >= 7 * period_ns, "no frame makes up for another"
+        begin = late[0].t_admitted_ns
+    assert min(gaps_ns) <= 2 * period_ns
 
 
 def test_a_paced_workload_goes_on_when_nothing_is_in_flight(source: Source) -> None:

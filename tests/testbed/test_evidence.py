@@ -16,7 +16,7 @@ from controller.distill_training import Recipe
 from stage_node.bottleneck import BottleneckSpec
 from stage_node.data import load_dataset
 from stage_node.models import load_checkpoint
-from testbed.evidence import control
+from testbed.evidence import control, plot
 from testbed.evidence import measure as measuring
 from testbed.evidence.plot import draw
 from testbed.experiment import CHECKPOINTS
@@ -85,6 +85,14 @@ def test_the_plot_is_the_same_for_the_same_table(table, tmp_path):
     draw(content, tmp_path / "b.svg")
     assert (tmp_path / "a.svg").read_bytes() == (tmp_path / "b.svg").read_bytes()
     assert (tmp_path / "a.csv").read_text().count("\n") == len(content["rows"]) + 1
+
+
+def test_a_file_that_is_no_table_is_not_drawn(tmp_path, capsys):
+    (tmp_path / "t.json").write_text('{"rows": []}')
+    assert plot.main([str(tmp_path / "t.json"), str(tmp_path / "t.svg")]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "t.json: no table of testbed.evidence.measure: it lacks after, dataset" in line
+    assert not (tmp_path / "t.svg").exists()
 
 
 def test_a_layer_that_does_not_exist_is_one_line_and_status_2(tmp_path, capsys):
