@@ -130,6 +130,7 @@ def _fidelity(run: Run, traffic: tuple[LinkTraffic, ...]) -> Fidelity:
     ]
     return Fidelity(
         verdict=record.verdict,
+        clock=record.clock,
         reasons=record.reasons,
         goodput_error_max=max(goodput, default=None),
         rtt_error_ms_max=max(rtt, default=None),

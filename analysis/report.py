@@ -15,7 +15,7 @@ from analysis.words import listed, number, percent, result_paragraphs
 
 _TEMPLATES = Path(__file__).parent / "templates"
 
-_MANIFEST_FIELDS = ("started", "host", "seed", "command", "code")
+_MANIFEST_FIELDS = ("started", "host", "clock_kind", "seed", "guest_kernel", "command", "code")
 """Shown first, in this order; everything else of the manifest follows, folded."""
 
 

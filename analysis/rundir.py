@@ -145,6 +145,7 @@ class FidelityRecord(Described):
     """``fidelity.json``."""
 
     verdict: Literal["pass", "warn", "fail", "unknown"]
+    clock: Literal["virtual", "real"] = "real"
     reasons: tuple[str, ...] = ()
     links: tuple[LinkProbe, ...] = ()
     rtt: tuple[RttProbe, ...] = ()

@@ -31,6 +31,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from stage_node.netns import enter_network_of
+from stage_node.seeds import begin_as_seeded
 
 PR_SET_PDEATHSIG = 1
 PR_SET_NAME = 15
@@ -111,6 +112,7 @@ def become(request: dict[str, Any], parent: int) -> NoReturn:
         _redirect(Path(request["log_path"]))
         if request["netns_pid"] is not None:
             enter_network_of(request["netns_pid"])
+        begin_as_seeded(request["name"])
         _function(request["entry"])(**request["kwargs"])
         status = 0
     except SystemExit as end:

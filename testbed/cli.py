@@ -11,12 +11,22 @@ from testbed.distill_command import distill
 from testbed.errors import OUR_ERRORS
 from testbed.fidelity_command import fidelity
 from testbed.link_command import link
-from testbed.options import HostKind, HostOption
+from testbed.options import (
+    Clock,
+    ClockOption,
+    HostKind,
+    HostOption,
+    PaceOption,
+    SeedOption,
+    read_pace,
+    read_seed,
+)
 from testbed.sweep_command import sweep
 from testbed.train_command import lut, train, variant
 
 if TYPE_CHECKING:
     from testbed.experiment import Experiment
+    from testbed.hosts.choose import Wish
 
 app = typer.Typer(
     name="concertina",
@@ -55,14 +65,19 @@ def _global(
 
 
 @app.command()
-def demo(host: HostOption = HostKind.AUTO, out: OutOption = None) -> None:
+def demo(
+    host: HostOption = HostKind.AUTO,
+    clock: ClockOption = None,
+    seed: SeedOption = None,
+    out: OutOption = None,
+) -> None:
     """Run the main job: a split model and an Accordion download on shaped links.
 
     The same as `concertina run demo`: a handwritten-digits ResNet in three stages on a UE, an
     edge server and a cloud server; the controller narrows its cuts while it serves; then a UE
     downloads an Accordion model within a deadline and upgrades it. Takes about a minute.
     """
-    _run(Path("demo"), [], host, out)
+    _run(Path("demo"), [], _wish(host, clock), seed, out)
 
 
 @app.command()
@@ -83,6 +98,9 @@ def run(
     ] = None,
     out: OutOption = None,
     host: HostOption = HostKind.AUTO,
+    clock: ClockOption = None,
+    seed: SeedOption = None,
+    pace: PaceOption = None,
 ) -> None:
     """Run an experiment and build its report.
 
@@ -90,7 +108,23 @@ def run(
     last lines say where the report is. `--set` takes any field of the file by its dotted path,
     list entries by their number.
     """
-    _run(experiment, assignments or [], host, out)
+    _run(experiment, assignments or [], _wish(host, clock, pace), seed, out)
+
+
+@app.command()
+def repeat(
+    directory: Annotated[Path, typer.Argument(metavar="DIR", help="A run directory.")],
+    out: OutOption = None,
+) -> None:
+    """Run a run directory again and compare the captures, packet by packet.
+
+    Says `identical: N packets in M captures` (exit status 0), or shows the first packet that
+    differs, from both (1). The run must have been on the virtual clock; its directory may have been
+    copied from another machine. With `--out` the second run stays there.
+    """
+    from testbed.repeat import repeat_run
+
+    raise typer.Exit(repeat_run(directory, out, console))
 
 
 @app.command()
@@ -250,11 +284,23 @@ def clean(
         console.print("no run directories below ./runs")
 
 
-def _run(experiment: Path, assignments: list[str], host: HostKind, out: Path | None) -> None:
+def _wish(host: HostKind, clock: Clock | None, pace: float | None = None) -> "Wish":
+    from testbed.hosts.choose import Wish, check_wish
+
+    wish = Wish(host.value, clock.value if clock else None, read_pace(pace))
+    check_wish(wish)
+    return wish
+
+
+def _run(
+    experiment: Path, assignments: list[str], wish: "Wish", seed: str | None, out: Path | None
+) -> None:
+    if seed is not None:
+        assignments = [*assignments, f"seed={read_seed(seed)}"]
     file, loaded = _read(experiment, assignments)
     from testbed.runner import run_experiment
 
-    raise typer.Exit(run_experiment(loaded, str(file), host.value, out, console))
+    raise typer.Exit(run_experiment(loaded, str(file), wish, out, console))
 
 
 def _read(experiment: Path, assignments: list[str]) -> tuple[Path, "Experiment"]:

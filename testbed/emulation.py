@@ -1,18 +1,19 @@
 """The part of a run that happens inside the host: network, probe, captures, processes, verdict.
 
-``python -m testbed.emulation RUN_DIR`` is what both hosts, native and microVM, execute. It reads
-the plan and leaves raw records; every figure is made from them afterwards.
+``python -m testbed.emulation``, in a run directory, is what both hosts, native and microVM, execute.
+It reads the plan and leaves raw records; every figure is made from them afterwards.
 """
 
 import signal
 import sys
 import time
 import traceback
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from types import FrameType
+from typing import Self
 
 from stage_node.event_follower import EventFollower
 from stage_node.events import (
@@ -35,11 +36,11 @@ from testbed.plan import RunPlan
 from testbed.rundir import RunDirectory, write_json
 from topologies.capture import Captures
 from topologies.changer import Applied, Changer
-from topologies.cpu import CpuSampler, idle_during
+from topologies.cpu import CpuSampler, IdleSample, Window, idle_during
 from topologies.cpu_share import CpuShares
-from topologies.fidelity import Probe, judge
+from topologies.fidelity import ClockKind, Probe, judge
 from topologies.network import EmulatedNetwork
-from topologies.pauses import PauseSampler, paused_during
+from topologies.pauses import Paused, PauseSampler, paused_during
 from topologies.probe import probe_network
 from topologies.qdiscs import since
 from topologies.replay import Replay
@@ -68,7 +69,7 @@ class Emulation:
             with self._phase("preload"):
                 zygote.wait_ready()
             with self._phase("probe"):
-                probe = probe_network(net)
+                probe = probe_network(net, self._plan.clock)
             self._work(Place(zygote, net, shares), probe)
             with self._phase("teardown"):
                 stack.close()
@@ -79,8 +80,7 @@ class Emulation:
         net.wait_idle()  # the probe's last frames are not the run's
         before = net.qdisc_counters()
         with (
-            PauseSampler() as machine,
-            CpuSampler() as cpu,
+            Disturbances(self._plan.clock) as machine,
             Captures(net, self._run.captures, self._run.logs) as captures,
         ):
             with (
@@ -93,15 +93,15 @@ class Emulation:
             with self._phase("captures"):
                 net.wait_idle()  # the last frames of closing connections are still the run's
                 counters = captures.stop()
-            windows = network_bound(read_events(self._run.events))
-            pauses = machine.pauses()
+            idle, paused = machine.during(network_bound(read_events(self._run.events)))
         fidelity = judge(
             probe,
             captures=counters,
             qdiscs=since(before, net.qdisc_counters()),
-            idle=idle_during(windows, cpu.readings()),
-            paused=None if pauses is None else paused_during(windows, pauses),
+            idle=idle,
+            paused=paused,
             late_ms=self._late_ms,
+            clock=self._plan.clock,
         )
         write_json(self._run.fidelity, fidelity.to_json())
         write_json(self._run.capture_counters, [asdict(each) for each in counters])
@@ -125,6 +125,34 @@ class Emulation:
         self._events.emit(Phase, phase=name, state="begin")
         yield
         self._events.emit(Phase, phase=name, state="end")
+
+
+class Disturbances:
+    """What else than the network may have set the pace: ``with Disturbances(clock) as it: ...``.
+
+    Looks for idle CPU and pauses on the real clock; on the virtual one there is nothing to see.
+    """
+
+    def __init__(self, clock: ClockKind) -> None:
+        self._samplers = None if clock == "virtual" else (PauseSampler(), CpuSampler())
+        self._stack = ExitStack()
+
+    def __enter__(self) -> Self:
+        for sampler in self._samplers or ():
+            self._stack.enter_context(sampler)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stack.close()
+
+    def during(self, windows: Sequence[Window]) -> tuple[list[IdleSample], Paused | None]:
+        """Idle CPU and pauses of the windows (monotonic ns); nothing where nobody looked."""
+        if self._samplers is None:
+            return [], None
+        machine, cpu = self._samplers
+        pauses = machine.pauses()
+        paused = None if pauses is None else paused_during(windows, pauses)
+        return idle_during(windows, cpu.readings()), paused
 
 
 class PhaseOrigin:
@@ -162,9 +190,9 @@ def network_bound(events: Iterable[Event]) -> list[tuple[int, int]]:
     ]
 
 
-def main(directory: str) -> int:
-    """Run the experiment in ``directory``; an error is left there as ``failure.json``."""
-    run = RunDirectory(Path(directory))
+def main() -> int:
+    """Run the experiment in this directory; an error is left there as ``failure.json``."""
+    run = RunDirectory(Path.cwd())
     signal.signal(signal.SIGTERM, _end)
     try:
         plan = RunPlan.model_validate_json(run.plan.read_text())
@@ -189,4 +217,4 @@ def _end(number: int, frame: FrameType | None) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1]))
+    sys.exit(main())

@@ -21,6 +21,7 @@ from testbed.errors import BadExperimentError
 from testbed.files import find_file
 from testbed.network_section import LinkValues, Network, TraceFile
 from testbed.typed_yaml import Section, read_mapping, validated
+from topologies.fidelity import ClockKind
 from topologies.profiles import split_reference
 
 SHIPPED = Path(__file__).parent / "experiments"
@@ -143,6 +144,18 @@ class Experiment(Section):
 
     name: str = Field(min_length=1, max_length=64)
     description: str = ""
+    clock: ClockKind | None = Field(
+        None,
+        description="of the microVM: `virtual` stands still while anybody computes, so that nothing "
+        "else on the machine disturbs a figure; `real`; default: virtual where it can be had",
+    )
+    seed: int = Field(
+        1,
+        ge=0,
+        lt=2**64,
+        description="of all random numbers: the same seed gives the same captures on the virtual "
+        "clock, another one another sample",
+    )
     network: Network
     pipeline: PipelineSection | None = None
     pipelines: dict[str, PipelineSection] | None = Field(

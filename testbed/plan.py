@@ -4,6 +4,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
+from topologies.fidelity import ClockKind
 from topologies.spec import NetworkSpec
 
 
@@ -35,10 +36,15 @@ class Phase(BaseModel):
 
 
 class RunPlan(BaseModel):
-    """A network, and one phase after the other on it."""
+    """A network, and one phase after the other on it, all paths relative to the run directory.
+
+    From ``seed`` come all random numbers of the run.
+    """
 
     model_config = ConfigDict(frozen=True)
 
+    clock: ClockKind = "real"
+    seed: int = 1
     network: NetworkSpec
     phases: tuple[Phase, ...]
 

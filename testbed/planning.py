@@ -5,6 +5,7 @@ Planning needs torch (models are split and ladders measured here); carrying the 
 """
 
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 from controller.accordion.estimate import SEGMENT_BYTES, LinkEstimate, path_window
@@ -18,32 +19,37 @@ from testbed.experiment import AccordionSection, Experiment, PipelineSection
 from testbed.ladders import fetch_ladder
 from testbed.networks import build_network
 from testbed.plan import Job, Phase, RunPlan
+from testbed.run_files import RunFiles
 from testbed.rundir import RunDirectory
 from testbed.splitting import split_of
 from testbed.validation import checkpoint_path, delivered_models
 from topologies.addressing import CONTROLLER_NAME, Plan, management_ips, plan_of
+from topologies.fidelity import ClockKind
 from topologies.paths import bottleneck_mbit, delay_ms, path_between
 from topologies.schedule import bottleneck_over_time
 from topologies.spec import NetworkSpec
 
 CONTROL_PORT = 4000
 HTTP_PORT = 8000
+INSIDE = RunDirectory(Path())
+"""The run directory as its own processes name it: they work in it."""
 
 
-def plan_run(experiment: Experiment, run: RunDirectory) -> RunPlan:
-    """The whole run; the experiment has been checked."""
+def plan_run(experiment: Experiment, run: RunDirectory, clock: ClockKind = "real") -> RunPlan:
+    """The whole run, the files that it needs copied into its directory; the experiment has been
+    checked."""
     spec = build_network(experiment.network)
     addresses = plan_of(spec)
+    files = RunFiles(run)
     pipelines = [
-        pipeline.model_copy(update={"ladder": fetch_ladder(pipeline, run)})
-        for pipeline in plan_pipelines(experiment, spec)
+        _at_home(pipeline, run, files) for pipeline in plan_pipelines(experiment, spec)
     ]
-    serving = tuple(job for pipeline in pipelines for job in pipeline_jobs(pipeline, run))
+    serving = tuple(job for pipeline in pipelines for job in pipeline_jobs(pipeline, INSIDE))
     controlled = any(pipeline.control is not None for pipeline in pipelines)
     delivering: tuple[Job, ...] = ()
     if experiment.accordion is not None:
         company = _company(experiment) if experiment.together else ()
-        delivering = accordion_jobs(experiment.accordion, spec, addresses, run, company)
+        delivering = accordion_jobs(experiment.accordion, spec, addresses, files, company)
     if experiment.together:
         phases = [Phase(name="together", jobs=(*serving, *delivering), controlled=controlled)]
     else:
@@ -51,7 +57,27 @@ def plan_run(experiment: Experiment, run: RunDirectory) -> RunPlan:
             Phase(name="pipeline", jobs=serving, controlled=controlled),
             Phase(name="accordion", jobs=delivering),
         ]
-    return RunPlan(network=spec, phases=tuple(phase for phase in phases if phase.jobs))
+    return RunPlan(
+        clock=clock,
+        seed=experiment.seed,
+        network=spec,
+        phases=tuple(phase for phase in phases if phase.jobs),
+    )
+
+
+def _at_home(plan: PipelinePlan, run: RunDirectory, files: RunFiles) -> PipelinePlan:
+    """The same with ladder, model and modules in the run directory, and named relative to it."""
+    modules = tuple(
+        module.model_copy(update={"file": str(files.model(Path(module.file)))})
+        for module in plan.modules
+    )
+    return plan.model_copy(
+        update={
+            "ladder": fetch_ladder(plan, run).relative_to(run.path),
+            "checkpoint": files.model(plan.checkpoint),
+            "modules": modules,
+        }
+    )
 
 
 def plan_pipelines(experiment: Experiment, spec: NetworkSpec) -> list[PipelinePlan]:
@@ -163,7 +189,7 @@ def accordion_jobs(
     section: AccordionSection,
     spec: NetworkSpec,
     addresses: Plan,
-    run: RunDirectory,
+    files: RunFiles,
     company: tuple[str, ...] = (),
 ) -> tuple[Job, ...]:
     """The model server, which knows each UE's link by its profile, and the UEs; ``company`` are
@@ -178,14 +204,16 @@ def accordion_jobs(
             "name": section.server,
             "ip": "0.0.0.0",
             "port": HTTP_PORT,
-            "checkpoints": [str(checkpoint_path(model)) for model in delivered_models(section)],
+            "checkpoints": [
+                str(files.model(checkpoint_path(model))) for model in delivered_models(section)
+            ],
             "initial_window": section.initial_window,
             "faults": [_fault(fault, section, addresses) for fault in section.faults],
             "estimates": {
                 str(addresses.data_ip(ue, section.server)): _prior(spec, section.server, ue)
                 for ue in ues
             },
-            "events_path": str(run.events),
+            "events_path": str(INSIDE.events),
         },
     )
     downloads = [
@@ -202,7 +230,7 @@ def accordion_jobs(
                 "repeat": download.repeat,
                 "dataset": download.dataset or section.dataset,
                 "company": [each for each in company if each != download.ue],
-                "events_path": str(run.events),
+                "events_path": str(INSIDE.events),
                 "images": section.measured_images,
                 "receive_window_bytes": _receive_window_bytes(section, spec, download.ue),
             },

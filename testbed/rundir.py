@@ -37,6 +37,11 @@ class RunDirectory:
         return self.path / "manifest.json"
 
     @property
+    def kernel_configuration(self) -> Path:
+        """Configuration of the guest's kernel, where the clock was virtual."""
+        return self.path / "kernel.config"
+
+    @property
     def network(self) -> Path:
         """Hosts, interfaces, addresses and the links as configured."""
         return self.path / "network.json"
@@ -63,6 +68,11 @@ class RunDirectory:
     def ladder_table(self, pipeline: str) -> Path:
         """The table of the ladder that a pipeline's controller worked with."""
         return self.path / f"ladder{_of(pipeline)}.json"
+
+    @property
+    def models(self) -> Path:
+        """Folder of the models that the run's processes load."""
+        return self.path / "models"
 
     @property
     def ledger(self) -> Path:

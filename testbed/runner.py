@@ -1,8 +1,10 @@
 """Runs one experiment: chooses the host, starts the emulation, shows it, builds the report."""
 
 import json
+import shutil
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import yaml
@@ -15,8 +17,11 @@ from stage_node.ledger import to_parquet
 from testbed.errors import BadExperimentError, RunFailedError, RunInterruptedError
 from testbed.experiment import Experiment
 from testbed.going_on import going_on
-from testbed.hosts.choose import Choice, choose_host
+from testbed.hosts.choose import Choice, Wish, choose_host
+from testbed.hosts.environment import PYTHON
+from testbed.hosts.host import Host
 from testbed.interruption import Stopped, stopped_by_signals
+from testbed.kernel.build import ensure_kernel
 from testbed.ladders import (
     AMPLE_WIDTH,
     check_measured,
@@ -26,15 +31,16 @@ from testbed.ladders import (
 )
 from testbed.manifest import describe_code, describe_machine
 from testbed.networks import build_network
+from testbed.plan import RunPlan
 from testbed.planning import plan_pipelines, plan_run
 from testbed.progress import RunDisplay
 from testbed.reporting import conclude
 from testbed.rundir import MANIFEST_SCHEMA, RunDirectory
-from testbed.validation import check_experiment, model_folders
+from testbed.validation import check_experiment
 
 
 def run_experiment(
-    experiment: Experiment, origin: str, host: str, out: Path | None, console: Console
+    experiment: Experiment, origin: str, wish: Wish, out: Path | None, console: Console
 ) -> int:
     """Run an experiment and leave its run directory; the exit status for the shell.
 
@@ -47,14 +53,17 @@ def run_experiment(
     with console.status("measuring the compression ladder (once; it is kept)"):
         for plan in plan_pipelines(experiment, build_network(experiment.network)):
             check_measured(plan, origin)
-    choice = choose_host(host)
-    console.print(f"host: {choice.kind} ({choice.reason})", highlight=False)
+    choice = choose_host(
+        replace(wish, clock=wish.clock or experiment.clock), lambda: ensure_kernel(console)
+    )
+    tell_choice(choice, console)
     run = RunDirectory.create(experiment.name, out)
     console.print(f"run directory: {run.path}", highlight=False, soft_wrap=True)
-    _describe(run, experiment, choice.kind)
+    plan = plan_run(experiment, run, choice.clock)
+    describe(run, experiment, plan, choice)
     try:
         with stopped_by_signals():
-            status = _emulate(experiment, run, choice, console)
+            status = emulate(plan, run, choice.host, console)
             with console.status("analysing captures and drawing the report"):
                 summary = build_report(run.path) if run.network.exists() else None
     except Stopped as error:
@@ -63,22 +72,30 @@ def run_experiment(
             "recorded",
             error.signal_number,
         ) from error
-    failure = _failure(run, status)
+    failure = failure_of(run, status)
     if failure is not None:
         raise RunFailedError(f"{failure} (logs in {run.logs})")
     assert summary is not None, "an emulation without a network has failed"
     return conclude(summary, run.path, console)
 
 
-def _emulate(experiment: Experiment, run: RunDirectory, choice: Choice, console: Console) -> int:
-    """Carry the plan out in its host; its exit status. The ledgers can be read however it ends."""
+def tell_choice(choice: Choice, console: Console) -> None:
+    """Print the host, and why its clock is the real one where that was not asked for."""
+    console.print(f"host: {choice.kind} ({choice.reason})", highlight=False, markup=False)
+    if choice.clock_reason:
+        console.print(f"clock: real ({choice.clock_reason})", highlight=False, markup=False)
+
+
+def emulate(plan: RunPlan, run: RunDirectory, host: Host, console: Console) -> int:
+    """Carry a plan out in its host; its exit status. The ledgers can be read however it ends."""
+    data = data_folder()
     try:
         with RunDisplay(run.events, console), going_on(run.path):
-            return choice.host.run(
-                [sys.executable, "-m", "testbed.emulation", str(run.path)],
+            return host.run(
+                [PYTHON, "-m", "testbed.emulation"],
                 writable=run.path,
-                readable=[data_folder(), *model_folders(experiment)],
-                env={"CONCERTINA_DATA": str(data_folder())},
+                readable={"CONCERTINA_DATA": data} if data.is_dir() else {},
+                seed=plan.seed,
             )
     finally:
         to_parquet(run.ledger)
@@ -103,16 +120,21 @@ def show_ladder(experiment: Experiment, origin: str, console: Console) -> None:
             console.print(table)
 
 
-def _describe(run: RunDirectory, experiment: Experiment, host: str) -> None:
+def describe(run: RunDirectory, experiment: Experiment, plan: RunPlan, choice: Choice) -> None:
     """Write down what is about to run: the resolved experiment, the plan, the manifest."""
     run.experiment.write_text(
         yaml.safe_dump(experiment.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
     )
-    run.plan.write_text(plan_run(experiment, run).model_dump_json(indent=2))
+    run.plan.write_text(plan.model_dump_json(indent=2))
+    if choice.kernel is not None:
+        shutil.copyfile(choice.kernel.configuration, run.kernel_configuration)
     run.update_manifest(
         schema=MANIFEST_SCHEMA,
         name=experiment.name,
-        host=host,
+        host=choice.kind,
+        clock_kind=choice.clock,
+        seed=plan.seed,
+        guest_kernel=choice.kernel and choice.kernel.model_dump(mode="json"),
         started=time.strftime("%Y-%m-%dT%H:%M:%S%z"),
         command=sys.argv[1:],
         code=describe_code(),
@@ -120,8 +142,8 @@ def _describe(run: RunDirectory, experiment: Experiment, host: str) -> None:
     )
 
 
-def _failure(run: RunDirectory, status: int) -> str | None:
-    """Why the emulation failed, in its own words where it left any."""
+def failure_of(run: RunDirectory, status: int) -> str | None:
+    """Why an emulation failed, in its own words where it left any; None where it did not."""
     if run.failure.exists():
         return str(json.loads(run.failure.read_text())["message"])
     return f"the emulation ended with status {status}" if status else None

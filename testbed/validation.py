@@ -88,11 +88,6 @@ def check_data(model: ChainModel, data: Dataset) -> None:
         )
 
 
-def model_folders(experiment: Experiment) -> list[Path]:
-    """Where the models of an experiment lie, whose files the processes of its run read."""
-    return sorted({path.parent for path in model_files(experiment)})
-
-
 def model_files(experiment: Experiment) -> list[Path]:
     """The files of an experiment's models, each once: those that are split, those delivered."""
     names = [section.model for section in experiment.split_models.values()]

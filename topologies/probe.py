@@ -10,7 +10,15 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 from topologies.echo import ECHO_FRAME_BYTES, measure_echoes
-from topologies.fidelity import GoodputProbe, LossProbe, Probe, RttProbe
+from topologies.fidelity import (
+    TOLERANCES,
+    ClockKind,
+    GoodputProbe,
+    LossProbe,
+    Probe,
+    RttProbe,
+    Tolerances,
+)
 from topologies.goodput import Goodput, measure_goodput, window_bytes
 from topologies.loss import DATAGRAM_FRAME_BYTES, measure_losses
 from topologies.network import EmulatedNetwork
@@ -20,28 +28,26 @@ from topologies.spec import DIRECTIONS, Direction, LinkSpec, direction_of
 from topologies.vantage import vantages
 
 ECHOES = 8
-ECHO_ROUNDS = 5  # at most, while the shortest is not what it should be
 ECHO_SPACING_S = 0.02
 ANSWER_SLACK_S = 0.5  # waited beyond the round trip for what may still come
 LOSS_S = 3.0
 LOSS_SPACING_S = 0.003
 LOSS_DATAGRAMS_MAX = 1000
-GOODPUT_ATTEMPTS = 5  # at most: a machine that was busy with something else spoils one
 SIDE_BY_SIDE_MBIT = 60.0  # total rate of links whose goodput is measured at the same time
 
 ShapedLink = tuple[LinkSpec, LinkProfile]
 
 
-def probe_network(net: EmulatedNetwork) -> Probe:
-    """Measure all shaped links of an otherwise idle network.
+def probe_network(net: EmulatedNetwork, clock: ClockKind = "real") -> Probe:
+    """Measure all shaped links of an otherwise idle network, as exactly as its clock allows.
 
     Round trips and losses of all links are measured at once, goodput side by side on slow links
     and alone on fast ones.
     """
-    links = net.spec.shaped_links
+    links, tolerances = net.spec.shaped_links, TOLERANCES[clock]
     goodput: list[GoodputProbe] = []
     with ThreadPoolExecutor(max_workers=2 * len(links)) as pool:
-        rtt = list(pool.map(lambda link: _rtt(net, *link), links))
+        rtt = list(pool.map(lambda link: _rtt(net, *link, tolerances), links))
         lossy = [
             (link, profile, direction)
             for link, profile in links
@@ -50,7 +56,7 @@ def probe_network(net: EmulatedNetwork) -> Probe:
         ]
         loss = list(pool.map(lambda way: _loss(net, *way), lossy))
         for group in side_by_side(links):
-            for pair in pool.map(lambda link: _goodput_both_ways(net, *link), group):
+            for pair in pool.map(lambda link: _goodput_both_ways(net, *link, tolerances), group):
                 goodput += pair
     return Probe(goodput=tuple(goodput), rtt=tuple(rtt), loss=tuple(loss))
 
@@ -74,23 +80,27 @@ def side_by_side(
     return groups
 
 
-def _rtt(net: EmulatedNetwork, link: LinkSpec, profile: LinkProfile) -> RttProbe:
+def _rtt(
+    net: EmulatedNetwork, link: LinkSpec, profile: LinkProfile, tolerances: Tolerances
+) -> RttProbe:
     slowest_ms = max(
         serialisation_ms(one_way.rate_mbit, ECHO_FRAME_BYTES)
         for one_way in (profile.down, profile.up)
     )
     jitter_ms = profile.down.jitter_ms + profile.up.jitter_ms
+    expected_ms = ideal_rtt_ms(profile, ECHO_FRAME_BYTES)
     probe = RttProbe(
         link=link.name,
         rounds=0,
         sent=0,
         received=0,
         rtt_min_ms=None,
-        expected_ms=ideal_rtt_ms(profile, ECHO_FRAME_BYTES),
+        expected_ms=expected_ms,
+        tolerance_ms=tolerances.rtt_ms + tolerances.rtt_share * expected_ms,
         early_ms=jitter_ms,
     )
     # The shortest of more echoes is still the shortest: a busy machine only delays them.
-    while not probe.ok and probe.rounds < ECHO_ROUNDS:
+    while not probe.ok and probe.rounds < tolerances.rtt_rounds:
         echoes = measure_echoes(
             *vantages(net, link, "a_to_b"),
             count=ECHOES,
@@ -130,13 +140,17 @@ def _loss(
 
 
 def _goodput_both_ways(
-    net: EmulatedNetwork, link: LinkSpec, profile: LinkProfile
+    net: EmulatedNetwork, link: LinkSpec, profile: LinkProfile, tolerances: Tolerances
 ) -> list[GoodputProbe]:
-    return [_goodput(net, link, profile, direction) for direction in DIRECTIONS]
+    return [_goodput(net, link, profile, direction, tolerances) for direction in DIRECTIONS]
 
 
 def _goodput(
-    net: EmulatedNetwork, link: LinkSpec, profile: LinkProfile, direction: Direction
+    net: EmulatedNetwork,
+    link: LinkSpec,
+    profile: LinkProfile,
+    direction: Direction,
+    tolerances: Tolerances,
 ) -> GoodputProbe:
     one_way = direction_of(profile, direction)
     probe = GoodputProbe(
@@ -144,6 +158,7 @@ def _goodput(
         direction=direction,
         ideal_goodput_mbit=ideal_goodput_mbit(one_way.rate_mbit),
         goodput_mbit=None,
+        tolerance_share=tolerances.goodput_share,
     )
     # Loss or jitter on the way of the acknowledgements spoils it as well.
     if not (profile.down.is_exact and profile.up.is_exact):
@@ -152,15 +167,17 @@ def _goodput(
         one_way.rate_mbit, one_way.delay_ms, shape_of(profile, direction).buffer_bytes
     )
     ends = vantages(net, link, direction)
-    return attempted(probe, lambda: measure_goodput(*ends, window))
+    return attempted(probe, lambda: measure_goodput(*ends, window), tolerances.goodput_attempts)
 
 
-def attempted(probe: GoodputProbe, measure: Callable[[], Goodput]) -> GoodputProbe:
-    """The first attempt within the tolerance, else the last of ``GOODPUT_ATTEMPTS``.
+def attempted(
+    probe: GoodputProbe, measure: Callable[[], Goodput], attempts: int
+) -> GoodputProbe:
+    """The first attempt within the tolerance, else the last of so many ``attempts``.
 
     Never the best of those that failed: which one is reported must not depend on what is hoped for.
     """
-    for _ in range(GOODPUT_ATTEMPTS):
+    for _ in range(attempts):
         measured = measure()
         error = measured.mbit / probe.ideal_goodput_mbit - 1
         probe = replace(

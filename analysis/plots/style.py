@@ -107,13 +107,13 @@ def plain_numbers(*, between: bool = False) -> FuncFormatter:
 
 
 def save(figure: Figure, data: pl.DataFrame, path: Path, run_name: str, fidelity: Fidelity) -> None:
-    """Write ``path`` (SVG), a PNG and the data (CSV) beside it, the verdict in the footer."""
+    """Write ``path`` (SVG), a PNG and the data (CSV) beside it, verdict and clock in the footer."""
     height = figure.get_figheight()
     with matplotlib.rc_context(_RC):
         figure.text(
             0.01,
             0.09 / height,
-            f"fidelity: {fidelity.verdict.upper()}",
+            f"fidelity: {fidelity.verdict.upper()}, {fidelity.clock} clock",
             fontsize=8,
             fontweight="bold",
             color=_VERDICT_COLOURS[fidelity.verdict],

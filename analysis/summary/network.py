@@ -13,6 +13,11 @@ class Fidelity(Section):
     verdict: Literal["pass", "warn", "fail", "unknown"] = Field(
         description="`unknown`: the run ended before it was judged"
     )
+    clock: Literal["virtual", "real"] = Field(
+        "real",
+        description="whose time the emulation kept: `virtual` stands still while anything of the "
+        "emulation computes, so nothing else on the machine touches a figure",
+    )
     reasons: tuple[str, ...] = Field(description="why not `pass`, one line each")
     goodput_error_max: float | None = Field(
         description="largest deviation of a link's probed TCP goodput from the ideal that its "

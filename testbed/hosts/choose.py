@@ -1,8 +1,9 @@
-"""Which host an experiment runs in, and why."""
+"""Which host an experiment runs in, on which clock, and why."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
-from testbed.errors import HostUnavailableError
+from testbed.errors import BadExperimentError, HostUnavailableError
 from testbed.hosts.host import Host
 from testbed.hosts.machine import (
     EMULATION_TOOLS,
@@ -11,46 +12,114 @@ from testbed.hosts.machine import (
     Machine,
     examine_machine,
 )
-from testbed.hosts.microvm import MicroVm
+from testbed.hosts.microvm import MicroVm, VirtualClock
 from testbed.hosts.native import Native
+from testbed.kernel.guest_kernel import GuestKernel
+from topologies.fidelity import ClockKind
+
+NATIVE_IS_REAL = "the native host has the real clock only"
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What a user asks for: ``host`` is ``auto``, ``native`` or ``microvm``; without a ``clock``
+    the virtual one where it can be had. ``pace``: see ``VirtualClock``."""
+
+    host: str = "auto"
+    clock: ClockKind | None = None
+    pace: float | None = None
 
 
 @dataclass(frozen=True)
 class Choice:
-    """A host, and the reason in words a user understands."""
+    """A host, and the reason in words a user understands; why its clock is not virtual, where that
+    is not what was asked for."""
 
     host: Host
     reason: str
+    clock_reason: str | None = None
 
     @property
     def kind(self) -> str:
         """``native`` or ``microvm``."""
         return self.host.kind
 
+    @property
+    def kernel(self) -> GuestKernel | None:
+        """The kernel of the virtual clock; None on the real one."""
+        virtual = self.host.virtual if isinstance(self.host, MicroVm) else None
+        return virtual.kernel if virtual else None
 
-def choose_host(wanted: str = "auto") -> Choice:
-    """The host for ``--host auto|native|microvm`` on this machine.
+    @property
+    def clock(self) -> ClockKind:
+        """Whose time the emulation keeps: its own or the machine's."""
+        return "virtual" if self.kernel else "real"
+
+
+def choose_host(wish: Wish, kernel: Callable[[], GuestKernel]) -> Choice:
+    """The host that a wish comes to on this machine; ``kernel`` finds or builds that of the virtual
+    clock.
 
     Raises HostUnavailableError, with the command that would help, where it cannot be had.
     """
-    return choose(wanted, examine_machine())
+    return choose(wish, examine_machine(), kernel)
 
 
-def choose(wanted: str, machine: Machine) -> Choice:
-    """The decision itself; ``auto`` takes native where it works, else the microVM."""
+def choose(wish: Wish, machine: Machine, kernel: Callable[[], GuestKernel]) -> Choice:
+    """The decision itself; ``auto`` takes the microVM on the virtual clock, whose figures nothing
+    else on the machine disturbs; where that cannot be had, native where it works, else the microVM
+    on the real clock."""
+    check_wish(wish)
     against_native = obstacles_to_native(machine)
-    against_microvm = obstacles_to_microvm(machine)
-    if wanted in ("auto", "native") and not against_native:
-        return Choice(Native(), "root, and this kernel has veth, netem and bridges")
-    if wanted == "native":
+    against_virtual: list[str] = []
+    if wish.host != "native" and wish.clock != "real":
+        virtual = _virtual(wish, machine, kernel)
+        if isinstance(virtual, Choice):
+            return virtual
+        against_virtual = virtual
+        if wish.clock == "virtual":
+            raise HostUnavailableError(_refusal(machine, {"the virtual clock": against_virtual}))
+    clock_reason = "; ".join(against_virtual) or None
+    if wish.host == "native" and wish.clock is None:
+        clock_reason = NATIVE_IS_REAL
+    if wish.host in ("auto", "native") and not against_native:
+        return Choice(Native(), "root, and this kernel has veth, netem and bridges", clock_reason)
+    if wish.host == "native":
         raise HostUnavailableError(_refusal(machine, {"native": against_native}))
+    against_microvm = obstacles_to_microvm(machine)
     if not against_microvm:
-        why = "as asked for" if wanted == "microvm" else f"not native: {'; '.join(against_native)}"
-        return Choice(MicroVm(), why)
+        asked = wish.host == "microvm"
+        why = "as asked for" if asked else f"not native: {'; '.join(against_native)}"
+        return Choice(MicroVm(), why, clock_reason)
     obstacles = {"native": against_native, "microvm": against_microvm}
-    if wanted == "microvm":
+    if wish.host == "microvm":
         del obstacles["native"]
     raise HostUnavailableError(_refusal(machine, obstacles))
+
+
+def check_wish(wish: Wish) -> None:
+    """Raises BadExperimentError for what no machine could do."""
+    if wish.host == "native" and wish.clock == "virtual":
+        raise BadExperimentError(
+            f"--clock virtual: {NATIVE_IS_REAL}; give --host microvm, or --clock real"
+        )
+    if wish.pace is not None and (wish.host == "native" or wish.clock == "real"):
+        raise BadExperimentError("--pace: the real clock needs none; it is of the virtual clock")
+
+
+def _virtual(
+    wish: Wish, machine: Machine, kernel: Callable[[], GuestKernel]
+) -> Choice | list[str]:
+    """The microVM on the virtual clock, or why it cannot be had."""
+    missing = [f"{tool} is not installed" for tool in machine.missing(EMULATION_TOOLS)]
+    if missing:
+        return missing
+    try:
+        built = kernel()
+    except HostUnavailableError as error:
+        return [str(error)]
+    why = f"the clock is virtual: nothing else on this machine disturbs it; Linux {built.version}"
+    return Choice(MicroVm(virtual=VirtualClock(built, wish.pace)), why)
 
 
 def obstacles_to_native(machine: Machine) -> list[str]:

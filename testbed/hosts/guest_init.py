@@ -2,8 +2,11 @@
 
 Runs alone, before anything else exists in the guest, so it uses the standard library only and
 is started by path: ``python -I -S guest_init.py REQUEST.json``. The request is what
-``testbed.hosts.microvm.guest_request`` writes. Over the serial line it tells the supervisor
-``ready``, then ``alive`` once per heartbeat, and at the end ``status N`` or ``failed WHY``.
+``testbed.hosts.guest_boot.GuestCommand`` makes. Over the serial line it tells the supervisor
+``ready`` and at the end ``status N`` or ``failed WHY``. In between it writes the time (monotonic
+ns, as text) into the file ``clock`` at every tick: a sign of life, and how far the clock has come.
+A file, because a write to it is done when it returns, however slowly the machine reads: a full
+serial line would let the guest wait for the machine.
 """
 
 import contextlib
@@ -52,9 +55,9 @@ def make_system(request: dict[str, Any]) -> None:
     mount("devpts", "/dev/pts", "devpts", 0, "mode=620,ptmxmode=666")
     for name, target in (("fd", "fd"), ("stdin", "fd/0"), ("stdout", "fd/1"), ("stderr", "fd/2")):
         Path("/dev", name).symlink_to(Path("/proc/self", target))
-    for path, writable in request["mounts"]:
-        make_directory(path)
-        mount("host", path, "hostfs", 0 if writable else MS_RDONLY, path)
+    for source, target, writable in request["mounts"]:
+        make_directory(target)
+        mount("host", target, "hostfs", 0 if writable else MS_RDONLY, source)
 
 
 def make_directory(path: str) -> None:
@@ -115,7 +118,7 @@ def start(request: dict[str, Any]) -> int:
         os._exit(127)
 
 
-def wait(pid: int, serial: int, heartbeat_s: float) -> int:
+def wait(pid: int, clock: int, tick_s: float) -> int:
     """Reap every process of the guest until ``pid`` ends; its status as a shell gives it."""
     while True:
         ended, status = os.waitpid(-1, os.WNOHANG)
@@ -123,8 +126,8 @@ def wait(pid: int, serial: int, heartbeat_s: float) -> int:
             code = os.waitstatus_to_exitcode(status)
             return code if code >= 0 else 128 - code
         if not ended:
-            os.write(serial, b"alive\n")
-            signal.sigtimedwait({signal.SIGCHLD}, heartbeat_s)
+            os.pwrite(clock, b"%20d" % time.monotonic_ns(), 0)
+            signal.sigtimedwait({signal.SIGCHLD}, tick_s)
 
 
 def settle() -> None:
@@ -143,11 +146,13 @@ def main() -> None:
         signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGCHLD})
         make_system(request)
         name_the_guest(request["name"])
-        load_modules(request["module_tree"], request["modules"])
+        if request["modules"]:
+            load_modules(request["module_tree"], request["modules"])
         call("ip", "link", "set", "lo", "up")
         put_the_network_first()
         os.write(serial, b"ready\n")
-        status = wait(start(request), serial, request["heartbeat_s"])
+        clock = os.open(request["clock"], os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        status = wait(start(request), clock, request["tick_s"])
         settle()
         os.write(serial, b"status %d\n" % status)
     except BaseException as error:

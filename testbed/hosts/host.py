@@ -15,20 +15,21 @@ class Host(Protocol):
         command: Sequence[str],
         *,
         writable: Path,
-        readable: Sequence[Path] = (),
+        readable: Mapping[str, Path] | None = None,
         env: Mapping[str, str] | None = None,
         output: Path | None = None,
+        seed: int = 1,
     ) -> int:
         """Run ``command`` to its end and return its exit status (128 + n after signal n).
 
-        Its working directory is the caller's. ``writable`` is an existing directory, in the
-        microVM the only one whose changes reach this machine; ``readable`` names paths that it
-        must see although they may lie under ``/tmp`` or ``/run`` (the repository and the Python
-        installation are always there; what is absent here is absent there). ``env`` is added to a
-        fixed environment: the caller's own variables are not passed on. Standard output and error
-        are appended to ``output``, by default ``writable/logs/emulation.log``. Whatever ends the
-        call (an exception, a signal, the death of this process), nothing that the command started
-        survives it.
+        Its working directory is ``writable``, an existing directory, in the microVM the only one
+        whose changes reach this machine; paths that the command is given are relative to it.
+        ``readable`` maps names of environment variables to existing directories: the command finds
+        each directory where its variable says. ``env`` is added to a fixed environment: the
+        caller's own variables are not passed on; this Python is ``environment.PYTHON`` there. From
+        ``seed`` come all random numbers. Standard output and error are appended to ``output``, by
+        default ``writable/logs/emulation.log``. Whatever ends the call (an exception, a signal, the
+        death of this process), nothing that the command started survives it.
 
         Raises HostUnavailableError when the host cannot start, GuestDiedError when it ends
         without a status of the command.

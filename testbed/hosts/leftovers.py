@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from testbed.hosts.guest_processes import kill_guest
-from testbed.hosts.microvm import REQUEST, STATE_PREFIX
+from testbed.hosts.guest_boot import REQUEST, STATE_PREFIX
 
 
 def end_leftovers() -> Iterator[str]:

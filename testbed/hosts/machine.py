@@ -6,7 +6,8 @@ import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from testbed.hosts.microvm import KERNEL, MODULE_TREE
+from testbed.hosts.guest_boot import MODULE_TREE
+from testbed.hosts.microvm import KERNEL
 
 TOOL_PACKAGES: Mapping[str, str] = {
     "mnexec": "mininet",

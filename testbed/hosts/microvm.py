@@ -22,30 +22,33 @@ from typing import Any, ClassVar, Self
 
 from testbed.errors import GuestDiedError, HostUnavailableError
 from testbed.hosts.cpu import claim_cpu
-from testbed.hosts.environment import GUEST_ENVIRONMENT, REPOSITORY
+from testbed.hosts.environment import SEED_VARIABLE
+from testbed.hosts.guest_boot import (
+    REQUEST,
+    SERIAL_FD,
+    GuestCommand,
+    kernel_command,
+    prepare_state,
+)
 from testbed.hosts.guest_processes import kill_guest
 from testbed.hosts.host import output_file
+from testbed.kernel.guest_kernel import GuestKernel
 
 KERNEL = "linux.uml"
-MODULE_TREE = Path("/usr/lib/uml/modules")
-MODULES = (
-    "veth",
-    "bridge",
-    "ifb",
-    "sch_netem",
-    "sch_htb",
-    "sch_ingress",
-    "cls_matchall",
-    "cls_u32",
-    "act_mirred",
-    "act_police",
-)
-SCRATCH = ("/run", "/tmp", "/dev/shm", "/var/log", "/var/tmp")
-HIDDEN = (*SCRATCH, "/dev", "/proc", "/sys")
-HEARTBEAT_S = 1.0
-STATE_PREFIX = "concertina-guest-"
-REQUEST = "request.json"
 SUPERVISOR_S = 10.0  # it ends a guest by force after 3 s
+
+
+@dataclass(frozen=True)
+class VirtualClock:
+    """A clock that passes only while the guest has nothing to do.
+
+    ``pace`` bounds it to so many virtual seconds a real one; without it, it runs as it can. A guest
+    that computes for ``spin_s`` seconds of processor time without virtual progress is ended.
+    """
+
+    kernel: GuestKernel
+    pace: float | None = None
+    spin_s: float = 90.0
 
 
 @dataclass(frozen=True)
@@ -54,7 +57,9 @@ class MicroVm:
 
     ``memory_mib`` is what the guest believes to have; this machine gives it only what it touches.
     ``cpu`` is the one CPU of this machine it runs on, by default one that no other microVM has.
-    A guest that is silent for ``boot_s`` at the start or ``watchdog_s`` later is ended.
+    A guest that is silent for ``boot_s`` at the start is ended, and, on the real clock, one that
+    is silent for ``watchdog_s`` later. Without a ``virtual`` clock it has the machine's, and the
+    kernel of the distribution's package.
     """
 
     kind: ClassVar[str] = "microvm"
@@ -63,22 +68,24 @@ class MicroVm:
     cpu: int | None = None
     boot_s: float = 60.0
     watchdog_s: float = 30.0
+    virtual: VirtualClock | None = None
 
     def run(
         self,
         command: Sequence[str],
         *,
         writable: Path,
-        readable: Sequence[Path] = (),
+        readable: Mapping[str, Path] | None = None,
         env: Mapping[str, str] | None = None,
         output: Path | None = None,
+        seed: int = 1,
     ) -> int:
         """Boot, run ``command``, switch off; see ``Host.run``.
 
         The kernel's own messages go to ``kernel.log`` beside ``output``.
         """
         with self.start(
-            command, writable=writable, readable=readable, env=env, output=output
+            command, writable=writable, readable=readable, env=env, output=output, seed=seed
         ) as guest:
             return guest.wait()
 
@@ -87,33 +94,57 @@ class MicroVm:
         command: Sequence[str],
         *,
         writable: Path,
-        readable: Sequence[Path] = (),
+        readable: Mapping[str, Path] | None = None,
         env: Mapping[str, str] | None = None,
         output: Path | None = None,
+        seed: int = 1,
     ) -> "RunningGuest":
         """Like ``run``, but returns at once; use the result as a context manager."""
+        kernel = self._kernel()
+        writable = writable.resolve(strict=True)
+        log = output_file(output, writable)
+        memory = memory_directory(self.memory_mib)
+        state = prepare_state(
+            GuestCommand(
+                command=command,
+                writable=writable,
+                readable=readable or {},
+                env=env or {},
+                output=log,
+                seed=seed,
+                virtual=self.virtual is not None,
+            )
+        )
+        cpu, claim = claim_cpu(self.cpu)
+        supervision = {
+            "kernel": kernel_command(kernel, self.memory_mib, self.virtual is not None),
+            "env": {"TMPDIR": str(memory), "HOME": str(state)} | self._clock_environment(seed),
+            "serial_fd": SERIAL_FD,
+            "cpu": cpu,
+            "console": str(log.with_name("kernel.log")),
+            "boot_s": self.boot_s,
+            "watchdog_s": None if self.virtual else self.watchdog_s,
+            "spin_s": self.virtual.spin_s if self.virtual else None,
+            "state": str(state),
+        }
+        return RunningGuest(supervision, claim)
+
+    def _kernel(self) -> Path:
+        if self.virtual:
+            return self.virtual.kernel.executable
         kernel = shutil.which(KERNEL)
         if kernel is None:
             raise HostUnavailableError(
                 f"microvm: {KERNEL} is not installed; fix: sudo apt-get install user-mode-linux"
             )
-        writable = writable.resolve(strict=True)
-        log = output_file(output, writable)
-        request = guest_request(command, writable, readable, env or {}, log)
-        memory = memory_directory(self.memory_mib)
-        state = Path(tempfile.mkdtemp(prefix=STATE_PREFIX, dir=_visible_temporary_directory()))
-        (state / REQUEST).write_text(json.dumps(request))
-        cpu, claim = claim_cpu(self.cpu)
-        supervision = {
-            "kernel": kernel_command(kernel, state, self.memory_mib),
-            "env": {"TMPDIR": str(memory), "HOME": str(state)},
-            "cpu": cpu,
-            "console": str(log.with_name("kernel.log")),
-            "boot_s": self.boot_s,
-            "watchdog_s": self.watchdog_s,
-            "state": str(state),
-        }
-        return RunningGuest(supervision, claim)
+        return Path(kernel)
+
+    def _clock_environment(self, seed: int) -> dict[str, str]:
+        """What the library in the kernel's process is told that makes entropy and pace."""
+        if self.virtual is None:
+            return {}
+        pace = {} if self.virtual.pace is None else {"CONCERTINA_PACE": str(self.virtual.pace)}
+        return {"LD_PRELOAD": str(self.virtual.kernel.preload), SEED_VARIABLE: str(seed)} | pace
 
 
 class RunningGuest:
@@ -181,74 +212,6 @@ class RunningGuest:
         self.stop()
 
 
-def kernel_command(kernel: str, state: Path, memory_mib: int) -> list[str]:
-    """The guest kernel's command line."""
-    init = Path(__file__).with_name("guest_init.py")
-    return [
-        kernel,
-        f"mem={memory_mib}M",
-        "root=/dev/root",
-        "rootfstype=hostfs",
-        "rootflags=/",
-        "ro",
-        "quiet",
-        # 0.85 s of benchmarks for disks that the guest has not, and 512 terminals of 1990
-        "initcall_blacklist=raid6_select_algo",
-        "pty.legacy_count=0",
-        "con=null",
-        "con0=null,fd:1",
-        "ssl=null",
-        "ssl0=fd:{serial},fd:{serial}",  # the supervisor fills in its descriptor
-        f"uml_dir={state}/",
-        "umid=guest",
-        f'init="{Path(sys.executable).resolve()}"',
-        "--",
-        "-I",
-        "-S",
-        f'"{init}"',
-        f'"{state / REQUEST}"',
-    ]
-
-
-def guest_request(
-    command: Sequence[str],
-    writable: Path,
-    readable: Sequence[Path],
-    env: Mapping[str, str],
-    output: Path,
-) -> dict[str, Any]:
-    """What ``guest_init`` is to do."""
-    seen = [*readable, REPOSITORY, Path.cwd(), *python_paths()]
-    return {
-        "name": "microvm",
-        "command": list(command),
-        "cwd": str(Path.cwd()),
-        "env": GUEST_ENVIRONMENT | dict(env),
-        "output": str(output),
-        "scratch": SCRATCH,
-        "mounts": guest_mounts(writable, [path for path in seen if path.exists()]),
-        "module_tree": str(MODULE_TREE),
-        "modules": MODULES,
-        "heartbeat_s": HEARTBEAT_S,
-    }
-
-
-def guest_mounts(writable: Path, readable: Sequence[Path]) -> list[tuple[str, bool]]:
-    """Directories of this machine to mount again in the guest, as (path, writable), outer first.
-
-    The root file system is there read-only already; what lies below a directory that the guest
-    has for itself (/tmp, /run, ...) is not.
-    """
-    hidden = {path.resolve() for path in readable if _is_hidden(path.resolve())}
-    mounts = {str(path): False for path in hidden} | {str(writable): True}
-    return sorted(mounts.items(), key=lambda mount: mount[0].count("/"))
-
-
-def python_paths() -> list[Path]:
-    """Where this Python and its packages live."""
-    return [Path(sys.prefix), Path(sys.base_prefix), Path(sys.executable).resolve().parent]
-
-
 def memory_directory(memory_mib: int) -> Path:
     """A directory for the file that is the guest's memory (unlinked as soon as it is made).
 
@@ -263,13 +226,3 @@ def memory_directory(memory_mib: int) -> Path:
         f"microvm: neither /dev/shm nor {tempfile.gettempdir()} has {memory_mib} MiB free "
         "for the guest's memory"
     )
-
-
-def _visible_temporary_directory() -> str:
-    """A temporary directory that the guest sees while it boots: not below /dev."""
-    directory = Path(tempfile.gettempdir()).resolve()
-    return "/tmp" if directory.is_relative_to("/dev") else str(directory)
-
-
-def _is_hidden(path: Path) -> bool:
-    return any(path.is_relative_to(place) for place in HIDDEN)

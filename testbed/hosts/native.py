@@ -6,13 +6,14 @@ them: nothing is ever made in the machine's own namespaces. See unshare(1), setp
 """
 
 import subprocess
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
 from testbed.errors import HostUnavailableError
-from testbed.hosts.environment import GUEST_ENVIRONMENT
+from testbed.hosts.environment import REPOSITORY, emulation_environment
 from testbed.hosts.host import output_file
 
 # `ip netns add` would otherwise leave names in the machine's own /run/netns.
@@ -33,20 +34,24 @@ class Native:
         command: Sequence[str],
         *,
         writable: Path,
-        readable: Sequence[Path] = (),
+        readable: Mapping[str, Path] | None = None,
         env: Mapping[str, str] | None = None,
         output: Path | None = None,
+        seed: int = 1,
     ) -> int:
         """Run ``command`` in place; see ``Host.run``. Here every file is the machine's own."""
-        del readable
-        log = output_file(output, writable.resolve(strict=True))
+        writable = writable.resolve(strict=True)
+        log = output_file(output, writable)
+        seen = {name: str(path.resolve()) for name, path in (readable or {}).items()}
+        surroundings = emulation_environment(REPOSITORY, Path(sys.prefix), seed)
         with log.open("ab") as stream:
             process = subprocess.Popen(
                 in_namespaces(command),
                 stdin=subprocess.DEVNULL,
                 stdout=stream,
                 stderr=stream,
-                env=GUEST_ENVIRONMENT | dict(env or {}),
+                env=surroundings | seen | dict(env or {}),
+                cwd=writable,
                 start_new_session=True,
             )
         try:

@@ -6,17 +6,24 @@ testbed even when that is killed outright. Standard library only, started by pat
 standard input is the lifeline: end of file, or a new parent process, means that the testbed is
 gone. When the guest has ended, by itself or by force, one JSON line on standard output says
 how: ``{"outcome": "exited", "status": N}`` or ``{"outcome": "died", "reason": "..."}``.
+
+A guest that is at work moves its file ``clock``. On the real clock one that does not for
+``watchdog_s`` is ended; on a virtual clock, which stands still as long as anybody computes, one that
+does not while it takes ``spin_s`` of processor time: a process that waits for the time by asking for
+it again and again waits for ever there. What such a guest was at is asked of its kernel.
 """
 
 import contextlib
 import ctypes
 import json
 import os
+import re
 import resource
 import select
 import shutil
 import signal
 import socket
+import struct
 import subprocess
 import sys
 import time
@@ -25,6 +32,8 @@ from typing import Any
 
 TERMINATION_S = 3.0  # SIGTERM is clean within 0.5 s; SIGKILL comes after this long
 TICK_S = 0.25
+MCONSOLE_MAGIC, MCONSOLE_VERSION = 0xCAFEBABE, 2  # arch/um/drivers/mconsole.h
+MCONSOLE_S = 5.0
 PR_SET_PDEATHSIG = 1
 
 libc = ctypes.CDLL(None)
@@ -38,25 +47,30 @@ class Guest:
     def __init__(self, request: dict[str, Any]) -> None:
         self._serial, guest_end = socket.socketpair()
         self._unread = b""
-        serial = str(guest_end.fileno())
+        self._state = Path(request["state"])
+        self._console = Path(request["console"])
+        serial_fd = request["serial_fd"]
+        os.dup2(guest_end.fileno(), serial_fd)
+        guest_end.close()
 
         def become_guest() -> None:
             libc.prctl(PR_SET_PDEATHSIG, signal.SIGTERM)  # should this process be killed
             os.sched_setaffinity(0, {request["cpu"]})
             resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 
-        with Path(request["console"]).open("ab") as console:
+        with self._console.open("ab") as console:
             self._kernel = subprocess.Popen(
-                [word.replace("{serial}", serial) for word in request["kernel"]],
+                request["kernel"],
                 stdin=subprocess.DEVNULL,
                 stdout=console,
                 stderr=console,
                 env=request["env"],
-                pass_fds=[guest_end.fileno()],
+                cwd=self._state,
+                pass_fds=[serial_fd],
                 start_new_session=True,
                 preexec_fn=become_guest,
             )
-        guest_end.close()
+        os.close(serial_fd)
 
     def fileno(self) -> int:
         """The serial line, for select()."""
@@ -69,6 +83,49 @@ class Guest:
             return None
         *lines, self._unread = (self._unread + data).split(b"\n")
         return [line.decode(errors="replace").strip() for line in lines]
+
+    def clock_ns(self) -> int | None:
+        """The guest's clock at its last tick; None before the first."""
+        try:
+            return int((self._state / "clock").read_text() or 0)
+        except (FileNotFoundError, ValueError):
+            return None
+
+    def cpu_s(self) -> float:
+        """Processor time that all processes of the guest have taken, seconds."""
+        ticks = 0
+        for stat in Path("/proc").glob("[0-9]*/stat"):
+            with contextlib.suppress(OSError):
+                fields = stat.read_text().rpartition(") ")[2].split()
+                if int(fields[3]) == self._kernel.pid:  # its session
+                    ticks += int(fields[11]) + int(fields[12])
+        return ticks / os.sysconf("SC_CLK_TCK")
+
+    def present_process(self) -> str | None:
+        """Name of the guest's process that has the processor, by the kernel's SysRq; None if the
+        kernel does not answer."""
+        with contextlib.suppress(OSError, struct.error):
+            self._ask_kernel("sysrq 9")  # else `quiet` on its command line makes the answer empty
+            found = re.search(r"comm: (.+?) (?:Not t|T)ainted", self._ask_kernel("sysrq p"))
+            return found.group(1) if found else None
+        return None
+
+    def _ask_kernel(self, question: str) -> str:
+        """Send a request to the kernel's management console; see uml_mconsole(1)."""
+        told = b""
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as asking:
+            asking.bind("")  # a name of the machine's choice, for the answer
+            asking.settimeout(MCONSOLE_S)
+            request = struct.pack(
+                "=Iii512s", MCONSOLE_MAGIC, MCONSOLE_VERSION, len(question), question.encode()
+            )
+            asking.sendto(request, str(self._state / "guest" / "mconsole"))
+            more = True
+            while more:
+                answer = asking.recv(4096)
+                _, more, size_bytes = struct.unpack_from("=iii", answer)
+                told += answer[12 : 12 + size_bytes].rstrip(b"\0")
+        return told.decode(errors="replace")
 
     def has_ended(self, within_s: float = 0.0) -> bool:
         """Whether the kernel's process ends within this time."""
@@ -89,26 +146,61 @@ class Guest:
 def watch(guest: Guest, request: dict[str, Any]) -> Outcome:
     """Follow the guest until it is over; how it ended."""
     parent = os.getppid()
-    limit_s, awaited = request["boot_s"], "sign of having booted"
-    heard = time.monotonic()
+    begun = time.monotonic()
+    booted = False
+    progress = Progress(guest, request)
     while True:
         readable, _, _ = select.select([sys.stdin, guest], [], [], TICK_S)
         if sys.stdin in readable or os.getppid() != parent:
             return died("the testbed ended before it")
         messages = guest.messages() if guest in readable else []
         for message in messages or []:
-            heard = time.monotonic()
+            booted = True
             word, _, rest = message.partition(" ")
             if word == "status":
                 guest.has_ended(TERMINATION_S)
                 return {"outcome": "exited", "status": int(rest)}
             if word == "failed":
                 return died(f"the guest could not be set up: {rest}")
-            limit_s, awaited = request["watchdog_s"], "sign of life"
         if messages is None or guest.has_ended():
             return died("the guest kernel ended before the command did")
-        if time.monotonic() - heard > limit_s:
-            return died(f"the guest gave no {awaited} for {limit_s:g} s and was ended")
+        if not booted and time.monotonic() - begun > request["boot_s"]:
+            limit_s = request["boot_s"]
+            return died(f"the guest gave no sign of having booted for {limit_s:g} s and was ended")
+        if booted and (complaint := progress.complaint()):
+            return died(complaint)
+
+
+class Progress:
+    """Whether the guest's clock moves, while it is given the time to."""
+
+    def __init__(self, guest: Guest, request: dict[str, Any]) -> None:
+        self._guest = guest
+        self._watchdog_s: float | None = request["watchdog_s"]
+        self._spin_s: float | None = request["spin_s"]
+        self._clock_ns: int | None = None
+        self._moved = time.monotonic()
+        self._cpu_s = 0.0
+
+    def complaint(self) -> str | None:
+        """Why the guest has to be ended; None as long as its clock moves."""
+        clock_ns = self._guest.clock_ns()
+        now = time.monotonic()
+        if clock_ns != self._clock_ns:
+            self._clock_ns = clock_ns
+            self._moved = now
+            self._cpu_s = self._guest.cpu_s() if self._spin_s else 0.0
+        if self._watchdog_s is not None and now - self._moved > self._watchdog_s:
+            return f"the guest gave no sign of life for {self._watchdog_s:g} s and was ended"
+        if self._spin_s is None or now - self._moved < self._spin_s:
+            return None  # no more processor time than real time: it has one processor
+        if self._guest.cpu_s() - self._cpu_s < self._spin_s:
+            return None
+        name = self._guest.present_process() or "a process"
+        return (
+            f"the virtual clock stood still for {self._spin_s:g} s of processor time and the guest "
+            f"was ended: {name} waits for the time without sleeping, or computes so long"
+        )
 
 
 def died(reason: str) -> Outcome:
