@@ -1,4 +1,4 @@
-"""``concertina kernel``: the guest's kernel with a clock of its own: look at it, build it, choose it."""
+"""``concertina kernel``: look at the guest's kernel with a virtual clock, build it, choose it."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated

@@ -79,7 +79,8 @@ def _build(console: Console) -> GuestKernel:
     with workshop() as folder, BuildProgress(console) as progress:
         kernel = _make(source, folder, log, progress)
         seconds = time.monotonic() - begin
-    console.print(f"kernel {kernel.version} built in {seconds:.0f} s", highlight=False)
+    words = f"kernel {kernel.version} built in {seconds:.0f} s ({progress.took()})"
+    console.print(words, highlight=False)
     return kernel
 
 

@@ -1,5 +1,6 @@
 """How far a build is: one bar over all phases, weighted by what they usually take."""
 
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -60,6 +61,7 @@ class BuildProgress:
             transient=True,
             disable=not console.is_terminal,
         )
+        self._took: list[str] = []
         self._task = self._bar.add_task("", total=sum(each.seconds for each in EXTENTS.values()))
 
     @contextmanager
@@ -69,8 +71,14 @@ class BuildProgress:
         begin_s = sum(EXTENTS[before].seconds for before in names[: names.index(name)])
         self._bar.update(self._task, description=name, completed=begin_s)
         phase = Phase(self, begin_s, EXTENTS[name])
+        begin = time.monotonic()
         yield phase
+        self._took.append(f"{name} {time.monotonic() - begin:.0f}")
         phase.reached(1.0)
+
+    def took(self) -> str:
+        """Seconds of each phase that has ended, in words."""
+        return ", ".join(self._took)
 
     def move(self, seconds: float) -> None:
         """Draw the bar at so many of the usual seconds."""

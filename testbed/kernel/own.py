@@ -9,6 +9,7 @@ from testbed.kernel.cache import LOG, keep, kernel_cache, sole_builder, use_own,
 from testbed.kernel.guest_kernel import GuestKernel
 from testbed.kernel.inquiry import check_kernel, describe, make_preload
 from testbed.kernel.provision import install_packages
+from testbed.kernel.steps import told_in_a_line
 
 
 def use_kernel(file: Path, console: Console) -> GuestKernel:
@@ -18,7 +19,7 @@ def use_kernel(file: Path, console: Console) -> GuestKernel:
     """
     check_kernel(file)
     install_packages()  # a C compiler for the library to preload
-    with sole_builder(console), workshop() as folder:
+    with told_in_a_line(), sole_builder(console), workshop() as folder:
         whole = folder / "whole"
         whole.mkdir()
         shutil.copy(file, whole / "linux")

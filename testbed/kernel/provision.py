@@ -5,7 +5,7 @@ import subprocess
 from testbed.errors import KernelUnavailableError
 from testbed.hosts.environment import REPOSITORY
 
-SCRIPT = REPOSITORY / "provision" / "system-packages"
+SCRIPT = str(REPOSITORY / "provision" / "system-packages")
 
 
 def missing_packages() -> list[str]:

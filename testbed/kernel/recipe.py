@@ -28,17 +28,18 @@ MAKE = (
 COMPILE_PRELOAD = ("gcc", "-shared", "-fPIC", "-O2", "-o")
 
 # What User-Mode Linux never compiles is not unpacked. Makefiles and Kconfig files are read for all
-# drivers, so of those only the sources are left out. In a pattern of tar, `*` matches slashes, too.
-UNUSED_FOLDERS = ("Documentation/*", "tools/perf", "tools/testing")
+# drivers and architectures, so only sources are left out. In a pattern, `*` matches slashes, too.
+UNUSED = ("Documentation/*/*", "tools/perf/*", "tools/testing/*")
+SOURCES = ("*.[chS]", "*.dts", "*.dtsi")
 UNUSED_SOURCES = (
     *("drivers/gpu", "drivers/infiniband", "drivers/media", "drivers/scsi", "drivers/staging"),
     *("drivers/net/ethernet", "drivers/net/wireless", "drivers/usb", "drivers/iio", "drivers/clk"),
     *("drivers/pinctrl", "drivers/accel", "drivers/crypto", "drivers/hwmon", "drivers/mtd"),
     *("drivers/platform", "drivers/phy", "drivers/soc", "sound"),
-)
-OTHER_ARCHITECTURES = (
-    *("alpha", "arc", "arm", "arm64", "csky", "hexagon", "loongarch", "m68k", "microblaze"),
-    *("mips", "nios2", "openrisc", "parisc", "powerpc", "riscv", "s390", "sh", "sparc", "xtensa"),
+    *("arch/alpha", "arch/arc", "arch/arm", "arch/arm64", "arch/csky", "arch/hexagon"),
+    *("arch/loongarch", "arch/m68k", "arch/microblaze", "arch/mips", "arch/nios2"),
+    *("arch/openrisc", "arch/parisc", "arch/powerpc", "arch/riscv", "arch/s390", "arch/sh"),
+    *("arch/sparc", "arch/xtensa"),
 )
 
 
@@ -51,12 +52,8 @@ def configuration_hash() -> str:
 def unpacking(archive: Path) -> list[str]:
     """The command that unpacks the source into the working directory, naming each file."""
     top = archive.name.partition(".tar")[0]
-    folders = (*UNUSED_FOLDERS, *(f"arch/{name}" for name in OTHER_ARCHITECTURES))
-    patterns = [
-        *(f"{top}/{folder}/*" for folder in folders),
-        *(f"{top}/{folder}/*.[ch]" for folder in UNUSED_SOURCES),
-    ]
-    excluded = [f"--exclude={pattern}" for pattern in patterns]
+    sources = (f"{folder}/{kind}" for folder in UNUSED_SOURCES for kind in SOURCES)
+    excluded = [f"--exclude={top}/{pattern}" for pattern in (*UNUSED, *sources)]
     return ["tar", "-xvf", str(archive), "--strip-components=1", "--anchored", *excluded]
 
 

@@ -54,9 +54,8 @@ def newest(sources: Iterable[Source]) -> Source | None:
 
 def installed_sources(folder: Path) -> list[Source]:
     """Find the archives in a folder; Ubuntu's lie one folder deeper."""
-    archives = sorted(
-        (*folder.glob("linux-source-*.tar.*"), *folder.glob("*/linux-source-*.tar.*"))
-    )
+    patterns = ("linux-source-*.tar.*", "*/linux-source-*.tar.*")
+    archives = sorted(archive for pattern in patterns for archive in folder.glob(pattern))
     return [
         Source(version, archive.name.partition(".tar")[0], archive)
         for archive in archives

@@ -9,10 +9,12 @@ import os
 import signal
 import subprocess
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from testbed.errors import KernelUnavailableError
+from testbed.kernel.cache import kernel_cache
 
 LAST_LINES = 40
 MORE_SPACE = "free some, or name a folder on another disk: XDG_CACHE_HOME=DIR"
@@ -62,11 +64,22 @@ def follow(
 def failure(program: str, status: int, lines: Sequence[str], log: Path) -> str:
     """Say in one line why a step failed, by its last lines, and what would help."""
     if any(sign in line for line in lines for sign in NO_SPACE):
-        return no_space(log.parent)
+        return no_space(kernel_cache())
     words = ("error", "failed", "e: ", "cannot")
     telling = [line for line in lines if any(word in line.lower() for word in words)]
     why = (telling or [line for line in lines if line] or [f"exit status {status}"])[0]
     return f"kernel: {program} failed: {why}; all it said is in {log}"
+
+
+@contextmanager
+def told_in_a_line() -> Iterator[None]:
+    """Turn what the system refuses into a KernelUnavailableError."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise KernelUnavailableError(no_space(kernel_cache())) from error
+        raise KernelUnavailableError(f"kernel: {error}") from error
 
 
 def no_space(folder: Path) -> str:
