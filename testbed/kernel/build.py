@@ -98,6 +98,7 @@ def _source() -> Source:
 
 
 def _make(source: Source, folder: Path, log: Path, progress: BuildProgress) -> GuestKernel:
+    made_from = configuration_hash()
     tree, whole = folder / "tree", folder / "whole"
     tree.mkdir()
     whole.mkdir()
@@ -115,4 +116,4 @@ def _make(source: Source, folder: Path, log: Path, progress: BuildProgress) -> G
         follow(compiling(), tree, log, phase.line)
         follow(["strip", "-o", str(whole / "linux"), "linux"], tree, log)
         make_preload(whole, log)
-    return keep(describe(whole, "built", configuration_hash()))
+    return keep(describe(whole, "built", made_from))
