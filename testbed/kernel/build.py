@@ -46,7 +46,7 @@ def ensure_kernel(console: Console) -> GuestKernel:
     name = own_kernel()
     if name is not None:
         raise KernelUnavailableError(
-            f"kernel: your own, {name}, is not whole in {kernel_cache()}: name it again, "
+            f"kernel: your own, {name}, is not whole, or of another version: name it again, "
             "`concertina kernel use FILE`, or `concertina kernel use built`"
         )
     return build_kernel(console)

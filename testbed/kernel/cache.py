@@ -16,7 +16,7 @@ from pathlib import Path
 from rich.console import Console
 
 from testbed.kernel.guest_kernel import GuestKernel
-from testbed.kernel.recipe import configuration_hash
+from testbed.kernel.recipe import configuration_hash, own_hash
 
 UNFINISHED = ".unfinished-"
 LOCK, OWN, LOG = "lock", "own", "build.log"
@@ -31,7 +31,12 @@ def kernel_cache() -> Path:
 def find_kernel() -> GuestKernel | None:
     """Find the kernel to use, None where there is none; takes some milliseconds."""
     name = own_kernel()
-    return GuestKernel.read(kernel_cache() / name) if name is not None else find_built_kernel()
+    if name is None:
+        return find_built_kernel()
+    kernel = GuestKernel.read(kernel_cache() / name)
+    if kernel is None or kernel.configuration_hash != own_hash(kernel.configuration.read_bytes()):
+        return None  # damaged, or its library is another version's
+    return kernel
 
 
 def find_built_kernel() -> GuestKernel | None:
@@ -94,7 +99,7 @@ def workshop() -> Iterator[Path]:
 
 
 def keep(kernel: GuestKernel) -> GuestKernel:
-    """Move a finished kernel to its place, instead of what may be there; one step for readers."""
+    """Move a finished kernel to its place, instead of what may be there."""
     kernel.write()
     place = kernel_cache() / kernel.name
     if place.exists():

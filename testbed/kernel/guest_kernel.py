@@ -15,7 +15,7 @@ class GuestKernel(BaseModel):
 
     ``sha256`` and ``size_bytes`` are of the executable, ``configuration_hash`` (SHA-256) is of all
     that it was made from, but for the source: see ``recipe``; of a kernel of the user's own, of
-    its configuration. ``folder`` is where it was read from and no part of what is written.
+    its configuration and the library. ``folder`` is where it was read from, and is not written.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")

@@ -9,7 +9,7 @@ from typing import Literal
 from testbed.errors import BadKernelError
 from testbed.kernel.cache import version_number
 from testbed.kernel.guest_kernel import GuestKernel
-from testbed.kernel.recipe import COMPILE_PRELOAD, LEAST_VERSION, PRELOAD_SOURCE
+from testbed.kernel.recipe import COMPILE_PRELOAD, LEAST_VERSION, PRELOAD_SOURCE, own_hash
 from testbed.kernel.steps import follow
 
 ANSWER_S = 10
@@ -68,7 +68,7 @@ def describe(folder: Path, origin: Literal["built", "own"], built_from: str = ""
         version=version,
         sha256=sha256,
         size_bytes=executable.stat().st_size,
-        configuration_hash=built_from or hashlib.sha256(configuration.encode()).hexdigest(),
+        configuration_hash=built_from or own_hash(configuration.encode()),
     )
 
 

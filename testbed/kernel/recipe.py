@@ -49,6 +49,11 @@ def configuration_hash() -> str:
     return digest(FRAGMENT.read_bytes(), PRELOAD_SOURCE.read_bytes(), words.encode())
 
 
+def own_hash(configuration: bytes) -> str:
+    """Hash a kernel of the user's own: its configuration and our library, SHA-256 in hex."""
+    return digest(configuration, PRELOAD_SOURCE.read_bytes())
+
+
 def unpacking(archive: Path) -> list[str]:
     """The command that unpacks the source into the working directory, naming each file."""
     top = archive.name.partition(".tar")[0]

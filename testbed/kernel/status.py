@@ -11,7 +11,10 @@ def absence() -> list[str]:
     """Say why there is no kernel to use, what is missing for a build and what would help."""
     name = own_kernel()
     if name is not None:
-        return [f"kernel: your own, {name}, is not whole; `concertina kernel use FILE` or `built`"]
+        return [
+            f"kernel: your own, {name}, is not whole, or of another version: "
+            "`concertina kernel use FILE`, or `concertina kernel use built`"
+        ]
     packages = missing_packages()
     return [
         "kernel: not built yet",

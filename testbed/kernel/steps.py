@@ -46,7 +46,7 @@ def follow(
         raise KernelUnavailableError(f"kernel: {command[0]}: {error.strerror}") from error
     assert process.stdout is not None
     try:
-        with process.stdout, log.open("a") as record:
+        with process.stdout, log.open("a", buffering=1) as record:
             record.write(f"$ {' '.join(command)}\n")
             for line in process.stdout:
                 record.write(line)

@@ -8,7 +8,7 @@ import pytest
 from rich.console import Console
 
 from testbed.errors import BadKernelError, KernelUnavailableError
-from testbed.kernel import inquiry
+from testbed.kernel import inquiry, recipe
 from testbed.kernel.build import build_kernel, ensure_kernel
 from testbed.kernel.cache import find_kernel
 from testbed.kernel.own import use_built_kernel, use_kernel
@@ -87,6 +87,17 @@ def test_a_program_that_does_not_answer_is_not_waited_for(place, monkeypatch):
     hanging = program(place, "#!/bin/sh\n# User Mode Linux\nexec sleep 100\n")
     with pytest.raises(BadKernelError, match="--version got no answer within"):
         use_kernel(hanging, QUIET)
+
+
+def test_one_whose_library_is_another_versions_is_told(place, monkeypatch):
+    kernel = use_kernel(program(place, kernel_script()), QUIET)
+    changed = place.root / "preload.c"
+    changed.write_text("/* the next version */")
+    monkeypatch.setattr(recipe, "PRELOAD_SOURCE", changed)
+    with pytest.raises(KernelUnavailableError, match=r"or of another version: name it again"):
+        ensure_kernel(QUIET)
+    monkeypatch.setattr(inquiry, "PRELOAD_SOURCE", changed)
+    assert use_kernel(kernel.executable, QUIET) == find_kernel()
 
 
 def test_one_that_is_gone_from_the_cache_is_told_not_replaced(place):
