@@ -45,18 +45,19 @@ def follow(
     except OSError as error:
         raise KernelUnavailableError(f"kernel: {command[0]}: {error.strerror}") from error
     assert process.stdout is not None
-    try:
-        with process.stdout, log.open("a", buffering=1) as record:
+    with process.stdout as output, log.open("a", buffering=1) as record:
+        try:
             record.write(f"$ {' '.join(command)}\n")
-            for line in process.stdout:
+            for line in output:
                 record.write(line)
                 last.append(line.strip())
                 told(line)
-        status = process.wait()
-    finally:
-        if process.returncode is None:
-            os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
+            status = process.wait()
+        finally:
+            if process.returncode is None:
+                os.killpg(process.pid, signal.SIGKILL)
+                output.read()  # to its end, which is when the last of them has gone
+                process.wait()
     if status:
         raise KernelUnavailableError(failure(command[0], status, list(last), log))
 

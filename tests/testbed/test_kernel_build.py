@@ -182,7 +182,7 @@ def test_an_interrupted_build_ends_at_once_and_leaves_nothing(place, number):
     assert time.monotonic() - begin < 5
     assert builder.returncode == 128 + number
     assert said.endswith("kernel: interrupted; nothing of the build is left\n")
-    assert not is_alive(compiler)
+    assert has_ended(compiler)
     assert place.left_over() == [] and find_kernel() is None
 
     place.compiles_by(COMPILE)
@@ -217,9 +217,15 @@ def wait_for(file: Path) -> str:
     raise AssertionError(f"{file} did not come")
 
 
-def is_alive(pid: int) -> bool:
-    try:
-        state = Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2][0]
-    except FileNotFoundError:
-        return False
-    return state not in "ZX"
+def has_ended(pid: int) -> bool:
+    """Whether it is gone, or about to be: a killed process may be seen for a moment."""
+    stat = Path(f"/proc/{pid}/stat")
+    deadline = time.monotonic() + 1
+    while time.monotonic() < deadline:
+        try:
+            if stat.read_text().rpartition(") ")[2][0] in "ZX":
+                return True
+        except (FileNotFoundError, ProcessLookupError):
+            return True
+        time.sleep(0.01)
+    return False
