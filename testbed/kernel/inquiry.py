@@ -78,11 +78,14 @@ def make_preload(folder: Path, log: Path) -> None:
 
 
 def _check_executable(file: Path) -> None:
+    if not file.is_file():
+        raise BadKernelError(f"{file}: no such file")
     try:
-        content = file.read_bytes()
+        with file.open("rb") as opened:
+            known = opened.read(len(ELF)) == ELF and SELF_NAME in opened.read()
     except OSError as error:
         raise BadKernelError(f"{file}: {error.strerror}") from error
-    if not content.startswith(ELF) or SELF_NAME not in content:
+    if not known:
         raise BadKernelError(f"{file}: is no User-Mode Linux kernel (`make ARCH=um` makes one)")
 
 
