@@ -10,7 +10,11 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from rich.console import Console
+
+from testbed.errors import KernelUnavailableError
 from testbed.hosts.environment import REPOSITORY
+from testbed.kernel.build import ensure_kernel
 
 PACKAGES = ("topologies", "stage_node", "controller", "analysis", "testbed")
 
@@ -55,8 +59,17 @@ def run_checks(pytest_arguments: Sequence[str]) -> int:
     With arguments, the tests that these select run as pytest alone would run them. pytest comes
     last, so that its own closing line is the one a reader sees first.
     """
+    _provide_kernel()
     chosen = (Check("tests (pytest)", ("-m", "pytest", *pytest_arguments)),)
     tests = chosen if pytest_arguments else ALL_TESTS
     failed = [check.name for check in (*STATIC_CHECKS, *tests) if not check.run()]
     print(f"failed: {', '.join(failed)}" if failed else "all checks passed", flush=True)
     return 1 if failed else 0
+
+
+def _provide_kernel() -> None:
+    """Build the guest's kernel where it is missing; tests go on without it, and say so."""
+    try:
+        ensure_kernel(Console())
+    except KernelUnavailableError as error:
+        print(error, flush=True)

@@ -10,6 +10,7 @@ from rich.console import Console
 from testbed.distill_command import distill
 from testbed.errors import OUR_ERRORS
 from testbed.fidelity_command import fidelity
+from testbed.kernel_command import kernel
 from testbed.link_command import link
 from testbed.options import (
     Clock,
@@ -241,6 +242,7 @@ def ladder(
 
 
 app.add_typer(link)
+app.add_typer(kernel)
 for _command in (fidelity, sweep, distill, train, lut, variant):
     app.command()(_command)
 

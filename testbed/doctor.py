@@ -24,6 +24,8 @@ from testbed.hosts.machine import (
     examine_machine,
 )
 from testbed.hosts.microvm import MicroVm
+from testbed.kernel.cache import find_kernel
+from testbed.kernel.status import absence
 from topologies.cpu_share import obstacle
 
 GIB = 1 << 30
@@ -62,7 +64,7 @@ def examine() -> Findings:
     """Look at this machine; boots one microVM (about 2 s) to see that it works."""
     machine = examine_machine()
     boot = _try_boot() if not obstacles_to_microvm(machine) else None
-    return conclude(machine, boot, _surroundings())
+    return conclude(machine, boot, (*_surroundings(), *_kernel_rows()))
 
 
 def conclude(machine: Machine, boot: Finding | None, surroundings: tuple[Finding, ...]) -> Findings:
@@ -142,6 +144,15 @@ def _microvm_rows(machine: Machine) -> list[Finding]:
         Finding("/dev/shm", f"{free_bytes / GIB:.1f} GiB free{place}", enough, "microvm"),
         Finding("CPUs", f"{machine.cpus}, one for each microVM at work", True, "microvm"),
     ]
+
+
+def _kernel_rows() -> list[Finding]:
+    """The kernel with a clock of its own; without one the microVM's clock is the real one."""
+    subject, who = "virtual clock", "microvm"
+    kernel = find_kernel()
+    if kernel is not None:
+        return [Finding(subject, f"Linux {kernel.version}, {kernel.folder}", True, who)]
+    return [Finding(subject, line, False, who) for line in absence()]
 
 
 def _tool(machine: Machine, name: str, needed_by: str) -> Finding:

@@ -33,6 +33,14 @@ class HostUnavailableError(TestbedError):
     exit_status = 2
 
 
+class KernelUnavailableError(HostUnavailableError):
+    """The guest has no kernel with a clock of its own; the message says what would help."""
+
+
+class BadKernelError(KernelUnavailableError):
+    """What is named or was built is no kernel for the guest; nothing was changed."""
+
+
 class GuestDiedError(TestbedError):
     """The microVM ended without an answer, or stopped answering and was ended."""
 

@@ -229,3 +229,61 @@ def test_a_python_that_is_too_old_is_refused(house):
     assert result.returncode == 1
     assert "python3 is not a Python 3.11 or newer" in result.stderr
     assert not (house.root / ".venv").exists()
+
+
+KERNEL_PACKAGES = {
+    "gcc": "gcc",
+    "make": "make",
+    "flex": "flex",
+    "bison": "bison",
+    "bc": "bc",
+    "tar": "tar",
+    "xz": "xz-utils",
+    "bzip2": "bzip2",
+    "awk": "mawk",
+    "strip": "binutils",
+}
+
+
+def provision(house: House, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return house.start(*arguments, launcher=house.root / "provision" / "system-packages")
+
+
+def test_what_a_kernels_build_misses_is_named_and_nothing_installed(house):
+    house.provide("apt-get", "echo called >&2")
+    missing = provision(house, "--kernel", "--missing")
+    assert missing.stdout.split() == sorted({*KERNEL_PACKAGES.values(), "libc6-dev"})
+    assert missing.stderr == ""
+    for program in KERNEL_PACKAGES:
+        house.provide(program)
+    assert provision(house, "--kernel", "--missing").stdout == ""
+    house.provide("gcc", "exit 1")  # finds no stdio.h
+    assert provision(house, "--kernel", "--missing").stdout == "libc6-dev\n"
+
+
+def test_a_kernels_build_gets_its_own_packages(house):
+    for program in KERNEL_PACKAGES:
+        house.provide(program)
+    for program in ("flex", "mnexec"):
+        (house.bin / program).unlink()
+    house.provide("id", "echo 0")
+    house.provide("apt-get", 'echo "apt-get $*"')
+    result = provision(house, "--kernel")
+    assert result.returncode == 0
+    assert "installing system packages: flex\n" in result.stderr
+    assert "apt-get install -y --no-install-recommends flex -qq" in result.stderr
+
+
+def test_package_lists_alone_are_fetched_by_sudo_for_apt_get_alone(house):
+    house.provide("id", "echo 1000")
+    house.provide("sudo", 'echo "sudo $*"')
+    house.provide("apt-get")
+    result = provision(house, "--lists")
+    command, *used = result.stderr.splitlines()
+    assert command == "concertina: running: sudo -n apt-get update"
+    assert used == ["sudo -n env DEBIAN_FRONTEND=noninteractive apt-get update -qq"]
+
+
+def test_an_unknown_option_of_the_provisioning_is_refused(house):
+    result = provision(house, "--everything")
+    assert (result.returncode, result.stderr) == (2, "concertina: no such option: --everything\n")
