@@ -13,14 +13,13 @@ from testbed.fidelity_command import fidelity
 from testbed.kernel_command import kernel
 from testbed.link_command import link
 from testbed.options import (
-    Clock,
     ClockOption,
     HostKind,
     HostOption,
     PaceOption,
     SeedOption,
-    read_pace,
     read_seed,
+    wish,
 )
 from testbed.sweep_command import sweep
 from testbed.train_command import lut, train, variant
@@ -78,7 +77,7 @@ def demo(
     edge server and a cloud server; the controller narrows its cuts while it serves; then a UE
     downloads an Accordion model within a deadline and upgrades it. Takes about a minute.
     """
-    _run(Path("demo"), [], _wish(host, clock), seed, out)
+    _run(Path("demo"), [], wish(host, clock), seed, out)
 
 
 @app.command()
@@ -109,7 +108,7 @@ def run(
     last lines say where the report is. `--set` takes any field of the file by its dotted path,
     list entries by their number.
     """
-    _run(experiment, assignments or [], _wish(host, clock, pace), seed, out)
+    _run(experiment, assignments or [], wish(host, clock, pace), seed, out)
 
 
 @app.command()
@@ -286,23 +285,15 @@ def clean(
         console.print("no run directories below ./runs")
 
 
-def _wish(host: HostKind, clock: Clock | None, pace: float | None = None) -> "Wish":
-    from testbed.hosts.choose import Wish, check_wish
-
-    wish = Wish(host.value, clock.value if clock else None, read_pace(pace))
-    check_wish(wish)
-    return wish
-
-
 def _run(
-    experiment: Path, assignments: list[str], wish: "Wish", seed: str | None, out: Path | None
+    experiment: Path, assignments: list[str], wanted: "Wish", seed: str | None, out: Path | None
 ) -> None:
     if seed is not None:
         assignments = [*assignments, f"seed={read_seed(seed)}"]
     file, loaded = _read(experiment, assignments)
     from testbed.runner import run_experiment
 
-    raise typer.Exit(run_experiment(loaded, str(file), wish, out, console))
+    raise typer.Exit(run_experiment(loaded, str(file), wanted, out, console))
 
 
 def _read(experiment: Path, assignments: list[str]) -> tuple[Path, "Experiment"]:

@@ -14,8 +14,8 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from testbed.errors import TestbedError
-from testbed.hosts.choose import Choice, choose, installation, obstacles_to_microvm
+from testbed.errors import HostUnavailableError, TestbedError
+from testbed.hosts.choose import Choice, Wish, choose, installation, obstacles_to_microvm
 from testbed.hosts.machine import (
     EMULATION_TOOLS,
     MEASURING_TOOLS,
@@ -23,8 +23,9 @@ from testbed.hosts.machine import (
     Machine,
     examine_machine,
 )
-from testbed.hosts.microvm import MicroVm
+from testbed.hosts.microvm import MicroVm, VirtualClock
 from testbed.kernel.cache import find_kernel
+from testbed.kernel.guest_kernel import GuestKernel
 from testbed.kernel.status import absence
 from topologies.cpu_share import obstacle
 
@@ -63,16 +64,25 @@ class Findings:
 def examine() -> Findings:
     """Look at this machine; boots one microVM (about 2 s) to see that it works."""
     machine = examine_machine()
-    boot = _try_boot() if not obstacles_to_microvm(machine) else None
-    return conclude(machine, boot, (*_surroundings(), *_kernel_rows()))
+    kernel = find_kernel()
+    virtual = VirtualClock(kernel) if kernel else None
+    can_boot = virtual is not None or not obstacles_to_microvm(machine)
+    boot = _try_boot(MicroVm(virtual=virtual)) if can_boot else None
+    return conclude(machine, boot, (*_surroundings(), *_kernel_rows()), kernel)
 
 
-def conclude(machine: Machine, boot: Finding | None, surroundings: tuple[Finding, ...]) -> Findings:
-    """Put the facts together. ``boot`` is the trial of the microVM, None if it was not tried."""
+def conclude(
+    machine: Machine,
+    boot: Finding | None,
+    surroundings: tuple[Finding, ...],
+    kernel: GuestKernel | None = None,
+) -> Findings:
+    """Put the facts together. ``boot`` is the trial of the microVM, None if it was not tried;
+    ``kernel`` is that of the virtual clock, None where it is still to be built."""
     rows = (*surroundings, *_tool_rows(machine), *_native_rows(machine), *_microvm_rows(machine))
     fix = installation(machine)
     try:
-        choice = choose("auto", machine)
+        choice = choose(Wish(), machine, lambda: _there(kernel))
     except TestbedError as error:
         return Findings(rows, None, str(error), fix)
     rows = (*rows, boot) if boot else rows
@@ -167,12 +177,18 @@ def _package(name: str) -> Finding:
         return Finding(name, "not installed in this Python", False, "everything")
 
 
-def _try_boot() -> Finding:
+def _there(kernel: GuestKernel | None) -> GuestKernel:
+    if kernel is None:
+        raise HostUnavailableError("the virtual clock's kernel is not built yet")
+    return kernel
+
+
+def _try_boot(host: MicroVm) -> Finding:
     subject = "a microVM boots"
     begin = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="concertina-doctor-") as directory:
         try:
-            status = MicroVm().run(["true"], writable=Path(directory))
+            status = host.run(["true"], writable=Path(directory))
         except TestbedError as error:
             return Finding(subject, str(error), False, "microvm")
     seconds = time.monotonic() - begin

@@ -1,7 +1,7 @@
 """The part of a run that happens inside the host: network, probe, captures, processes, verdict.
 
-``python -m testbed.emulation``, in a run directory, is what both hosts, native and microVM, execute.
-It reads the plan and leaves raw records; every figure is made from them afterwards.
+``python -m testbed.emulation``, in a run directory, is what both hosts, native and microVM,
+execute. It reads the plan and leaves raw records; every figure is made from them afterwards.
 """
 
 import signal

@@ -146,8 +146,8 @@ class Experiment(Section):
     description: str = ""
     clock: ClockKind | None = Field(
         None,
-        description="of the microVM: `virtual` stands still while anybody computes, so that nothing "
-        "else on the machine disturbs a figure; `real`; default: virtual where it can be had",
+        description="of the microVM: `virtual` stands still while anybody computes, so that "
+        "nothing else on the machine disturbs a figure; `real`; default: virtual where possible",
     )
     seed: int = Field(
         1,

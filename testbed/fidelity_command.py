@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from testbed.options import HostKind, HostOption
+from testbed.options import ClockOption, HostKind, HostOption, wish
 
 Profiles = Annotated[
     list[str] | None,
@@ -30,6 +30,7 @@ def fidelity(
     profiles: Profiles = None,
     json: Json = False,
     host: HostOption = HostKind.AUTO,
+    clock: ClockOption = None,
     out: Out = None,
 ) -> None:
     """Hold link profiles against independent tools: are they what they claim?
@@ -44,4 +45,4 @@ def fidelity(
     """
     from testbed.fidelity_run import measure_fidelity
 
-    raise typer.Exit(measure_fidelity(profiles or [], host.value, out, as_json=json))
+    raise typer.Exit(measure_fidelity(profiles or [], wish(host, clock), out, as_json=json))

@@ -1,7 +1,7 @@
 """The part of ``concertina fidelity`` that happens inside the host, for one profile.
 
-``python -m testbed.fidelity_emulation DIR NAME`` reads ``DIR/NAME/profile.json``, leaves
-``DIR/NAME/fidelity.json`` and tells what it does in ``DIR/events.jsonl``.
+``python -m testbed.fidelity_emulation NAME CLOCK``, in the directory of the measurement, reads
+``NAME/profile.json``, leaves ``NAME/fidelity.json`` and tells what it does in ``events.jsonl``.
 """
 
 import sys
@@ -12,20 +12,22 @@ from testbed.errors import OUR_ERRORS
 from testbed.rundir import EVENTS
 from topologies.claims import ProfileFidelity
 from topologies.examination import examine
+from topologies.fidelity import ClockKind
 from topologies.profiles import LinkProfile
 
 PROFILE = "profile.json"
 MEASURED = "fidelity.json"
 
 
-def main(directory: str, name: str) -> int:
+def main(name: str, clock: ClockKind) -> int:
     """Measure; what went wrong is part of the result."""
-    folder = Path(directory) / name
+    directory = Path.cwd()
+    folder = directory / name
     profile = LinkProfile.model_validate_json((folder / PROFILE).read_text())
-    with EventLog(Path(directory) / EVENTS, name) as events:
+    with EventLog(directory / EVENTS, name) as events:
         steps = Steps(events, profile.name)
         try:
-            measured = examine(profile, folder, steps.begin)
+            measured = examine(profile, folder, steps.begin, clock)
         except OUR_ERRORS as error:
             measured = ProfileFidelity(profile=profile, failure=str(error))
         steps.end()
@@ -54,4 +56,4 @@ class Steps:
 
 
 if __name__ == "__main__":
-    sys.exit(main(*sys.argv[1:]))
+    sys.exit(main(sys.argv[1], "virtual" if sys.argv[2] == "virtual" else "real"))

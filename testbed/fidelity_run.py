@@ -4,7 +4,6 @@
 one. ``DIR/NAME/`` has what iperf3 and ping answered.
 """
 
-import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -20,9 +19,11 @@ from testbed.errors import (
 )
 from testbed.fidelity_emulation import MEASURED, PROFILE
 from testbed.fidelity_table import AMPLE_WIDTH, conclusion, fidelity_table
-from testbed.hosts.choose import Choice, choose, installation
+from testbed.hosts.choose import Choice, Wish, choose, installation, tell_choice
+from testbed.hosts.environment import PYTHON
 from testbed.hosts.machine import MEASURING_TOOLS, Machine, examine_machine
 from testbed.interruption import Stopped, stopped_by_signals
+from testbed.kernel.build import ensure_kernel
 from testbed.manifest import describe_code
 from testbed.progress import RunDisplay
 from testbed.rundir import EVENTS, fresh_directory
@@ -33,7 +34,7 @@ TASK = "profiles"
 
 
 def measure_fidelity(
-    references: Sequence[str], host: str, out: Path | None, *, as_json: bool
+    references: Sequence[str], wish: Wish, out: Path | None, *, as_json: bool
 ) -> int:
     """Measure the profiles and print table or JSON; the exit status for the shell.
 
@@ -44,10 +45,10 @@ def measure_fidelity(
     profiles = chosen_profiles(references)
     machine = examine_machine()
     check_tools(machine)
-    choice = choose(host, machine)
-    directory = fresh_directory("fidelity", out)
     console = Console(stderr=as_json)
-    console.print(f"host: {choice.kind} ({choice.reason})", highlight=False)
+    choice = choose(wish, machine, lambda: ensure_kernel(console))
+    directory = fresh_directory("fidelity", out)
+    tell_choice(choice, console)
     console.print(f"directory: {directory}", highlight=False, soft_wrap=True)
     report = _measured(profiles, choice, directory, console)
     if as_json:
@@ -86,6 +87,7 @@ def _measured(
 ) -> FidelityReport:
     report = FidelityReport(
         host=choice.kind,
+        clock=choice.clock,
         started=time.strftime("%Y-%m-%dT%H:%M:%S%z"),
         code=describe_code(),
         profiles=(),
@@ -127,7 +129,7 @@ def _measure(profile: LinkProfile, choice: Choice, directory: Path) -> ProfileFi
     log = folder / "emulation.log"
     try:
         status = choice.host.run(
-            [sys.executable, "-m", "testbed.fidelity_emulation", str(directory), profile.name],
+            [PYTHON, "-m", "testbed.fidelity_emulation", profile.name, choice.clock],
             writable=directory,
             output=log,
         )

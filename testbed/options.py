@@ -1,11 +1,14 @@
 """Options that several commands share."""
 
 from enum import StrEnum
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from testbed.errors import BadExperimentError
+
+if TYPE_CHECKING:
+    from testbed.hosts.choose import Wish
 
 
 class HostKind(StrEnum):
@@ -74,3 +77,12 @@ def read_pace(pace: float | None) -> float | None:
     if pace is not None and not 0.001 <= pace <= 1000:
         raise BadExperimentError(f"--pace {pace:g}: not a number from 0.001 to 1000")
     return pace
+
+
+def wish(host: HostKind, clock: Clock | None, pace: float | None = None) -> "Wish":
+    """What the options ask for; raises BadExperimentError for what no machine could do."""
+    from testbed.hosts.choose import Wish, check_wish
+
+    wanted = Wish(host.value, clock.value if clock else None, read_pace(pace))
+    check_wish(wanted)
+    return wanted

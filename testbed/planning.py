@@ -41,9 +41,7 @@ def plan_run(experiment: Experiment, run: RunDirectory, clock: ClockKind = "real
     spec = build_network(experiment.network)
     addresses = plan_of(spec)
     files = RunFiles(run)
-    pipelines = [
-        _at_home(pipeline, run, files) for pipeline in plan_pipelines(experiment, spec)
-    ]
+    pipelines = [_at_home(pipeline, run, files) for pipeline in plan_pipelines(experiment, spec)]
     serving = tuple(job for pipeline in pipelines for job in pipeline_jobs(pipeline, INSIDE))
     controlled = any(pipeline.control is not None for pipeline in pipelines)
     delivering: tuple[Job, ...] = ()

@@ -100,7 +100,9 @@ def _read(run: RunDirectory, said: Path) -> tuple[RunPlan, dict[str, Any]]:
         manifest = json.loads(run.manifest.read_text())
         plan = RunPlan.model_validate_json(run.plan.read_text())
     except (ValueError, ValidationError) as error:
-        raise BadExperimentError(f"{said}: not the plan of a run: {error}".splitlines()[0]) from None
+        raise BadExperimentError(
+            f"{said}: not the plan of a run: {error}".splitlines()[0]
+        ) from None
     if plan.clock != "virtual":
         raise BadExperimentError(
             f"{said}: ran on the real clock, which shows what else the machine did; only runs on "
@@ -124,9 +126,7 @@ def _second_directory(first: RunDirectory, out: Path | None) -> Iterator[RunDire
         yield second
 
 
-def _describe(
-    run: RunDirectory, first: dict[str, Any], plan: RunPlan, choice: Choice
-) -> None:
+def _describe(run: RunDirectory, first: dict[str, Any], plan: RunPlan, choice: Choice) -> None:
     """The manifest of the second run."""
     assert choice.kernel is not None, "the clock is virtual"
     run.update_manifest(
@@ -146,7 +146,7 @@ def _describe(
 def _show(difference: Difference, console: Console) -> None:
     """Print the first packet that differs, from both runs."""
     lines = [
-        f"different: {difference.capture}, packet {difference.number + 1} is the first that differs",
+        f"different: packet {difference.number + 1} of {difference.capture} is the first",
         f"  first run:  {difference.first or 'has no such packet'}",
         f"  second run: {difference.second or 'has no such packet'}",
     ]

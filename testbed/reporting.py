@@ -21,7 +21,9 @@ def rebuild_report(directory: Path, console: Console) -> int:
 
 def conclude(summary: Summary, directory: Path, console: Console) -> int:
     """Tell the verdict, what is wrong with the records, where the report is; 0 if all is well."""
-    console.print(f"fidelity: {summary.fidelity.verdict}, {summary.fidelity.clock} clock", highlight=False)
+    console.print(
+        f"fidelity: {summary.fidelity.verdict}, {summary.fidelity.clock} clock", highlight=False
+    )
     for reason in (*summary.fidelity.reasons, *summary.problems):
         console.print(f"  {reason}", highlight=False, markup=False)
     console.print(f"report: {directory / 'report.html'}", highlight=False, soft_wrap=True)

@@ -17,7 +17,7 @@ from stage_node.ledger import to_parquet
 from testbed.errors import BadExperimentError, RunFailedError, RunInterruptedError
 from testbed.experiment import Experiment
 from testbed.going_on import going_on
-from testbed.hosts.choose import Choice, Wish, choose_host
+from testbed.hosts.choose import Choice, Wish, choose_host, tell_choice
 from testbed.hosts.environment import PYTHON
 from testbed.hosts.host import Host
 from testbed.interruption import Stopped, stopped_by_signals
@@ -51,8 +51,8 @@ def run_experiment(
     """
     check_experiment(experiment, origin)
     with console.status("measuring the compression ladder (once; it is kept)"):
-        for plan in plan_pipelines(experiment, build_network(experiment.network)):
-            check_measured(plan, origin)
+        for pipeline in plan_pipelines(experiment, build_network(experiment.network)):
+            check_measured(pipeline, origin)
     choice = choose_host(
         replace(wish, clock=wish.clock or experiment.clock), lambda: ensure_kernel(console)
     )
@@ -77,13 +77,6 @@ def run_experiment(
         raise RunFailedError(f"{failure} (logs in {run.logs})")
     assert summary is not None, "an emulation without a network has failed"
     return conclude(summary, run.path, console)
-
-
-def tell_choice(choice: Choice, console: Console) -> None:
-    """Print the host, and why its clock is the real one where that was not asked for."""
-    console.print(f"host: {choice.kind} ({choice.reason})", highlight=False, markup=False)
-    if choice.clock_reason:
-        console.print(f"clock: real ({choice.clock_reason})", highlight=False, markup=False)
 
 
 def emulate(plan: RunPlan, run: RunDirectory, host: Host, console: Console) -> int:

@@ -67,6 +67,7 @@ class Cell:
     repetition: int
     file: Path
     assignments: tuple[str, ...]
+    seed: int
     key: str
 
     def __str__(self) -> str:
@@ -92,10 +93,12 @@ class Combination:
         files = [_digest(path) for path in named_files(self.experiment)]
         return sha256(json.dumps([said, files], sort_keys=True).encode()).hexdigest()
 
-    def cell(self, repetition: int, host: str) -> Cell:
-        """One repetition, with a key that changes with whatever would change its figures."""
-        key = sha256(f"{self.content} {repetition} {host}".encode()).hexdigest()[:16]
-        return Cell(self.settings, repetition, self.file, self.assignments, key)
+    def cell(self, repetition: int, place: str) -> Cell:
+        """One repetition, with a seed of its own, and a key that changes with whatever would change
+        its figures."""
+        key = sha256(f"{self.content} {repetition} {place}".encode()).hexdigest()[:16]
+        seed = self.experiment.seed + repetition - 1
+        return Cell(self.settings, repetition, self.file, self.assignments, seed, key)
 
 
 @dataclass(frozen=True)
@@ -105,11 +108,12 @@ class Sweep:
     file: SweepFile
     combinations: tuple[Combination, ...]
 
-    def cells(self, host: str) -> list[Cell]:
-        """All cells, the first repetition of every combination before any second one."""
+    def cells(self, place: str) -> list[Cell]:
+        """All cells, the first repetition of every combination before any second one; ``place`` is
+        the kind of host and clock that they run on."""
         repetitions = range(1, self.file.repetitions + 1)
         return [
-            combination.cell(repetition, host)
+            combination.cell(repetition, place)
             for repetition in repetitions
             for combination in self.combinations
         ]

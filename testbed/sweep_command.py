@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from testbed.options import HostKind, HostOption
+from testbed.options import ClockOption, HostKind, HostOption, wish
 
 SweepArgument = Annotated[
     Path,
@@ -45,6 +45,7 @@ def sweep(
     file: SweepArgument,
     out: Out = None,
     host: HostOption = HostKind.AUTO,
+    clock: ClockOption = None,
     jobs: Jobs = None,
     dask: Dask = None,
     retry_disturbed: RetryDisturbed = False,
@@ -64,7 +65,7 @@ def sweep(
 
     console = Console()
     if dry_run:
-        list_cells(file, host.value, console)
+        list_cells(file, console)
         return
     workers = Workers(jobs or len(os.sched_getaffinity(0)), dask)
-    raise typer.Exit(run_sweep(file, host.value, out, workers, retry_disturbed, console))
+    raise typer.Exit(run_sweep(file, wish(host, clock), out, workers, retry_disturbed, console))

@@ -9,7 +9,7 @@ import fcntl
 import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +20,9 @@ from rich.console import Console
 from analysis.sweep import SweepRun, read_cell
 from analysis.sweep_report import write_sweep
 from testbed.errors import BadExperimentError, RunInterruptedError
-from testbed.hosts.choose import choose_host
+from testbed.hosts.choose import Wish, choose_host, tell_choice
 from testbed.interruption import Stopped, stopped_by_signals
+from testbed.kernel.build import ensure_kernel
 from testbed.ladders import check_measured
 from testbed.networks import build_network
 from testbed.planning import plan_pipelines
@@ -29,6 +30,7 @@ from testbed.sweep import Cell, Sweep, find_sweep, load_sweep, words
 from testbed.sweep_cell import END_S, CellOutcome, CellRequest, run_cell
 from testbed.sweep_cluster import connected
 from testbed.sweep_display import SweepDisplay, sweep_table
+from topologies.fidelity import ClockKind
 
 
 @dataclass(frozen=True)
@@ -37,6 +39,19 @@ class Workers:
 
     jobs: int
     address: str | None = None
+
+
+@dataclass(frozen=True)
+class Place:
+    """Kind of host and clock that every cell of a sweep runs on."""
+
+    host: str
+    clock: ClockKind
+
+    @property
+    def name(self) -> str:
+        """Both in a word or two."""
+        return f"{self.host} {self.clock}" if self.clock == "virtual" else self.host
 
 
 @dataclass(frozen=True)
@@ -78,7 +93,7 @@ class SweepDirectory:
 
 def run_sweep(
     file: Path,
-    host: str,
+    wish: Wish,
     out: Path | None,
     workers: Workers,
     retry_disturbed: bool,
@@ -93,17 +108,17 @@ def run_sweep(
     path = find_sweep(file)
     with console.status("checking every cell"):
         sweep = load_sweep(path)
-    kind = _host_kind(host, workers, console)
+    place = _place(wish, sweep, workers, console)
     with console.status("measuring compression ladders (once; they are kept)"):
         check_ladders(sweep, path)
     directory = SweepDirectory((out or Path("runs") / f"sweep-{sweep.file.name}").resolve())
-    cells = sweep.cells(kind)
+    cells = sweep.cells(place.name)
     console.print(f"sweep directory: {directory.path}", highlight=False, soft_wrap=True)
     with directory.locked():
         (directory.path / "sweep.yaml").write_text(
             yaml.safe_dump(sweep.file.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
         )
-        arguments = {cell.key: cell_arguments(cell, kind, directory.cell(cell)) for cell in cells}
+        arguments = {cell.key: cell_arguments(cell, place, directory.cell(cell)) for cell in cells}
         left = [cell for cell in cells if _is_left(directory.cell(cell), retry_disturbed)]
         if len(left) < len(cells):
             console.print(f"{len(cells) - len(left)} of {len(cells)} cells are done already")
@@ -111,10 +126,10 @@ def run_sweep(
         return conclude(sweep, cells, directory, console)
 
 
-def list_cells(file: Path, host: str, console: Console) -> None:
+def list_cells(file: Path, console: Console) -> None:
     """Check a sweep and print what it would run."""
     sweep = load_sweep(find_sweep(file))
-    cells = sweep.cells(host)
+    cells = sweep.cells("anywhere")
     console.print(sweep_table(cells, {cell.key: "waiting" for cell in cells}, len(cells)))
     console.print(
         f"{sweep.file.experiment}: {len(cells)} cells, {len(sweep.combinations)} combinations x "
@@ -138,11 +153,12 @@ def check_ladders(sweep: Sweep, path: Path) -> None:
         raise BadExperimentError("\n".join(mistakes.values()))
 
 
-def cell_arguments(cell: Cell, kind: str, directory: Path) -> tuple[str, ...]:
+def cell_arguments(cell: Cell, place: Place, directory: Path) -> tuple[str, ...]:
     """The program's command line for one cell, after ``python``; a user may give it as well."""
     replaced = (word for each in cell.assignments for word in ("--set", each))
     command = ("-P", "-m", "testbed", "run", str(cell.file), *replaced)
-    return (*command, "--host", kind, "--out", str(directory))
+    options = ("--host", place.host, "--clock", place.clock, "--seed", str(cell.seed))
+    return (*command, *options, "--out", str(directory))
 
 
 def execute(
@@ -217,14 +233,17 @@ def conclude(
     return 1 if failed or disturbed else 0
 
 
-def _host_kind(host: str, workers: Workers, console: Console) -> str:
-    """``native`` or ``microvm``, the same for all cells; a cluster's machines may differ from this
-    one, and are asked for nothing but what is named."""
-    if workers.address is not None and host != "auto":
-        return host
-    choice = choose_host(host)
-    console.print(f"host: {choice.kind} ({choice.reason})", highlight=False)
-    return choice.kind
+def _place(wish: Wish, sweep: Sweep, workers: Workers, console: Console) -> Place:
+    """The host and the clock of all cells; a cluster's machines may differ from this one, and are
+    asked for nothing but what is named."""
+    clocks = {combination.experiment.clock for combination in sweep.combinations}
+    if wish.clock is None and len(clocks) == 1:
+        wish = replace(wish, clock=clocks.pop())
+    if workers.address is not None and wish.host != "auto" and wish.clock is not None:
+        return Place(wish.host, wish.clock)
+    choice = choose_host(wish, lambda: ensure_kernel(console))
+    tell_choice(choice, console)
+    return Place(choice.kind, choice.clock)
 
 
 def _is_fresh(path: Path) -> bool:

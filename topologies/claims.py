@@ -182,6 +182,7 @@ class FidelityReport(Record):
 
     schema_version: Literal[1] = 1
     host: str
+    clock: Literal["virtual", "real"] = "real"
     started: str
     code: dict[str, str | bool | None] = {}
     profiles: tuple[ProfileFidelity, ...]

@@ -176,10 +176,7 @@ class Fidelity:
                 }
                 for each in self.probe.goodput
             ],
-            "rtt": [
-                {**asdict(each), "ok": each.ok}
-                for each in self.probe.rtt
-            ],
+            "rtt": [{**asdict(each), "ok": each.ok} for each in self.probe.rtt],
             "loss": [
                 {**asdict(each), "interval_percent": list(each.interval_percent), "ok": each.ok}
                 for each in self.probe.loss

@@ -47,7 +47,7 @@ def probe_network(net: EmulatedNetwork, clock: ClockKind = "real") -> Probe:
     links, tolerances = net.spec.shaped_links, TOLERANCES[clock]
     goodput: list[GoodputProbe] = []
     with ThreadPoolExecutor(max_workers=2 * len(links)) as pool:
-        rtt = list(pool.map(lambda link: _rtt(net, *link, tolerances), links))
+        rtt = list(pool.map(lambda link: _rtt(net, tolerances, *link), links))
         lossy = [
             (link, profile, direction)
             for link, profile in links
@@ -56,7 +56,7 @@ def probe_network(net: EmulatedNetwork, clock: ClockKind = "real") -> Probe:
         ]
         loss = list(pool.map(lambda way: _loss(net, *way), lossy))
         for group in side_by_side(links):
-            for pair in pool.map(lambda link: _goodput_both_ways(net, *link, tolerances), group):
+            for pair in pool.map(lambda link: _goodput_both_ways(net, tolerances, *link), group):
                 goodput += pair
     return Probe(goodput=tuple(goodput), rtt=tuple(rtt), loss=tuple(loss))
 
@@ -81,7 +81,7 @@ def side_by_side(
 
 
 def _rtt(
-    net: EmulatedNetwork, link: LinkSpec, profile: LinkProfile, tolerances: Tolerances
+    net: EmulatedNetwork, tolerances: Tolerances, link: LinkSpec, profile: LinkProfile
 ) -> RttProbe:
     slowest_ms = max(
         serialisation_ms(one_way.rate_mbit, ECHO_FRAME_BYTES)
@@ -140,17 +140,17 @@ def _loss(
 
 
 def _goodput_both_ways(
-    net: EmulatedNetwork, link: LinkSpec, profile: LinkProfile, tolerances: Tolerances
+    net: EmulatedNetwork, tolerances: Tolerances, link: LinkSpec, profile: LinkProfile
 ) -> list[GoodputProbe]:
-    return [_goodput(net, link, profile, direction, tolerances) for direction in DIRECTIONS]
+    return [_goodput(net, tolerances, link, profile, direction) for direction in DIRECTIONS]
 
 
 def _goodput(
     net: EmulatedNetwork,
+    tolerances: Tolerances,
     link: LinkSpec,
     profile: LinkProfile,
     direction: Direction,
-    tolerances: Tolerances,
 ) -> GoodputProbe:
     one_way = direction_of(profile, direction)
     probe = GoodputProbe(
@@ -170,9 +170,7 @@ def _goodput(
     return attempted(probe, lambda: measure_goodput(*ends, window), tolerances.goodput_attempts)
 
 
-def attempted(
-    probe: GoodputProbe, measure: Callable[[], Goodput], attempts: int
-) -> GoodputProbe:
+def attempted(probe: GoodputProbe, measure: Callable[[], Goodput], attempts: int) -> GoodputProbe:
     """The first attempt within the tolerance, else the last of so many ``attempts``.
 
     Never the best of those that failed: which one is reported must not depend on what is hoped for.

@@ -3,6 +3,8 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from rich.console import Console
+
 from testbed.errors import BadExperimentError, HostUnavailableError
 from testbed.hosts.host import Host
 from testbed.hosts.machine import (
@@ -97,6 +99,13 @@ def choose(wish: Wish, machine: Machine, kernel: Callable[[], GuestKernel]) -> C
     raise HostUnavailableError(_refusal(machine, obstacles))
 
 
+def tell_choice(choice: Choice, console: Console) -> None:
+    """Print the host, and why its clock is the real one where that was not asked for."""
+    console.print(f"host: {choice.kind} ({choice.reason})", highlight=False, markup=False)
+    if choice.clock_reason:
+        console.print(f"clock: real ({choice.clock_reason})", highlight=False, markup=False)
+
+
 def check_wish(wish: Wish) -> None:
     """Raises BadExperimentError for what no machine could do."""
     if wish.host == "native" and wish.clock == "virtual":
@@ -107,9 +116,7 @@ def check_wish(wish: Wish) -> None:
         raise BadExperimentError("--pace: the real clock needs none; it is of the virtual clock")
 
 
-def _virtual(
-    wish: Wish, machine: Machine, kernel: Callable[[], GuestKernel]
-) -> Choice | list[str]:
+def _virtual(wish: Wish, machine: Machine, kernel: Callable[[], GuestKernel]) -> Choice | list[str]:
     """The microVM on the virtual clock, or why it cannot be had."""
     missing = [f"{tool} is not installed" for tool in machine.missing(EMULATION_TOOLS)]
     if missing:

@@ -9,6 +9,7 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 PYTHON = Path(sys.executable).name
 """The name by which a command in a host finds this Python: its folder is the first of the path."""
 
+
 def emulation_environment(code: Path, python: Path, seed: int) -> dict[str, str]:
     """Environment variables of an emulation.
 

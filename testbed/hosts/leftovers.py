@@ -11,8 +11,8 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from testbed.hosts.guest_processes import kill_guest
 from testbed.hosts.guest_boot import REQUEST, STATE_PREFIX
+from testbed.hosts.guest_processes import kill_guest
 
 
 def end_leftovers() -> Iterator[str]:

@@ -20,9 +20,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, ClassVar, Self
 
+from stage_node.seeds import SEED_VARIABLE
 from testbed.errors import GuestDiedError, HostUnavailableError
 from testbed.hosts.cpu import claim_cpu
-from testbed.hosts.environment import SEED_VARIABLE
 from testbed.hosts.guest_boot import (
     REQUEST,
     SERIAL_FD,
@@ -32,6 +32,7 @@ from testbed.hosts.guest_boot import (
 )
 from testbed.hosts.guest_processes import kill_guest
 from testbed.hosts.host import output_file
+from testbed.kernel.cache import find_kernel
 from testbed.kernel.guest_kernel import GuestKernel
 
 KERNEL = "linux.uml"
@@ -140,9 +141,14 @@ class MicroVm:
         return Path(kernel)
 
     def _clock_environment(self, seed: int) -> dict[str, str]:
-        """What the library in the kernel's process is told that makes entropy and pace."""
+        """What the library in the kernel's process is told that makes entropy and pace.
+
+        On the real clock it is there, if there is one, for processors that the package's kernel
+        does not know.
+        """
         if self.virtual is None:
-            return {}
+            built = find_kernel()
+            return {"LD_PRELOAD": str(built.preload)} if built else {}
         pace = {} if self.virtual.pace is None else {"CONCERTINA_PACE": str(self.virtual.pace)}
         return {"LD_PRELOAD": str(self.virtual.kernel.preload), SEED_VARIABLE: str(seed)} | pace
 
@@ -196,7 +202,10 @@ class RunningGuest:
     def _last_words(self) -> str:
         if not self._console.exists():
             return ""
-        lines = self._console.read_text(errors="replace").splitlines()
+        text = self._console.read_text(errors="replace")
+        if "set fp regs failed" in text:
+            return "; it does not know this processor's registers: `concertina kernel build` helps"
+        lines = text.splitlines()
         spoken = [line.strip() for line in lines if line.strip()][-3:]
         return f"; kernel log ({self._console}) ends: {' | '.join(spoken)}" if spoken else ""
 

@@ -7,10 +7,10 @@ standard input is the lifeline: end of file, or a new parent process, means that
 gone. When the guest has ended, by itself or by force, one JSON line on standard output says
 how: ``{"outcome": "exited", "status": N}`` or ``{"outcome": "died", "reason": "..."}``.
 
-A guest that is at work moves its file ``clock``. On the real clock one that does not for
-``watchdog_s`` is ended; on a virtual clock, which stands still as long as anybody computes, one that
-does not while it takes ``spin_s`` of processor time: a process that waits for the time by asking for
-it again and again waits for ever there. What such a guest was at is asked of its kernel.
+A guest that is at work moves its file ``clock``. On the real clock, one that does not for
+``watchdog_s`` is ended; on a virtual clock, which stands still as long as anybody computes, one
+that does not while it takes ``spin_s`` of processor time: a process that waits for the time by
+asking for it again and again waits for ever there. The kernel is asked for that process's name.
 """
 
 import contextlib
