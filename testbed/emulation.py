@@ -9,7 +9,7 @@ import sys
 import time
 import traceback
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import asdict
 from pathlib import Path
 from types import FrameType
@@ -83,10 +83,7 @@ class Emulation:
             Disturbances(self._plan.clock) as machine,
             Captures(net, self._run.captures, self._run.logs) as captures,
         ):
-            with (
-                Changer(net, self._tell) as changer,
-                LinkRequests(self._run, changer, self._events),
-            ):
+            with Changer(net, self._tell) as changer, self._taking_requests(changer):
                 for phase in self._plan.phases:
                     with self._phase(phase.name), self._replaying(changer, phase):
                         run_phase(place, phase, self._run)
@@ -105,6 +102,11 @@ class Emulation:
         )
         write_json(self._run.fidelity, fidelity.to_json())
         write_json(self._run.capture_counters, [asdict(each) for each in counters])
+
+    def _taking_requests(self, changer: Changer) -> AbstractContextManager[object]:
+        if not self._plan.links_can_be_changed:
+            return nullcontext()
+        return LinkRequests(self._run, changer, self._events)
 
     @contextmanager
     def _replaying(self, changer: Changer, phase: PlannedPhase) -> Iterator[None]:

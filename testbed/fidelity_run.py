@@ -97,7 +97,7 @@ def _measured(
         with (
             stopped_by_signals(),
             EventLog(directory / EVENTS, "fidelity") as events,
-            RunDisplay(directory / EVENTS, console),
+            RunDisplay(directory / EVENTS, console, choice.clock),
         ):
             events.emit(Phase, phase=TASK, state="begin")
             for number, profile in enumerate(profiles, start=1):

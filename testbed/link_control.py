@@ -44,6 +44,12 @@ def change_link(directory: Path | None, name: str, assignments: list[str], timeo
     """
     setting = read_setting(assignments)
     run = find_run(directory)
+    plan = RunPlan.model_validate_json(run.plan.read_text())
+    if not plan.links_can_be_changed:
+        raise BadExperimentError(
+            f"{COMMAND}: the run keeps its own time, and may be over before you have looked; start "
+            "it with --pace 1 to change its links while it goes on"
+        )
     section, spec = _network_of(run)
     link = spec.link(link_name(section, spec, name))
     request = LinkRequest(

@@ -3,6 +3,9 @@
 The run directory is the one thing that a terminal shares with an emulation in a microVM. A request
 is a file in its ``requests`` folder, which is there as long as the emulation takes any; the answer
 is an event of the run (``LinkCommanded``), so that the log tells who changed what and when.
+
+Requests are taken at ticks of the emulation's clock and kept with the number of the tick: a run
+that begins with such a record takes them again, at the same ticks, and so repeats.
 """
 
 import contextlib
@@ -37,6 +40,16 @@ class LinkRequest(BaseModel):
     up: dict[str, float]
     down: dict[str, float]
     said: str
+
+
+class TakenRequest(BaseModel):
+    """A request as it was found (``name`` and text) at a tick, counted from 1."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    tick: int
+    name: str
+    text: str
 
 
 class NoAnswerError(TestbedError):
@@ -97,6 +110,7 @@ class LinkRequests(Background):
     def __init__(self, run: RunDirectory, changer: Changer, events: EventLog) -> None:
         super().__init__("link-requests")
         self._folder = requests_folder(run)
+        self._record = run.link_requests
         self._changer = changer
         self._events = events
         self._profiles = {link.name: profile for link, profile in changer.spec.shaped_links}
@@ -117,23 +131,31 @@ class LinkRequests(Background):
             shutil.rmtree(self._folder, ignore_errors=True)
 
     def _work(self) -> None:
+        before = _read_record(self._record)
+        tick = 0
         while not self._ended.wait(LOOK_S):
+            tick += 1
+            for taken in before.get(tick, []):
+                self._answer(taken)
             for file in sorted(self._folder.glob(f"*{SUFFIX}")):
                 with contextlib.suppress(FileNotFoundError):  # withdrawn
-                    self._answer(file, file.read_text())
+                    taken = TakenRequest(tick=tick, name=file.name, text=file.read_text())
+                    file.unlink()
+                    with self._record.open("a") as record:
+                        record.write(taken.model_dump_json() + "\n")
+                    self._answer(taken)
 
-    def _answer(self, file: Path, text: str) -> None:
+    def _answer(self, taken: TakenRequest) -> None:
         said, refusal = "", None
         try:
-            request = LinkRequest.model_validate_json(text)
+            request = LinkRequest.model_validate_json(taken.text)
             said = request.said
             self._change(Command(request.link, request.up, request.down))
         except ValidationError as error:
             refusal = f"not a request: {error.errors()[0]['msg']}"
         except TopologyError as error:
             refusal = str(error)
-        file.unlink(missing_ok=True)
-        self._events.emit(LinkCommanded, request=file.name, said=said, refusal=refusal)
+        self._events.emit(LinkCommanded, request=taken.name, said=said, refusal=refusal)
 
     def _change(self, command: Command) -> None:
         if command.link not in self._profiles:
@@ -145,3 +167,13 @@ class LinkRequests(Background):
         for change in steps_between(command.link, before, after):
             self._changer.apply(change, due_ns)
         self._profiles[command.link] = after
+
+
+def _read_record(file: Path) -> dict[int, list[TakenRequest]]:
+    """The requests of an earlier run of this directory, by tick; none where there was none."""
+    requests: dict[int, list[TakenRequest]] = {}
+    if file.exists():
+        for line in file.read_text().splitlines():
+            taken = TakenRequest.model_validate_json(line)
+            requests.setdefault(taken.tick, []).append(taken)
+    return requests

@@ -38,15 +38,22 @@ class Phase(BaseModel):
 class RunPlan(BaseModel):
     """A network, and one phase after the other on it, all paths relative to the run directory.
 
-    From ``seed`` come all random numbers of the run.
+    From ``seed`` come all random numbers of the run. ``pace`` bounds a virtual clock (see
+    ``VirtualClock``): without it no user could meet a moment of the run.
     """
 
     model_config = ConfigDict(frozen=True)
 
     clock: ClockKind = "real"
+    pace: float | None = None
     seed: int = 1
     network: NetworkSpec
     phases: tuple[Phase, ...]
+
+    @property
+    def links_can_be_changed(self) -> bool:
+        """Whether a user may change links while the run goes on."""
+        return self.clock == "real" or self.pace is not None
 
     @property
     def modules(self) -> tuple[str, ...]:

@@ -35,7 +35,12 @@ INSIDE = RunDirectory(Path())
 """The run directory as its own processes name it: they work in it."""
 
 
-def plan_run(experiment: Experiment, run: RunDirectory, clock: ClockKind = "real") -> RunPlan:
+def plan_run(
+    experiment: Experiment,
+    run: RunDirectory,
+    clock: ClockKind = "real",
+    pace: float | None = None,
+) -> RunPlan:
     """The whole run, the files that it needs copied into its directory; the experiment has been
     checked."""
     spec = build_network(experiment.network)
@@ -57,6 +62,7 @@ def plan_run(experiment: Experiment, run: RunDirectory, clock: ClockKind = "real
         ]
     return RunPlan(
         clock=clock,
+        pace=pace,
         seed=experiment.seed,
         network=spec,
         phases=tuple(phase for phase in phases if phase.jobs),

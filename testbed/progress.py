@@ -1,11 +1,21 @@
 """Shows a run while it works: follows the event log and draws it with rich."""
 
+import time
+from collections.abc import Iterable
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    SpinnerColumn,
+    TaskID,
+    TextColumn,
+)
 from rich.progress import TimeElapsedColumn as Elapsed
 
 from stage_node.configuration import configuration_name
@@ -26,6 +36,7 @@ from stage_node.events import (
 )
 from stage_node.events import Progress as ProgressEvent
 from topologies.background import Background
+from topologies.fidelity import ClockKind
 
 POLL_INTERVAL_S = 0.2
 
@@ -87,22 +98,44 @@ def _of_pipeline(event: Event) -> str | None:
             return None
 
 
-class RunDisplay(Background):
-    """Draws phases and bars from the event log until left; a context manager."""
+class PassedTime:
+    """Virtual and real time that have passed since this was made."""
 
-    def __init__(self, events: Path, console: Console) -> None:
+    def __init__(self) -> None:
+        self._begun_s = time.monotonic()
+        self._virtual_s = 0.0
+
+    def see(self, events: Iterable[Event]) -> None:
+        """Learn from events how far the virtual clock, which begins at 0, has come."""
+        self._virtual_s = max([self._virtual_s, *(event.t_ns / 1e9 for event in events)])
+
+    def __str__(self) -> str:
+        real_s = max(time.monotonic() - self._begun_s, 1e-3)
+        ratio = self._virtual_s / real_s
+        return f"{self._virtual_s:.1f} s virtual in {real_s:.1f} s, {ratio:.1f} times real time"
+
+
+class RunDisplay(Background):
+    """Draws phases and bars from the event log until left; a context manager.
+
+    On the virtual clock it also shows how far that has come, and how fast.
+    """
+
+    def __init__(self, events: Path, console: Console, clock: ClockKind = "real") -> None:
         super().__init__("display")
         self._follower = EventFollower(events)
         self._console = console
-        self._bars = Progress(
+        self._passed = PassedTime() if clock == "virtual" else None
+        columns: list[ProgressColumn] = [
             SpinnerColumn(),
             TextColumn("{task.description}"),
             BarColumn(bar_width=30),
             MofNCompleteColumn(),
             Elapsed(),
-            console=console,
-            transient=True,
-        )
+        ]
+        if self._passed:
+            columns.append(TextColumn("{task.fields[passed]}"))
+        self._bars = Progress(*columns, console=console, transient=True)
         self._tasks: dict[str, int] = {}
 
     def __enter__(self) -> Self:
@@ -119,6 +152,8 @@ class RunDisplay(Background):
             super().__exit__(kind, error, trace)
         finally:
             self._bars.stop()
+            if self._passed and error is None:
+                self._console.print(f"  {self._passed}", highlight=False)
 
     def _work(self) -> None:
         while not self._ended.wait(POLL_INTERVAL_S):
@@ -128,6 +163,10 @@ class RunDisplay(Background):
     def _show(self, events: list[Event]) -> None:
         for event in events:
             self._draw(event)
+        if self._passed:
+            self._passed.see(events)
+            for task in self._tasks.values():
+                self._bars.update(TaskID(task), passed=str(self._passed))
 
     def _draw(self, event: Event) -> None:
         match event:
@@ -148,7 +187,7 @@ class RunDisplay(Background):
 
     def _task(self, name: str, total: int | None) -> None:
         if name not in self._tasks:
-            self._tasks[name] = self._bars.add_task(name, total=total)
+            self._tasks[name] = self._bars.add_task(name, total=total, passed="")
 
     def _end(self, name: str) -> None:
         task = self._tasks.pop(name, None)

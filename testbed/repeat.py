@@ -42,9 +42,7 @@ def repeat_run(directory: Path, out: Path | None, console: Console) -> int:
     plan, manifest = _read(first, directory)
     if not captures(first.path):
         raise BadExperimentError(f"{directory}: has no captures to compare with")
-    choice = choose_host(
-        Wish("microvm", "virtual", manifest.get("pace")), lambda: ensure_kernel(console)
-    )
+    choice = choose_host(Wish("microvm", "virtual"), lambda: ensure_kernel(console))
     for note in differences_of_machines(manifest, choice):
         console.print(f"note: {note}", highlight=False, markup=False)
     with _second_directory(first, out) as second:
@@ -133,7 +131,8 @@ def _describe(run: RunDirectory, first: dict[str, Any], plan: RunPlan, choice: C
         schema=MANIFEST_SCHEMA,
         name=first.get("name"),
         host=choice.kind,
-        clock_kind=choice.clock,
+        clock_kind=plan.clock,
+        pace=plan.pace,
         seed=plan.seed,
         guest_kernel=choice.kernel.model_dump(mode="json"),
         started=time.strftime("%Y-%m-%dT%H:%M:%S%z"),

@@ -61,6 +61,11 @@ class RunDirectory:
         """Why the emulation failed, when it did: error type, message, exit status."""
         return self.path / "failure.json"
 
+    @property
+    def link_requests(self) -> Path:
+        """Changes of links that a user asked for while the run went on, with their moments."""
+        return self.path / "link-requests.jsonl"
+
     def ladder(self, pipeline: str) -> Path:
         """Folder of a pipeline's ladder: its table, cuts and modules."""
         return self.path / f"ladder{_of(pipeline)}"

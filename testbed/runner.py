@@ -59,7 +59,7 @@ def run_experiment(
     tell_choice(choice, console)
     run = RunDirectory.create(experiment.name, out)
     console.print(f"run directory: {run.path}", highlight=False, soft_wrap=True)
-    plan = plan_run(experiment, run, choice.clock)
+    plan = plan_run(experiment, run, choice.clock, choice.pace)
     describe(run, experiment, plan, choice)
     try:
         with stopped_by_signals():
@@ -83,7 +83,7 @@ def emulate(plan: RunPlan, run: RunDirectory, host: Host, console: Console) -> i
     """Carry a plan out in its host; its exit status. The ledgers can be read however it ends."""
     data = data_folder()
     try:
-        with RunDisplay(run.events, console), going_on(run.path):
+        with RunDisplay(run.events, console, plan.clock), going_on(run.path):
             return host.run(
                 [PYTHON, "-m", "testbed.emulation"],
                 writable=run.path,
@@ -125,7 +125,8 @@ def describe(run: RunDirectory, experiment: Experiment, plan: RunPlan, choice: C
         schema=MANIFEST_SCHEMA,
         name=experiment.name,
         host=choice.kind,
-        clock_kind=choice.clock,
+        clock_kind=plan.clock,
+        pace=plan.pace,
         seed=plan.seed,
         guest_kernel=choice.kernel and choice.kernel.model_dump(mode="json"),
         started=time.strftime("%Y-%m-%dT%H:%M:%S%z"),

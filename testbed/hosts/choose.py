@@ -53,6 +53,12 @@ class Choice:
         return virtual.kernel if virtual else None
 
     @property
+    def pace(self) -> float | None:
+        """Virtual seconds per real second, at most; None without a bound."""
+        virtual = self.host.virtual if isinstance(self.host, MicroVm) else None
+        return virtual.pace if virtual else None
+
+    @property
     def clock(self) -> ClockKind:
         """Whose time the emulation keeps: its own or the machine's."""
         return "virtual" if self.kernel else "real"
