@@ -21,8 +21,8 @@ from testbed.errors import BadExperimentError
 from testbed.files import find_file
 from testbed.network_section import LinkValues, Network, TraceFile
 from testbed.typed_yaml import Section, read_mapping, validated
+from topologies.catalogue import split_reference
 from topologies.fidelity import ClockKind
-from topologies.profiles import split_reference
 
 SHIPPED = Path(__file__).parent / "experiments"
 CHECKPOINTS = Path(__file__).parent / "checkpoints"
