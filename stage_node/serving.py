@@ -144,7 +144,9 @@ class ServingStage:
             raise RefusedError(f"stage {stage} needs the contract of its upstream cut")
         channel = self._greet(_accept_one(listener), stage - 1, stage, contract)
         self._connected.set()
-        self._receiver = workers.ActivationReceiver(channel, contract, self.model)
+        self._receiver = workers.ActivationReceiver(
+            channel, contract, self.model, self._configuration.charges
+        )
         self._receiver.run(self._inbox)
         channel.close()
 
@@ -155,7 +157,13 @@ class ServingStage:
         channel.close()
 
     def _compute(self) -> None:
-        workers.compute(self.model, self._ledger.compute, self._inbox, self._outbox)
+        workers.compute(
+            self.model,
+            self._ledger.compute,
+            self._inbox,
+            self._outbox,
+            self._configuration.charges,
+        )
 
     def _connect_downstream(self) -> Callable[[workers.Queue], None]:
         """The job of the thread ``downstream``."""
@@ -168,7 +176,7 @@ class ServingStage:
             raise RefusedError(f"stage {stage} needs a downstream contract and address")
         sock = connect(own.next_ip, own.next_port, CONNECT_TIMEOUT_S)
         channel = self._greet(sock, stage, stage + 1, own.downstream)
-        self._sender = workers.ActivationSender(channel, own.downstream, self.model)
+        self._sender = workers.ActivationSender(channel, own.downstream, self.model, own.charges)
         return self._sender.run
 
     def _greet(

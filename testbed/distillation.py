@@ -13,7 +13,7 @@ from controller.budget import bytes_for_bandwidth, bytes_for_latency
 from controller.distill import Distilled, distil, receiving_fringe, sending_fringe
 from controller.distill_training import Progress as TrainingProgress
 from controller.distill_training import Recipe
-from controller.ladder_request import cache_folder
+from controller.user_cache import cache_folder
 from stage_node.bottleneck import BottleneckSpec, choose_bottleneck, load_bottleneck
 from stage_node.data import Dataset, load_dataset
 from stage_node.models import ChainModel, load_model
@@ -149,7 +149,7 @@ def run_distillation(wish: Wish, console: Console | None = None) -> Distilled:
             subject.after,
             spec,
             wish.training.recipe,
-            wish.work or cache_folder().parent / "distill",
+            wish.work or cache_folder("distill"),
             wish.out,
             wish.training.versions,
             start,
