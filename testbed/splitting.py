@@ -1,7 +1,7 @@
 """Where the model of an experiment is cut: as the file says, or as measurements decide."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -11,6 +11,7 @@ from controller.partition import Partition, split_after, split_balanced, split_b
 from controller.placement import Connection, Costs, Device, Placement, choose_placement
 from controller.profiling import layer_costs
 from stage_node.models import ChainModel
+from testbed.devices.computing import HostDevice
 from testbed.experiment import PipelineSection
 from topologies.paths import bottleneck_mbit, delay_ms, path_between
 from topologies.spec import NetworkSpec
@@ -25,12 +26,16 @@ class Split:
 
 
 def split_of(
-    section: PipelineSection, model: ChainModel, checkpoint: Path, network: NetworkSpec | None
+    section: PipelineSection,
+    model: ChainModel,
+    checkpoint: Path,
+    network: NetworkSpec | None,
+    devices: Mapping[str, HostDevice],
 ) -> Split:
     """How a pipeline section, whose model lies in ``checkpoint``, is to be split.
 
-    Only an automatic split asks for the network. ``BadPartitionError`` where the model cannot be
-    split so.
+    Only an automatic split asks for the network and for the devices, by host. ``BadPartitionError``
+    where the model cannot be split so.
     """
     split, layers = section.split, model.layer_names
     if split.after is not None:
@@ -45,7 +50,9 @@ def split_of(
         batch=section.batch,
         layers=layer_costs(model, section.batch, table.layer_ms(section.batch)),
         devices=tuple(
-            Device(host=host, speed=section.speeds.get(host, network.cpu_share.get(host, 1.0)))
+            Device(
+                host=host, speed=section.speeds.get(host, devices[host].speed(table, section.batch))
+            )
             for host in section.hosts
         ),
         connections=connections_of(network, section.hosts),
