@@ -5,6 +5,7 @@ computation the thread sleeps until the declared time has passed. On the real cl
 charged. What the charges do not know is an error, never a silent zero.
 """
 
+import ctypes
 import time
 from collections.abc import Mapping
 
@@ -12,6 +13,8 @@ from pydantic import BaseModel, ConfigDict
 
 from stage_node.errors import StageNodeError
 from stage_node.rung import Rung
+
+PR_SET_TIMERSLACK = 29  # linux/prctl.h
 
 
 class UnknownChargeError(StageNodeError):
@@ -69,6 +72,15 @@ def interpolated(by_images: Mapping[int, float], images: int) -> float:
         )
     share = (images - below) / (above - below)
     return by_images[below] + share * (by_images[above] - by_images[below])
+
+
+def sleep_exactly() -> None:
+    """Have sleeps of this thread, and of those that it starts from now on, end when they should.
+
+    By default the kernel may let them last 50 us longer, to wake up several threads at once; of a
+    forward of a millisecond that is 5 %.
+    """
+    ctypes.CDLL(None).prctl(PR_SET_TIMERSLACK, 1, 0, 0, 0)
 
 
 def spend(begin_ns: int, charge_ms: float) -> None:

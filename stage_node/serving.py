@@ -14,6 +14,7 @@ from collections.abc import Callable
 
 from stage_node import workers
 from stage_node.channel import Channel
+from stage_node.charges import sleep_exactly
 from stage_node.connection import accept, connect, greet, listen
 from stage_node.contract import HELLO_LIMITS, ActivationContract, Hello
 from stage_node.data import SplitName, load_dataset
@@ -40,6 +41,8 @@ class ServingStage:
         ledger: Ledger,
         on_failure: Callable[[StageNodeError], None],
     ) -> None:
+        if configuration.charges:
+            sleep_exactly()
         self.model = StageModel(configuration)
         self._name = name
         self._configuration = configuration

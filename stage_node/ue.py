@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from pydantic import ValidationError
 
-from stage_node.charges import known_ms, spend
+from stage_node.charges import known_ms, sleep_exactly, spend
 from stage_node.company import Company
 from stage_node.configuration import Configuration, configuration_name
 from stage_node.data import Dataset, SplitName, load_dataset
@@ -103,6 +103,8 @@ class UserEquipment:
         self._server = server
         self._receive_window_bytes = receive_window_bytes
         self._inference_ms = inference_ms
+        if inference_ms is not None:
+            sleep_exactly()
         self._split = split
         self._images = data.split(split).first(images)
         self._model = model

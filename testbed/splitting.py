@@ -16,6 +16,9 @@ from testbed.experiment import PipelineSection
 from topologies.paths import bottleneck_mbit, delay_ms, path_between
 from topologies.spec import NetworkSpec
 
+FASTEST = 1e9
+"""What computes in no time is taken to be so fast: plans are JSON, which has no infinity."""
+
 
 @dataclass(frozen=True)
 class Split:
@@ -51,7 +54,10 @@ def split_of(
         layers=layer_costs(model, section.batch, table.layer_ms(section.batch)),
         devices=tuple(
             Device(
-                host=host, speed=section.speeds.get(host, devices[host].speed(table, section.batch))
+                host=host,
+                speed=min(
+                    section.speeds.get(host, devices[host].speed(table, section.batch)), FASTEST
+                ),
             )
             for host in section.hosts
         ),
