@@ -76,6 +76,7 @@ def measure(run: Run) -> Measured:
         name=run.name,
         failure=run.failure,
         fidelity=_fidelity(run, traffic),
+        computing=run.computing.figures() if run.computing else None,
         problems=(*run.problems, *unjoined, *unfound, *_disagreements(traffic)),
         captured_packets=sum(packets.height for packets in run.captures.values()),
         links=traffic,

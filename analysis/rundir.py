@@ -12,6 +12,7 @@ from pydantic import BaseModel, ValidationError
 
 from analysis.capture import read_capture
 from analysis.clock import Clock
+from analysis.computing import ComputingRecord
 from analysis.errors import DamagedCaptureError, NotARunError
 from analysis.network import Described, Network
 from analysis.packets import PACKET_SCHEMA
@@ -179,6 +180,7 @@ class Run:
     """Everything that a run left, captures included; all times are monotonic.
 
     ``targets`` are those of each pipeline, by its name, in the order of the experiment.
+    ``computing`` is what that was charged, if it was.
     ``captures`` maps an interface to its packets. ``problems`` lists what is missing or damaged
     without making the rest useless.
     """
@@ -190,6 +192,7 @@ class Run:
     failure: str | None
     network: Network
     fidelity: FidelityRecord
+    computing: ComputingRecord | None
     capture_counters: tuple[dict[str, Any], ...]
     events: tuple[Event, ...]
     frames: pl.DataFrame
@@ -233,6 +236,7 @@ def read_run(path: Path) -> Run:
         failure=_failure(path / "failure.json"),
         network=network,
         fidelity=_fidelity(path / "fidelity.json"),
+        computing=_computing(path / "compute.json"),
         capture_counters=_capture_counters(path / "captures.json", problems),
         events=events,
         frames=_ledger(path, "frames", events, problems),
@@ -284,6 +288,10 @@ def _fidelity(path: Path) -> FidelityRecord:
         return _model(FidelityRecord, path)
     reason = "no fidelity.json: the run ended before its network was judged"
     return FidelityRecord(verdict="unknown", reasons=(reason,))
+
+
+def _computing(path: Path) -> ComputingRecord | None:
+    return _model(ComputingRecord, path) if path.exists() else None
 
 
 def _failure(path: Path) -> str | None:

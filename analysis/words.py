@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 from analysis.summary import Summary
 from analysis.summary.accordion import Accordion, Download, Refusal, StepDown, UeDeliveries
+from analysis.summary.computing import Computing, HostDevice
 from analysis.summary.control import Control, ControlMode
 from analysis.summary.pipeline import AccuracyFloor, Breakdown, ImagesUse, Pipeline, Window, Work
 from analysis.summary.section import Accuracy
@@ -14,12 +15,14 @@ TOLD_DOWNLOADS = 6
 
 
 def result_paragraphs(summary: Summary) -> list[list[str]]:
-    """Paragraphs of sentences: reservations, what ran at the same time, each split model, its
-    baselines and what its figures rest on, Accordion.
+    """Paragraphs of sentences: reservations, what ran at the same time, what computing was charged,
+    each split model, its baselines and what its figures rest on, Accordion.
 
     They say no more than the summary holds.
     """
     paragraphs = [_reservations(summary), _at_once(summary)]
+    if summary.computing:
+        paragraphs.append(_charged(summary.computing))
     for pipeline in summary.pipelines:
         told = [_pipeline(pipeline), _against_baselines(pipeline), _provenance(pipeline)]
         if len(summary.pipelines) > 1:
@@ -58,6 +61,28 @@ def _at_once(summary: Summary) -> list[str]:
             "were done. How busy a link was is told of all that crossed it."
         )
     return sentences
+
+
+def _charged(computing: Computing) -> list[str]:
+    """That times of computing are declared, from which table, for which devices."""
+    sentences = [
+        "Computing was charged, not measured: it took what a table says, measured on one core of "
+        f"{computing.cpu_model} ({computing.measured}, torch {computing.torch_version}), divided "
+        "by the speed of the host's device and the host's share of a processor."
+    ]
+    if not computing.declared:
+        sentences.append("The experiment names no devices, so that all are the same.")
+    devices = listed(tuple(map(_device, computing.devices)))
+    return [*sentences, f"{devices}, all at the same time."]
+
+
+def _device(device: HostDevice) -> str:
+    """A host's device and what its times are: ``edge computes as jetson (speed 0.56)``."""
+    known = "in no time" if device.speed is None else f"speed {number(device.speed, 2)}"
+    if device.measured:
+        known = "times measured on it"
+    share = f"; {percent(device.cpu_share, 0)} of it" if device.cpu_share < 1 else ""
+    return f"{device.host} computes as {device.device} ({known}{share})"
 
 
 def number(value: float | None, digits: int = 0) -> str:

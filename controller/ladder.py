@@ -39,10 +39,11 @@ class LadderRung(BaseModel):
 
     ``payload_bytes`` is what an image takes on average, in frames of the pipeline's batch and
     without their headers. ``accuracy`` is a share of the validation images. ``encode_ms`` and
-    ``decode_ms`` are per image, on the machine that built the ladder, cut module included.
-    ``fringe`` is what the fringe layers cost under the rung. ``transfer_bytes`` have to be sent to
-    the stages before the first switch to it, besides the layers and the cut that all rungs share:
-    none where it is a prefix, a slice or a coding of what is resident.
+    ``decode_ms`` are per image, processor time of one core of the machine that built the ladder,
+    cut module included. ``fringe`` is what the fringe layers cost under the rung.
+    ``transfer_bytes`` have to be sent to the stages before the first switch to it, besides the
+    layers and the cut that all rungs share: none where it is a prefix, a slice or a coding of what
+    is resident.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")

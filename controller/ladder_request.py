@@ -5,7 +5,6 @@ modules, partition, mechanisms and the code that measures included.
 """
 
 import hashlib
-import os
 import shutil
 import tempfile
 from collections.abc import Callable
@@ -24,6 +23,7 @@ from controller.ladder import LadderTable, ModuleFile
 from controller.mechanisms import MechanismName
 from controller.modules import DistilledModule, load_modules
 from controller.partition import Partition
+from controller.user_cache import cache_folder, source_code
 from stage_node.cut import Cut
 from stage_node.models import ChainModel
 
@@ -80,10 +80,8 @@ class LadderRequest(BaseModel):
         digest.update(fields.encode())
         for file in (self.checkpoint, *(Path(module.file) for module in self.modules)):
             digest.update(hashlib.sha256(file.read_bytes()).digest())
-        for package, names in MEASURING_CODE.items():
-            folder = Path(package.__path__[0])
-            for name in names:
-                digest.update((folder / f"{name}.py").read_bytes())
+        for source in source_code(MEASURING_CODE):
+            digest.update(source)
         return digest.hexdigest()
 
 
@@ -145,19 +143,13 @@ class BadLadderError(ControllerError):
     """A directory holds no ladder, or a damaged one."""
 
 
-def cache_folder() -> Path:
-    """Where ladders are kept: ``$XDG_CACHE_HOME/concertina/ladders``, or below ``~/.cache``."""
-    home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(home) / "concertina" / "ladders"
-
-
 def ensure_ladder(
     request: LadderRequest,
     build: Callable[[LadderRequest], BuiltLadder],
     cache: Path | None = None,
 ) -> Path:
     """The directory of the ladder of a request: from the cache, or built now and put there."""
-    folder = (cache or cache_folder()) / request.key
+    folder = (cache or cache_folder("ladders")) / request.key
     if not (folder / TABLE).exists():
         folder.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=folder.parent) as building:

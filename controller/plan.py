@@ -16,6 +16,7 @@ from controller.modules import load_modules
 from controller.partition import Partition
 from controller.placement import Placement
 from controller.targets import AutomaticControl, FringeTargets, check_goal
+from stage_node.charges import StageCharges
 from stage_node.codecs import Codec, Coding
 from stage_node.events import LONE_PIPELINE
 from stage_node.models import ChainModel
@@ -31,7 +32,8 @@ class StagePlan(BaseModel):
     """One stage: the host it runs on, its layers, and where it is reached.
 
     ``control_ip`` is its address on the management network, ``listen_ip`` the one on the
-    emulated network at which the stage before it connects (none for the first stage).
+    emulated network at which the stage before it connects (none for the first stage). ``charges``
+    is what its work takes on the device that the host stands for (none: not charged).
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -42,6 +44,7 @@ class StagePlan(BaseModel):
     control_port: int
     listen_ip: str | None = None
     data_port: int = 5000
+    charges: StageCharges | None = None
 
 
 class PipelinePlan(BaseModel):

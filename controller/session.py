@@ -97,6 +97,7 @@ def configurations(
             batch=plan.batch,
             dataset=plan.dataset if position == 0 else None,
             validation_images=plan.validation_images if position == 0 else None,
+            charges=stage.charges,
         )
         for position, (stage, upstream, downstream, following) in enumerate(neighbours)
     )

@@ -20,6 +20,7 @@ from typing import Annotated, Literal, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from stage_node.bottleneck import BottleneckSpec
+from stage_node.charges import StageCharges
 from stage_node.contract import ActivationContract
 from stage_node.data import SplitName
 from stage_node.errors import WireError
@@ -54,6 +55,7 @@ class Configure(Message):
     checkpoints refuse each other. ``fringe`` names the layers that ``FrozenHash`` leaves out.
     ``window`` frames of up to ``batch`` images are in flight at most. ``dataset`` is the workload
     (stage 0; other stages ignore it), with its first ``validation_images`` (``None``: all).
+    ``charges`` is what its work takes on the device it stands for (``None``: not charged).
     """
 
     type: Literal["configure"] = "configure"
@@ -75,6 +77,7 @@ class Configure(Message):
     batch: int = Field(ge=1)
     dataset: str | None = None
     validation_images: int | None = None
+    charges: StageCharges | None = None
 
 
 class LoadLayers(Message):

@@ -14,6 +14,7 @@ from collections.abc import Callable
 
 from stage_node import workers
 from stage_node.channel import Channel
+from stage_node.charges import sleep_exactly
 from stage_node.connection import accept, connect, greet, listen
 from stage_node.contract import HELLO_LIMITS, ActivationContract, Hello
 from stage_node.data import SplitName, load_dataset
@@ -40,6 +41,8 @@ class ServingStage:
         ledger: Ledger,
         on_failure: Callable[[StageNodeError], None],
     ) -> None:
+        if configuration.charges:
+            sleep_exactly()
         self.model = StageModel(configuration)
         self._name = name
         self._configuration = configuration
@@ -144,7 +147,9 @@ class ServingStage:
             raise RefusedError(f"stage {stage} needs the contract of its upstream cut")
         channel = self._greet(_accept_one(listener), stage - 1, stage, contract)
         self._connected.set()
-        self._receiver = workers.ActivationReceiver(channel, contract, self.model)
+        self._receiver = workers.ActivationReceiver(
+            channel, contract, self.model, self._configuration.charges
+        )
         self._receiver.run(self._inbox)
         channel.close()
 
@@ -155,7 +160,13 @@ class ServingStage:
         channel.close()
 
     def _compute(self) -> None:
-        workers.compute(self.model, self._ledger.compute, self._inbox, self._outbox)
+        workers.compute(
+            self.model,
+            self._ledger.compute,
+            self._inbox,
+            self._outbox,
+            self._configuration.charges,
+        )
 
     def _connect_downstream(self) -> Callable[[workers.Queue], None]:
         """The job of the thread ``downstream``."""
@@ -168,7 +179,7 @@ class ServingStage:
             raise RefusedError(f"stage {stage} needs a downstream contract and address")
         sock = connect(own.next_ip, own.next_port, CONNECT_TIMEOUT_S)
         channel = self._greet(sock, stage, stage + 1, own.downstream)
-        self._sender = workers.ActivationSender(channel, own.downstream, self.model)
+        self._sender = workers.ActivationSender(channel, own.downstream, self.model, own.charges)
         return self._sender.run
 
     def _greet(

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from pydantic import ValidationError
 
+from stage_node.charges import known_ms, sleep_exactly, spend
 from stage_node.company import Company
 from stage_node.configuration import Configuration, configuration_name
 from stage_node.data import Dataset, SplitName, load_dataset
@@ -49,13 +50,15 @@ def main(
     images: int = 300,
     company: Sequence[str] = (),
     receive_window_bytes: int | None = None,
+    inference_ms: Mapping[str, float] | None = None,
 ) -> None:
     """Process entry: take the steps one after the other, ``repeat`` times from no model at all.
 
     ``receive_window_bytes`` is what may be under way at once from the beginning; without it, what
-    the kernel offers. The first step waits until all processes of the ``company`` are ready to be
-    measured. Errors of the house end it; a refusal of a step that is not required is told and no
-    error.
+    the kernel offers. ``inference_ms`` is what an inference takes on the device that the UE stands
+    for, by configuration (``3-1-0``); without it, nothing is charged. The first step waits until
+    all processes of the ``company`` are ready to be measured. Errors of the house end it; a refusal
+    of a step that is not required is told and no error.
     """
     torch.set_num_threads(1)
     try:
@@ -65,7 +68,9 @@ def main(
     data = load_dataset(dataset, Path(data_folder) if data_folder else None)
     with EventLog(Path(events_path), name) as events:
         server = server_ip, server_port
-        ue = UserEquipment(server, model, data, split, events, images, receive_window_bytes)
+        ue = UserEquipment(
+            server, model, data, split, events, images, receive_window_bytes, inference_ms
+        )
         others = Company(events, Path(events_path), company)
         try:
             others.meet("ready")
@@ -90,11 +95,16 @@ class UserEquipment:
         events: EventLog,
         images: int = 300,
         receive_window_bytes: int | None = None,
+        inference_ms: Mapping[str, float] | None = None,
     ) -> None:
         """``server`` is an address and a port; the first ``images`` of ``split`` of ``data`` are
-        what the model runs on. ``receive_window_bytes``: see ``Download.open``."""
+        what the model runs on. ``receive_window_bytes``: see ``Download.open``; ``inference_ms``:
+        see ``main``."""
         self._server = server
         self._receive_window_bytes = receive_window_bytes
+        self._inference_ms = inference_ms
+        if inference_ms is not None:
+            sleep_exactly()
         self._split = split
         self._images = data.split(split).first(images)
         self._model = model
@@ -225,7 +235,11 @@ class UserEquipment:
     def _take_into_use(self, configuration: Configuration) -> tuple[Configuration, int]:
         """Swap to a configuration and infer once; returns when that inference ended, too."""
         self._in_use.swap(configuration, self._reader.load(configuration))
+        t_begin_ns = time.monotonic_ns()
         self._in_use.infer(self._images.images[:1])
+        if self._inference_ms is not None:
+            name = configuration_name(configuration)
+            spend(t_begin_ns, known_ms(self._inference_ms, name, "an inference of"))
         return configuration, time.monotonic_ns()
 
     def _accuracy(self, configuration: Configuration) -> float:

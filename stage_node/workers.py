@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from stage_node.channel import Channel, Ring
+from stage_node.charges import StageCharges, spend
 from stage_node.contract import ActivationContract
 from stage_node.errors import StageNodeError, WireError
 from stage_node.ledger import Rows
@@ -64,10 +65,17 @@ def admit(source: Source, outbox: Queue) -> None:
 class ActivationReceiver:
     """Takes and decodes batches from the upstream stage and counts them by generation."""
 
-    def __init__(self, channel: Channel, contract: ActivationContract, model: StageModel) -> None:
+    def __init__(
+        self,
+        channel: Channel,
+        contract: ActivationContract,
+        model: StageModel,
+        charges: StageCharges | None = None,
+    ) -> None:
         self._channel = channel
         self._model = model
         self._contract = contract
+        self._charges = charges
         self._received: dict[int, list[tuple[int, int]]] = {}  # (images, transfer_ns) of frames
         self._rates_mbit: deque[float] = deque(maxlen=RATED_FRAMES)
 
@@ -96,7 +104,11 @@ class ActivationReceiver:
                     f"generation {header.generation} is coded as {coding.codec.name}, "
                     f"frame {header.sequence} is of codec {header.codec}"
                 )
+            t_begin_ns = time.monotonic_ns()
             activation = coding.decode(frame.payload, header.shape)
+            if self._charges:
+                rung = self._model.prepared(header.generation)[contract.cut]
+                spend(t_begin_ns, self._charges.of_decoding(rung, header.shape[0]))
             frames = self._received.setdefault(header.generation, [])
             frames.append((header.shape[0], frame.transfer_ns))
             self._rate(header.payload_bytes, frame.transfer_ns)
@@ -119,7 +131,13 @@ def _arrivals(frames: list[tuple[int, int]]) -> GenerationArrivals:
     )
 
 
-def compute(model: StageModel, rows: Rows, inbox: Queue, outbox: Queue) -> None:
+def compute(
+    model: StageModel,
+    rows: Rows,
+    inbox: Queue,
+    outbox: Queue,
+    charges: StageCharges | None = None,
+) -> None:
     """Run the stage's part of the model on one batch after the other."""
     t_free_ns = time.monotonic_ns()
     while batch := inbox.get():
@@ -128,6 +146,8 @@ def compute(model: StageModel, rows: Rows, inbox: Queue, outbox: Queue) -> None:
             output = model.run(batch.generation, batch.activation)
         except StageNodeError as error:
             raise type(error)(f"frame {batch.sequence}: {error}") from None
+        if charges:
+            spend(t_begin_ns, charges.of_forward(len(output)))
         if output.untyped_storage().data_ptr() == batch.activation.untyped_storage().data_ptr():
             output = output.clone()  # the receiver is about to get its buffer back
         batch.release()
@@ -141,9 +161,17 @@ def compute(model: StageModel, rows: Rows, inbox: Queue, outbox: Queue) -> None:
 class ActivationSender:
     """Encodes batches, sends them over the downstream cut and counts them by generation."""
 
-    def __init__(self, channel: Channel, contract: ActivationContract, model: StageModel) -> None:
+    def __init__(
+        self,
+        channel: Channel,
+        contract: ActivationContract,
+        model: StageModel,
+        charges: StageCharges | None = None,
+    ) -> None:
         self._channel = channel
         self._model = model
+        self._cut = contract.cut
+        self._charges = charges
         self._dtype = DType[contract.dtype.upper()]
         self._sent: dict[int, GenerationTraffic] = {}
 
@@ -160,7 +188,11 @@ class ActivationSender:
         """Send until the last batch."""
         while batch := inbox.get():
             coding = self._model.outgoing(batch.generation)
+            t_begin_ns = time.monotonic_ns()
             payload = coding.encode(batch.activation)
+            if self._charges:
+                rung = self._model.prepared(batch.generation)[self._cut]
+                spend(t_begin_ns, self._charges.of_encoding(rung, len(batch.activation)))
             header = Header(
                 kind=Kind.ACTIVATION,
                 payload_bytes=len(payload),

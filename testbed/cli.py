@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 
+from testbed.device_command import device, devices
 from testbed.distill_command import distill
 from testbed.errors import OUR_ERRORS
 from testbed.fidelity_command import fidelity
@@ -242,7 +243,8 @@ def ladder(
 
 app.add_typer(link)
 app.add_typer(kernel)
-for _command in (fidelity, sweep, distill, train, lut, variant):
+app.add_typer(device)
+for _command in (devices, fidelity, sweep, distill, train, lut, variant):
     app.command()(_command)
 
 

@@ -13,10 +13,11 @@ from controller.budget import bytes_for_bandwidth, bytes_for_latency
 from controller.distill import Distilled, distil, receiving_fringe, sending_fringe
 from controller.distill_training import Progress as TrainingProgress
 from controller.distill_training import Recipe
-from controller.ladder_request import cache_folder
+from controller.user_cache import cache_folder
 from stage_node.bottleneck import BottleneckSpec, choose_bottleneck, load_bottleneck
 from stage_node.data import Dataset, load_dataset
 from stage_node.models import ChainModel, load_model
+from testbed.devices.assigning import devices_of
 from testbed.errors import BadExperimentError
 from testbed.experiment import (
     Experiment,
@@ -25,9 +26,10 @@ from testbed.experiment import (
     load_experiment,
     shipped_experiments,
 )
+from testbed.named_models import existing_checkpoint
 from testbed.networks import build_network
 from testbed.planning import plan_pipeline
-from testbed.validation import check_data, check_split, existing_checkpoint
+from testbed.validation import check_data, check_split
 from topologies.paths import bottleneck_mbit, delay_ms, path_between
 
 DATA = "cifar10"
@@ -149,7 +151,7 @@ def run_distillation(wish: Wish, console: Console | None = None) -> Distilled:
             subject.after,
             spec,
             wish.training.recipe,
-            wish.work or cache_folder().parent / "distill",
+            wish.work or cache_folder("distill"),
             wish.out,
             wish.training.versions,
             start,
@@ -246,7 +248,9 @@ def _of_experiment(wish: Wish) -> Subject:
     experiment = load_experiment(file, list(wish.assignments))
     check_split(experiment, str(file))
     spec = build_network(experiment.network)
-    plan = plan_pipeline(_pipeline(experiment, wish.pipeline, file), spec)
+    plan = plan_pipeline(
+        _pipeline(experiment, wish.pipeline, file), spec, devices_of(experiment, spec)
+    )
     cuts = plan.partition.cuts
     after = wish.after or (cuts[0] if len(cuts) == 1 else None)
     if after not in cuts:

@@ -17,12 +17,12 @@ from stage_node.events import LONE_PIPELINE
 from stage_node.faults import Fault
 from stage_node.steps import AdmissionName, Step
 from testbed.assignment import assign
+from testbed.devices.section import Devices
 from testbed.errors import BadExperimentError
-from testbed.files import find_file
+from testbed.files import anchored_reference, find_file
 from testbed.network_section import LinkValues, Network, TraceFile
 from testbed.typed_yaml import Section, read_mapping, validated
 from topologies.fidelity import ClockKind
-from topologies.profiles import split_reference
 
 SHIPPED = Path(__file__).parent / "experiments"
 CHECKPOINTS = Path(__file__).parent / "checkpoints"
@@ -66,7 +66,8 @@ class PipelineSection(Section):
     speeds: dict[str, Annotated[float, Field(gt=0)]] = Field(
         {},
         description="of hosts, relative to this machine (1): a model that `split: auto` reckons "
-        "with, by default the host's network.cpu_share; it makes no host slower, that does",
+        "with, by default the speed of the host's device and its network.cpu_share; it makes no "
+        "host slower, those do",
     )
     batch: int = Field(16, ge=1, le=1024, description="images per frame")
     window: int = Field(4, ge=1, le=1024, description="frames in flight")
@@ -157,6 +158,11 @@ class Experiment(Section):
         "clock, another one another sample",
     )
     network: Network
+    devices: Devices | None = Field(
+        None,
+        description="what hosts stand for where computing is charged: `concertina devices`; all "
+        "server cores if left out",
+    )
     pipeline: PipelineSection | None = None
     pipelines: dict[str, PipelineSection] | None = Field(
         None, min_length=1, description="by name: split models that serve at the same time"
@@ -240,6 +246,10 @@ def find_experiment(file: Path) -> Path:
 def _anchored(experiment: Experiment, folder: Path) -> Experiment:
     """The same with absolute paths, so that it means the same from wherever it is run again."""
     changed: dict[str, Any] = {"network": _files_anchored(experiment.network, folder)}
+    if experiment.devices is not None:
+        changed["devices"] = {
+            host: choice.anchored(folder) for host, choice in experiment.devices.items()
+        }
     if experiment.pipeline is not None:
         changed["pipeline"] = _pipeline_anchored(experiment.pipeline, folder)
     if experiment.pipelines is not None:
@@ -282,15 +292,10 @@ def _files_anchored(part: Any, folder: Path) -> Any:
             fields = {name: getattr(part, name) for name in type(part).model_fields}
             anchored = {name: _files_anchored(value, folder) for name, value in fields.items()}
             if isinstance(part, LinkValues) and part.profile:
-                anchored["profile"] = _profile_anchored(part.profile, folder)
+                anchored["profile"] = anchored_reference(part.profile, folder)
             return part.model_copy(update=anchored)
         case list():
             return [_files_anchored(each, folder) for each in part]
         case dict():
             return {name: _files_anchored(each, folder) for name, each in part.items()}
     return part
-
-
-def _profile_anchored(reference: str, folder: Path) -> str:
-    file, name = split_reference(reference)
-    return f"{find_file(str(file), folder)}:{name}" if file else reference

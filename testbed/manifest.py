@@ -6,9 +6,9 @@ import shutil
 import subprocess
 import time
 from importlib.metadata import distributions
-from pathlib import Path
 from typing import Any
 
+from controller.machine import cpu_model
 from testbed.hosts.environment import REPOSITORY
 
 
@@ -26,7 +26,7 @@ def describe_machine() -> dict[str, Any]:
     return {
         "kernel": platform.release(),
         "machine": platform.machine(),
-        "cpu_model": _cpu_model(),
+        "cpu_model": cpu_model(),
         "cpus": len(os.sched_getaffinity(0)),
         "memory_mib": os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2**20,
         "python": platform.python_version(),
@@ -64,10 +64,3 @@ def _git(*arguments: str) -> str | None:
         ["git", "-C", str(REPOSITORY), *arguments], capture_output=True, text=True, check=False
     )
     return done.stdout.strip() if done.returncode == 0 else None
-
-
-def _cpu_model() -> str | None:
-    for line in Path("/proc/cpuinfo").read_text().splitlines():
-        if line.lower().startswith("model name"):
-            return line.split(":", 1)[1].strip()
-    return None

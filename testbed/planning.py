@@ -4,6 +4,7 @@ Planning needs torch (models are split and ladders measured here); carrying the 
 (testbed.emulation) needs root and nothing else, which saves the microVM seconds of imports.
 """
 
+from collections.abc import Mapping
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -14,15 +15,20 @@ from controller.plan import PipelinePlan, StagePlan, controller_name
 from stage_node.events import LONE_PIPELINE
 from stage_node.faults import Fault
 from stage_node.models import load_model
+from stage_node.served_file import ServedFile
 from stage_node.steps import Step
-from testbed.experiment import AccordionSection, Experiment, PipelineSection
-from testbed.ladders import fetch_ladder
+from testbed.devices.assigning import computing_of, devices_of
+from testbed.devices.charging import charged_plan, inference_charges
+from testbed.devices.computing import Computing, HostDevice
+from testbed.experiment import AccordionSection, Download, Experiment, PipelineSection
+from testbed.ladders import fetch_ladder, measured_ladder, read_table
+from testbed.named_models import checkpoint_path
 from testbed.networks import build_network
 from testbed.plan import Job, Phase, RunPlan
 from testbed.run_files import RunFiles
 from testbed.rundir import RunDirectory
 from testbed.splitting import split_of
-from testbed.validation import checkpoint_path, delivered_models
+from testbed.validation import delivered_models
 from topologies.addressing import CONTROLLER_NAME, Plan, management_ips, plan_of
 from topologies.fidelity import ClockKind
 from topologies.paths import bottleneck_mbit, delay_ms, path_between
@@ -42,17 +48,25 @@ def plan_run(
     pace: float | None = None,
 ) -> RunPlan:
     """The whole run, the files that it needs copied into its directory; the experiment has been
-    checked."""
+    checked. On the virtual clock computing takes no time of its own, and is charged."""
     spec = build_network(experiment.network)
     addresses = plan_of(spec)
     files = RunFiles(run)
-    pipelines = [_at_home(pipeline, run, files) for pipeline in plan_pipelines(experiment, spec)]
+    computing = computing_of(experiment, spec) if clock == "virtual" else None
+    if computing:
+        run.computing.write_text(computing.model_dump_json(indent=1))
+    pipelines = [
+        _at_home(_charged(pipeline, computing), run, files)
+        for pipeline in plan_pipelines(experiment, spec)
+    ]
     serving = tuple(job for pipeline in pipelines for job in pipeline_jobs(pipeline, INSIDE))
     controlled = any(pipeline.control is not None for pipeline in pipelines)
     delivering: tuple[Job, ...] = ()
     if experiment.accordion is not None:
         company = _company(experiment) if experiment.together else ()
-        delivering = accordion_jobs(experiment.accordion, spec, addresses, files, company)
+        delivering = accordion_jobs(
+            experiment.accordion, spec, addresses, files, company, computing
+        )
     if experiment.together:
         phases = [Phase(name="together", jobs=(*serving, *delivering), controlled=controlled)]
     else:
@@ -84,10 +98,19 @@ def _at_home(plan: PipelinePlan, run: RunDirectory, files: RunFiles) -> Pipeline
     )
 
 
+def _charged(plan: PipelinePlan, computing: Computing | None) -> PipelinePlan:
+    """The plan with what its stages are charged, where they are."""
+    if computing is None:
+        return plan
+    return charged_plan(plan, read_table(measured_ladder(plan)), computing)
+
+
 def plan_pipelines(experiment: Experiment, spec: NetworkSpec) -> list[PipelinePlan]:
-    """What each pipeline's controller is told, but for the ladder."""
+    """What each pipeline's controller is told, but for the ladder and the charges."""
+    devices = devices_of(experiment, spec)
     plans = [
-        plan_pipeline(section, spec, name) for name, section in experiment.split_models.items()
+        plan_pipeline(section, spec, devices, name)
+        for name, section in experiment.split_models.items()
     ]
     everyone = _company(experiment)
     return [
@@ -108,12 +131,15 @@ def _company(experiment: Experiment) -> tuple[str, ...]:
 
 
 def plan_pipeline(
-    section: PipelineSection, spec: NetworkSpec, name: str = LONE_PIPELINE
+    section: PipelineSection,
+    spec: NetworkSpec,
+    devices: Mapping[str, HostDevice],
+    name: str = LONE_PIPELINE,
 ) -> PipelinePlan:
-    """What the controller of a pipeline that has no company is told, but for the ladder."""
+    """What the controller of a pipeline that has no company is told, but for ladder and charges."""
     checkpoint = checkpoint_path(section.model)
     addresses = plan_of(spec)
-    split = split_of(section, load_model(checkpoint), checkpoint, spec)
+    split = split_of(section, load_model(checkpoint), checkpoint, spec, devices)
     management = management_ips(spec)
     stages = tuple(
         StagePlan(
@@ -195,9 +221,10 @@ def accordion_jobs(
     addresses: Plan,
     files: RunFiles,
     company: tuple[str, ...] = (),
+    computing: Computing | None = None,
 ) -> tuple[Job, ...]:
     """The model server, which knows each UE's link by its profile, and the UEs; ``company`` are
-    all processes that wait for each other, if any do."""
+    all processes that wait for each other, if any do, ``computing`` what inferences are charged."""
     ues = [download.ue for download in section.downloads]
     server = Job(
         name="model-server",
@@ -237,11 +264,23 @@ def accordion_jobs(
                 "events_path": str(INSIDE.events),
                 "images": section.measured_images,
                 "receive_window_bytes": _receive_window_bytes(section, spec, download.ue),
+                "inference_ms": _inference_ms(section, download, computing),
             },
         )
         for download in section.downloads
     ]
     return (server, *downloads)
+
+
+def _inference_ms(
+    section: AccordionSection, download: Download, computing: Computing | None
+) -> dict[str, float] | None:
+    """What each configuration takes a UE, where that is charged."""
+    if computing is None:
+        return None
+    checkpoint = checkpoint_path(download.model or section.model)
+    configurations = ServedFile.read(checkpoint).configurations
+    return inference_charges(download.ue, checkpoint, configurations, computing)
 
 
 def _step(step: Step, section: AccordionSection) -> dict[str, Any]:

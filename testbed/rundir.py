@@ -42,6 +42,11 @@ class RunDirectory:
         return self.path / "kernel.config"
 
     @property
+    def computing(self) -> Path:
+        """What computing is charged: devices and tables; absent where it takes what it takes."""
+        return self.path / "compute.json"
+
+    @property
     def network(self) -> Path:
         """Hosts, interfaces, addresses and the links as configured."""
         return self.path / "network.json"

@@ -1,19 +1,23 @@
 """Where the model of an experiment is cut: as the file says, or as measurements decide."""
 
-import functools
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 
+from controller.compute_table import reference_table
 from controller.partition import Partition, split_after, split_balanced, split_by_size
 from controller.placement import Connection, Costs, Device, Placement, choose_placement
-from controller.profiling import LayerCost, profile_layers
-from stage_node.models import ChainModel, load_model
+from controller.profiling import layer_costs
+from stage_node.models import ChainModel
+from testbed.devices.computing import HostDevice
 from testbed.experiment import PipelineSection
 from topologies.paths import bottleneck_mbit, delay_ms, path_between
 from topologies.spec import NetworkSpec
+
+FASTEST = 1e9
+"""What computes in no time is taken to be so fast: plans are JSON, which has no infinity."""
 
 
 @dataclass(frozen=True)
@@ -25,12 +29,16 @@ class Split:
 
 
 def split_of(
-    section: PipelineSection, model: ChainModel, checkpoint: Path, network: NetworkSpec | None
+    section: PipelineSection,
+    model: ChainModel,
+    checkpoint: Path,
+    network: NetworkSpec | None,
+    devices: Mapping[str, HostDevice],
 ) -> Split:
     """How a pipeline section, whose model lies in ``checkpoint``, is to be split.
 
-    Only an automatic split asks for the network. ``BadPartitionError`` where the model cannot be
-    split so.
+    Only an automatic split asks for the network and for the devices, by host. ``BadPartitionError``
+    where the model cannot be split so.
     """
     split, layers = section.split, model.layer_names
     if split.after is not None:
@@ -40,11 +48,17 @@ def split_of(
     if split.stages is not None:
         return Split(split_balanced(layers, split.stages, model.macs()))
     assert network is not None, "an automatic split is decided for a network"
+    table = reference_table(checkpoint, section.batch)
     costs = Costs(
         batch=section.batch,
-        layers=_measured(checkpoint, section.batch),
+        layers=layer_costs(model, section.batch, table.layer_ms(section.batch)),
         devices=tuple(
-            Device(host=host, speed=section.speeds.get(host, network.cpu_share.get(host, 1.0)))
+            Device(
+                host=host,
+                speed=min(
+                    section.speeds.get(host, devices[host].speed(table, section.batch)), FASTEST
+                ),
+            )
             for host in section.hosts
         ),
         connections=connections_of(network, section.hosts),
@@ -61,9 +75,3 @@ def connections_of(network: NetworkSpec, hosts: Sequence[str]) -> tuple[Connecti
         Connection(rate_mbit=None if math.isinf(rate) else rate, delay_ms=delay_ms(path))
         for rate, path in zip(rates, paths, strict=True)
     )
-
-
-@functools.cache
-def _measured(checkpoint: Path, batch: int) -> tuple[LayerCost, ...]:
-    """Once in a process, so that the check of a file and the plan of its run decide alike."""
-    return profile_layers(load_model(checkpoint), batch)

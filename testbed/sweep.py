@@ -19,8 +19,9 @@ from pydantic import Field, field_validator, model_validator
 from controller.accordion.lookup import table_path
 from testbed.errors import BadExperimentError
 from testbed.experiment import Experiment, find_experiment, load_experiment
+from testbed.named_models import checkpoint_path
 from testbed.typed_yaml import Section, read_mapping, validated
-from testbed.validation import check_experiment, checkpoint_path, delivered_models
+from testbed.validation import check_experiment, delivered_models
 
 SHIPPED = Path(__file__).parent / "sweeps"
 

@@ -23,7 +23,7 @@ from stage_node.data import SOURCES
 from stage_node.served_file import ServedFile
 from stage_node.weight_format import WeightFormat
 from testbed.errors import BadExperimentError
-from testbed.validation import existing_checkpoint
+from testbed.named_models import existing_checkpoint
 from topologies.errors import BadTopologyError
 from topologies.profiles import load_profile
 from topologies.wording import in_words

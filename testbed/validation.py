@@ -4,7 +4,7 @@ The form of the file is checked where it is read (testbed.experiment); here its 
 exist: hosts, layers, checkpoints, data sets, profiles.
 """
 
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Mapping
 from pathlib import Path
 
 from controller.accordion.lookup import read_table, table_path
@@ -15,18 +15,18 @@ from controller.plan import check_modules, check_targets
 from stage_node.configuration import configuration_name
 from stage_node.data import SOURCES, Dataset, load_dataset
 from stage_node.errors import StageNodeError
-from stage_node.models import ChainModel, akamaster, load_model
-from stage_node.models.files import find_weights, weights_folder
+from stage_node.models import ChainModel, load_model
 from stage_node.served_file import ServedFile
+from testbed.devices.assigning import device_mistakes, devices_of
+from testbed.devices.computing import HostDevice
 from testbed.errors import BadExperimentError
 from testbed.experiment import (
-    CHECKPOINTS,
     AccordionSection,
     Experiment,
     PipelineSection,
     pipeline_field,
 )
-from testbed.files import find_file
+from testbed.named_models import checkpoint_path, existing_checkpoint
 from testbed.networks import build_network
 from testbed.splitting import split_of
 from topologies.errors import TopologyError
@@ -50,8 +50,9 @@ def check_split(experiment: Experiment, origin: str) -> None:
             yield "has no pipeline section, and so no cut"
             return
         network = yield from _network_mistakes(experiment)
+        devices = yield from _device_mistakes(experiment, network)
         for name, section in experiment.split_models.items():
-            yield from _split_mistakes(pipeline_field(name), section, network)
+            yield from _split_mistakes(pipeline_field(name), section, network, devices)
 
     _refuse(mistakes(), origin)
 
@@ -60,23 +61,6 @@ def _refuse(mistakes: Iterator[str], origin: str) -> None:
     lines = [f"{origin}: {mistake}" for mistake in mistakes]
     if lines:
         raise BadExperimentError("\n".join(lines))
-
-
-def checkpoint_path(model: str) -> Path:
-    """The file of a model: a shipped checkpoint or a third party's file by its name, or a path."""
-    shipped = CHECKPOINTS / f"{model}.safetensors"
-    if shipped.exists():
-        return shipped
-    path = find_file(model)
-    return path if path.is_file() else find_weights(model) or path
-
-
-def existing_checkpoint(model: str) -> Path:
-    """The same; ``BadExperimentError`` says where to get it where it is not there."""
-    path = checkpoint_path(model)
-    if not path.is_file():
-        raise BadExperimentError(_no_model(model))
-    return path
 
 
 def check_data(model: ChainModel, data: Dataset) -> None:
@@ -101,16 +85,12 @@ def delivered_models(section: AccordionSection) -> list[str]:
     return list(dict.fromkeys(each.model or section.model for each in section.downloads))
 
 
-def shipped_checkpoints() -> list[str]:
-    """Names of the checkpoints that come with Concertina."""
-    return sorted(path.stem for path in CHECKPOINTS.glob("*.safetensors"))
-
-
 def _mistakes(experiment: Experiment) -> Iterator[str]:
     network = yield from _network_mistakes(experiment)
     hosts = network.hosts if network else ()
+    devices = yield from _device_mistakes(experiment, network)
     for name, section in experiment.split_models.items():
-        yield from _pipeline_mistakes(pipeline_field(name), section, network)
+        yield from _pipeline_mistakes(pipeline_field(name), section, network, devices)
     yield from _sharing_mistakes(experiment, network)
     if experiment.accordion is not None:
         yield from _accordion_mistakes(experiment.accordion, hosts)
@@ -123,6 +103,15 @@ def _network_mistakes(experiment: Experiment) -> Generator[str, None, NetworkSpe
     except TopologyError as error:
         yield from (f"network.{line}" for line in str(error).splitlines())
         return None
+
+
+def _device_mistakes(
+    experiment: Experiment, network: NetworkSpec | None
+) -> Generator[str, None, Mapping[str, HostDevice] | None]:
+    """Returns the devices of hosts where they and the network are known."""
+    mistakes = list(device_mistakes(experiment, network.hosts if network else ()))
+    yield from mistakes
+    return None if mistakes or network is None else devices_of(experiment, network)
 
 
 def _sharing_mistakes(experiment: Experiment, network: NetworkSpec | None) -> Iterator[str]:
@@ -153,9 +142,12 @@ def _sharing_mistakes(experiment: Experiment, network: NetworkSpec | None) -> It
 
 
 def _pipeline_mistakes(
-    field: str, section: PipelineSection, network: NetworkSpec | None
+    field: str,
+    section: PipelineSection,
+    network: NetworkSpec | None,
+    devices: Mapping[str, HostDevice] | None,
 ) -> Iterator[str]:
-    split = yield from _split_mistakes(field, section, network)
+    split = yield from _split_mistakes(field, section, network, devices)
     if split is None:
         return
     model, partition = split
@@ -167,16 +159,19 @@ def _pipeline_mistakes(
 
 
 def _split_mistakes(
-    field: str, section: PipelineSection, network: NetworkSpec | None
+    field: str,
+    section: PipelineSection,
+    network: NetworkSpec | None,
+    devices: Mapping[str, HostDevice] | None,
 ) -> Generator[str, None, tuple[ChainModel, Partition] | None]:
     """Returns the model and its stages where they and their fringe layers are there."""
     mistakes = list(_host_mistakes(field, section, network.hosts if network else ()))
     yield from mistakes
     model = yield from _model_mistakes(field, section.model, section.dataset)
-    if model is None or (section.split.auto and (network is None or mistakes)):
+    if model is None or (section.split.auto and (devices is None or mistakes)):
         return None
     try:
-        partition = _checked_partition(section, model, network)
+        partition = _checked_partition(section, model, network, devices or {})
     except (ControllerError, BadExperimentError) as error:
         yield f"{field}.split: {error}"
         return None
@@ -196,10 +191,14 @@ def _host_mistakes(field: str, section: PipelineSection, hosts: tuple[str, ...])
 
 
 def _checked_partition(
-    section: PipelineSection, model: ChainModel, network: NetworkSpec | None
+    section: PipelineSection,
+    model: ChainModel,
+    network: NetworkSpec | None,
+    devices: Mapping[str, HostDevice],
 ) -> Partition:
     """The partition asked for; an error says why it does not fit the hosts."""
-    partition = split_of(section, model, checkpoint_path(section.model), network).partition
+    checkpoint = checkpoint_path(section.model)
+    partition = split_of(section, model, checkpoint, network, devices).partition
     if len(partition.stages) != len(section.hosts):
         raise BadExperimentError(
             f"{len(partition.stages)} stages for {len(section.hosts)} hosts "
@@ -290,16 +289,6 @@ def _model_mistakes(
         yield f"{section}.dataset: {error}"
         return None
     return model
-
-
-def _no_model(name: str) -> str:
-    if name.endswith(akamaster.SUFFIX):
-        return (
-            f"no file {name!r}; {akamaster.where_to_get(name)}: put it into {weights_folder()}, "
-            "or give its path"
-        )
-    shipped = ", ".join(shipped_checkpoints())
-    return f"no checkpoint {name!r}; shipped are: {shipped}; or give a path"
 
 
 def _attempt(field: str, check: Callable[[], object]) -> Iterator[str]:

@@ -5,23 +5,16 @@ one-way: where a source gives a round trip, each direction holds half of it, as 
 and ``latency`` records the source's own figure and convention.
 """
 
-import difflib
-from collections.abc import Callable, Collection, Iterator, Mapping
-from functools import cache
+from collections.abc import Iterator, Mapping
 from importlib.resources import files
-from pathlib import Path
-from types import MappingProxyType
-from typing import Self, TypeVar
+from typing import Self
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from topologies.catalogue import Catalogue
 from topologies.errors import BadTopologyError
-from topologies.strict_yaml import first_line, load_strictly
 from topologies.traces import LinkTrace, TraceStep
 from topologies.wording import in_words
-
-FILE_ENDINGS = (".yaml", ".yml")
 
 
 class DirectionProfile(BaseModel):
@@ -104,91 +97,17 @@ def reasons(error: ValidationError) -> Iterator[str]:
         yield f"{field}: {in_words(mistake)}" if field else in_words(mistake)
 
 
-@cache
+_CATALOGUE = Catalogue(
+    "profile",
+    files("topologies").joinpath("profiles.yaml"),
+    "topologies/profiles.yaml",
+    parse_profile,
+)
+parse_profiles = _CATALOGUE.parse_all
+load_profile = _CATALOGUE.load
+load_profiles = _CATALOGUE.load_all
+
+
 def catalogue() -> Mapping[str, LinkProfile]:
     """The shipped profiles by name, in the order of the file."""
-    text = files("topologies").joinpath("profiles.yaml").read_text(encoding="utf-8")
-    return parse_profiles(text)
-
-
-def parse_profiles(text: str) -> Mapping[str, LinkProfile]:
-    """The profiles of a YAML file in the form of the shipped ``profiles.yaml``, by name.
-
-    ``BadTopologyError`` has a line for each profile that is none.
-    """
-    profiles, mistakes = {}, []
-    for name, fields in _by_name(text).items():
-        try:
-            profiles[name] = parse_profile(name, fields)
-        except BadTopologyError as error:
-            mistakes.append(str(error))
-    if mistakes:
-        raise BadTopologyError("\n".join(mistakes))
-    return MappingProxyType(profiles)
-
-
-def _by_name(text: str) -> dict[str, object]:
-    """What a file of profiles holds under each name, unread."""
-    try:
-        raw = load_strictly(text)
-    except yaml.YAMLError as error:
-        raise BadTopologyError(f"cannot be read: {first_line(error)}") from error
-    if not isinstance(raw, Mapping) or not raw:
-        raise BadTopologyError("expected profiles by name, as in topologies/profiles.yaml")
-    return {str(name): fields for name, fields in raw.items()}
-
-
-Parsed = TypeVar("Parsed")
-
-
-def _read(file: Path, parse: Callable[[str], Parsed]) -> Parsed:
-    """Parse a user's own file; every line of a ``BadTopologyError`` names it."""
-    try:
-        return parse(file.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise BadTopologyError(f"{file}: cannot be read: {error.strerror}") from error
-    except UnicodeDecodeError as error:
-        raise BadTopologyError(f"{file}: cannot be read: {error}") from error
-    except BadTopologyError as error:
-        lines = (f"{file}: {line}" for line in str(error).splitlines())
-        raise BadTopologyError("\n".join(lines)) from error
-
-
-def load_profile(reference: str) -> LinkProfile:
-    """A shipped profile by ``NAME``, or one of a user's own by ``FILE:NAME``.
-
-    Of a file only that one is looked at. ``BadTopologyError`` names the one that may be meant, or
-    all.
-    """
-    file, name = split_reference(reference)
-    if file is not None:
-        return _read(file, lambda text: _one_of(text, name))
-    _check_known(name, catalogue())
-    return catalogue()[name]
-
-
-def _one_of(text: str, name: str) -> LinkProfile:
-    by_name = _by_name(text)
-    _check_known(name, by_name)
-    return parse_profile(name, by_name[name])
-
-
-def _check_known(name: str, known: Collection[str]) -> None:
-    if name in known:
-        return
-    near = difflib.get_close_matches(name, known, n=1)
-    hint = f"did you mean {near[0]}?" if near else f"known are {', '.join(known)}"
-    raise BadTopologyError(f"profile {name!r} is not known; {hint}")
-
-
-def load_profiles(reference: str) -> tuple[LinkProfile, ...]:
-    """What :func:`load_profile` takes, or every profile of a user's file (``FILE.yaml``)."""
-    if reference.endswith(FILE_ENDINGS):
-        return tuple(_read(Path(reference), parse_profiles).values())
-    return (load_profile(reference),)
-
-
-def split_reference(reference: str) -> tuple[Path | None, str]:
-    """``FILE:NAME`` -> the file and the name; ``None`` and the name if it is a shipped one."""
-    file, _, name = reference.rpartition(":")
-    return (Path(file) if file else None), name
+    return _CATALOGUE.shipped

@@ -11,6 +11,7 @@ from typing import Any, Literal
 from pydantic import Field, model_validator
 
 from analysis.summary.accordion import Accordion
+from analysis.summary.computing import Computing
 from analysis.summary.network import Fidelity, LinkReplay, LinkTraffic
 from analysis.summary.pipeline import Pipeline
 from analysis.summary.section import Section
@@ -31,6 +32,9 @@ class Summary(Section):
     name: str = Field(description="name of the experiment")
     failure: str | None = Field(description="why the emulation failed, if it did")
     fidelity: Fidelity = Field(description="whether the network can be trusted")
+    computing: Computing | None = Field(
+        default=None, description="what computing was charged; null: it took what it takes"
+    )
     problems: tuple[str, ...] = Field(
         description="what the analysis could not read or join; the figures are without it"
     )

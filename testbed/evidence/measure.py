@@ -32,7 +32,7 @@ from stage_node.models.checkpoint import read_metadata
 from stage_node.rung import QUANTISED, Rung
 from testbed.errors import OUR_ERRORS
 from testbed.evidence.command import reading_table
-from testbed.validation import existing_checkpoint
+from testbed.named_models import existing_checkpoint
 
 CALIBRATION_IMAGES = 1000
 FRAME_IMAGES = 16

@@ -326,3 +326,38 @@ def test_downloads_that_a_plot_leaves_out_are_counted(known: Known) -> None:
         captions = [plot.caption for plot in connection_plots(measured)]
         assert len(captions) == 2 and all(said in caption for caption in captions)
         assert all(("downloads" in caption) is bool(said) for caption in captions)
+
+
+def test_a_report_says_that_computing_was_charged_and_from_what(copied: Callable[[], Path]) -> None:
+    path = copied()
+    column = {"images": 1, "cpu_model": "Some CPU", "torch_version": "2.13", "layer_ms": {}}
+    columns = [column | {"measured": "2026-11-29"}, column | {"measured": "2026-11-30"}]
+    profiles = {
+        "ue1": {"name": "raspberry-pi-4", "speed": 0.46, "source": "a benchmark"},
+        "edge": {"name": "instant", "speed": "Infinity", "source": "own choice"},
+        "cloud": {"name": "my-box", "speed": None, "source": "measured", "tables": []},
+    }
+    devices = {host: {"profile": each, "cpu_share": 1.0} for host, each in profiles.items()}
+    devices["ue1"]["cpu_share"] = 0.25
+    record = {"declared": True, "devices": devices, "tables": [{"model": "m", "columns": columns}]}
+    (path / "compute.json").write_text(json.dumps(record))
+    summary = build_report(path)
+    assert summary.computing and summary.computing.measured == "2026-11-30"
+    assert [device.speed for device in summary.computing.devices] == [0.46, None, None]
+    assert Summary.read(path / "summary.json") == summary
+    text = text_of(path / "report.html").replace("\u00a0", " ")
+    for said in (
+        "Computing was charged, not measured",
+        "one core of Some CPU (2026-11-30, torch 2.13)",
+        "ue1 computes as raspberry-pi-4 (speed 0.46; 25 % of it)",
+        "edge computes as instant (in no time) and cloud computes as my-box (times measured on it)",
+    ):
+        assert said in text
+    (path / "compute.json").write_text(json.dumps(record | {"declared": False}))
+    told = result_paragraphs(build_report(path))
+    assert any("names no devices" in sentence for sentences in told for sentence in sentences)
+
+
+def test_a_report_of_a_run_on_the_real_clock_says_nothing_of_charges(known: Known) -> None:
+    assert known.summary.computing is None
+    assert "charged" not in text_of(known.path / "report.html")

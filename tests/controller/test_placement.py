@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from controller.errors import BadPartitionError
 from controller.partition import Partition
 from controller.placement import BALANCED, Connection, Costs, Device, Placement, choose_placement
-from controller.profiling import LEAST_RUNS, LayerCost, profile_layers
+from controller.profiling import LEAST_RUNS, LayerCost, layer_costs, measure_layers
 from stage_node.models import ModelSpec, build_model
 
 MODEL = build_model(
@@ -109,23 +109,25 @@ def test_no_placement_has_a_faster_slowest_step(
     assert slowest(chosen.partition) == pytest.approx(min(map(slowest, every)), rel=1e-9)
 
 
-def test_a_profile_has_each_layers_time_and_frame() -> None:
-    profile = profile_layers(MODEL, batch=4)
-    assert tuple(layer.name for layer in profile) == LAYERS
-    assert all(layer.compute_ms > 0 for layer in profile)
+def test_a_layer_costs_its_time_and_its_frame() -> None:
+    costs = layer_costs(MODEL, 4, {name: float(place) for place, name in enumerate(LAYERS)})
+    assert tuple(layer.name for layer in costs) == LAYERS
+    assert [layer.compute_ms for layer in costs] == list(range(len(LAYERS)))
     header = 64
-    assert [layer.frame_bytes - header for layer in profile] == [
+    assert [layer.frame_bytes - header for layer in costs] == [
         4 * 4 * values for values in (4 * 64, 4 * 64, 4 * 16, 8 * 16, 8 * 4, 16 * 4, 10)
     ]
 
 
-def test_a_profile_sees_which_layer_is_slow_and_leaves_the_model_as_it_was() -> None:
+def test_measuring_sees_which_layer_is_slow_and_leaves_the_model_as_it_was() -> None:
     class Slow(torch.nn.Module):
         calls = 0
 
         def forward(self, x: torch.Tensor) -> torch.Tensor:
             self.calls += 1
-            time.sleep(0.02)
+            begin = time.thread_time()
+            while time.thread_time() < begin + 0.02:
+                pass
             return x
 
     model = build_model(MODEL.spec)
@@ -133,8 +135,9 @@ def test_a_profile_sees_which_layer_is_slow_and_leaves_the_model_as_it_was() -> 
     model.layers["pool2"] = slow
     weights = {name: tensor.clone() for name, tensor in model.state_dict().items()}
     threads = torch.get_num_threads()
-    profile = profile_layers(model, batch=1)
-    assert max(profile, key=lambda layer: layer.compute_ms).name == "pool2"
+    layer_ms = measure_layers(model, batch=1)
+    assert tuple(layer_ms) == LAYERS and all(ms > 0 for ms in layer_ms.values())
+    assert max(layer_ms, key=lambda name: layer_ms[name]) == "pool2"
     assert slow.calls >= LEAST_RUNS
     assert all(torch.equal(weights[name], t) for name, t in model.state_dict().items())
     assert torch.get_num_threads() == threads

@@ -12,9 +12,9 @@ from stage_node.data import load_dataset
 from stage_node.events import ConfigurationEvaluated, Measurement, Reached, read_events
 from stage_node.models import load_model
 from testbed.experiment import load_experiment
+from testbed.named_models import checkpoint_path
 from testbed.rundir import RunDirectory
 from testbed.runner import run_experiment
-from testbed.validation import checkpoint_path
 
 pytestmark = pytest.mark.microvm
 

@@ -16,6 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from controller.accordion.training import evaluate
+from stage_node.charges import UnknownChargeError
 from stage_node.data import load_dataset
 from stage_node.download import DeliveryError, RefusedError
 from stage_node.errors import BadModelError
@@ -84,10 +85,12 @@ def part(first, end, content=CONTENT):
     return lambda connection: connection.sendall(head(first, end) + content[first:end])
 
 
-def run(tmp_path, port, *steps):
+def run(tmp_path, port, *steps, inference_ms=None):
     path = tmp_path / "events.jsonl"
     try:
-        main("ue1", "127.0.0.1", port, "tiny", steps, "digits", str(path))
+        main(
+            "ue1", "127.0.0.1", port, "tiny", steps, "digits", str(path), inference_ms=inference_ms
+        )
     finally:
         events = list(read_events(path)) if path.exists() else []
     return events
@@ -307,6 +310,26 @@ def test_stepping_down_transfers_nothing_and_is_measured(tmp_path):
     evaluated = of(events, ConfigurationEvaluated)
     assert [e.configuration for e in evaluated] == [*LADDER, (1, 1, 0), (1, 0, 0)]
     assert evaluated[3].accuracy == evaluated[1].accuracy
+
+
+def test_an_inference_takes_what_is_charged(tmp_path):
+    charges = {"1-0-0": 40.0, "1-1-0": 60.0, "1-1-1": 80.0}
+    with server(part(0, ENDS[2])) as (port, _):
+        events = run(tmp_path, port, {"all": True}, {"run": "1-0-0"}, inference_ms=charges)
+    ready = {e.configuration: e.t_ns for e in of(events, ConfigurationReady)}
+    ran = of(events, ConfigurationEvaluated)
+    assert [e.configuration for e in ran] == [*LADDER, (1, 0, 0)]
+    assert ran[0].t_ns - ready[(1, 0, 0)] >= 40e6
+    for before, after, charge in zip(ran, ran[1:], (60, 80, 40), strict=False):
+        assert after.t_ns - before.t_ns >= charge * 1e6
+
+
+def test_a_configuration_that_is_not_in_the_charges_is_an_error(tmp_path):
+    with (
+        server(part(0, ENDS[2])) as (port, _),
+        pytest.raises(UnknownChargeError, match=r"an inference of '1-1-0'"),
+    ):
+        run(tmp_path, port, {"all": True}, inference_ms={"1-0-0": 0.0, "1-1-1": 0.0})
 
 
 def test_what_the_ue_does_not_hold_it_cannot_run(tmp_path):

@@ -11,7 +11,7 @@ from testbed.experiment import find_experiment, load_experiment
 from testbed.ladders import check_measured, ladder_tables, read_table
 from testbed.networks import build_network
 from testbed.plan import RunPlan
-from testbed.planning import plan_pipeline, plan_run
+from testbed.planning import plan_pipelines, plan_run
 from testbed.rundir import RunDirectory
 from testbed.runner import show_ladder
 
@@ -124,7 +124,7 @@ def test_what_the_ladder_shows_to_be_impossible_is_said_with_file_and_field(
     file = find_experiment(Path("demo"))
     section = load_experiment(file, [f"pipeline.{each}" for each in assignments])
     assert section.pipeline is not None
-    plan = plan_pipeline(section.pipeline, build_network(section.network))
+    plan = plan_pipelines(section, build_network(section.network))[0]
     with pytest.raises(BadExperimentError) as refused:
         check_measured(plan, str(file))
     assert str(refused.value).startswith(f"{file}: {reason}")

@@ -10,12 +10,13 @@ import yaml
 from testbed.assignment import assign
 from testbed.errors import BadExperimentError
 from testbed.experiment import find_experiment, load_experiment, validate_experiment
+from testbed.named_models import checkpoint_path
 from testbed.networks import build_network
 from testbed.plan import RunPlan
 from testbed.planning import plan_pipelines, plan_run
 from testbed.rundir import RunDirectory
 from testbed.sweep import named_files
-from testbed.validation import check_experiment, checkpoint_path, model_folders
+from testbed.validation import check_experiment, model_folders
 
 GOAL = {"max_accuracy_loss_points": 1, "bandwidth_reduction": 2}
 CONTROL = {"bound_ms": 100, "duration_s": 5}

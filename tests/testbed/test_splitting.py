@@ -11,7 +11,7 @@ from stage_node.models import ModelSpec, build_model, save_checkpoint
 from testbed.errors import BadExperimentError
 from testbed.experiment import validate_experiment
 from testbed.networks import build_network
-from testbed.planning import plan_pipeline
+from testbed.planning import plan_pipelines
 from testbed.splitting import connections_of
 from testbed.validation import check_experiment
 
@@ -47,7 +47,7 @@ def plan(raw: dict):
     experiment = validate_experiment(raw, "x.yaml")
     check_experiment(experiment, "x.yaml")
     assert experiment.pipeline is not None
-    return plan_pipeline(experiment.pipeline, build_network(experiment.network))
+    return plan_pipelines(experiment, build_network(experiment.network))[0]
 
 
 def complaint(raw: dict) -> str:

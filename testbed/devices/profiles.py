@@ -1,0 +1,73 @@
+"""Device profiles: how fast a device computes, and where that number comes from."""
+
+from collections.abc import Mapping
+from importlib.resources import files
+from typing import Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from controller.compute_table import ComputeTable
+from topologies.catalogue import Catalogue
+from topologies.errors import BadTopologyError
+from topologies.profiles import reasons
+
+
+class DeviceProfile(BaseModel):
+    """A device by ``speed``, relative to the core of the reference table, or with ``tables`` of its
+    own, measured on it."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", ser_json_inf_nan="strings")
+
+    name: str = Field(min_length=1)
+    source: str = Field(min_length=1)
+    speed: float | None = Field(default=None, gt=0)
+    memory_mib: int | None = Field(default=None, ge=1)
+    tables: tuple[ComputeTable, ...] = ()
+
+    @model_validator(mode="after")
+    def _one_measure(self) -> Self:
+        if (self.speed is None) == (not self.tables):
+            raise ValueError("give speed, or tables that `concertina device measure` has written")
+        return self
+
+    def table(self, checkpoint_sha256: str) -> ComputeTable | None:
+        """The device's own table of a model, if it was measured."""
+        return next(
+            (each for each in self.tables if each.checkpoint_sha256 == checkpoint_sha256), None
+        )
+
+
+def parse_device(name: str, fields: object) -> DeviceProfile:
+    """A device from the mapping a YAML file holds; ``BadTopologyError`` names every bad field."""
+    if not isinstance(fields, Mapping):
+        raise BadTopologyError(f"device {name}: expected a mapping, got {fields!r}")
+    try:
+        return DeviceProfile.model_validate({**fields, "name": name})
+    except ValidationError as error:
+        raise BadTopologyError(f"device {name}: {'; '.join(reasons(error))}") from error
+
+
+_CATALOGUE = Catalogue(
+    "device",
+    files("testbed.devices").joinpath("catalogue.yaml"),
+    "testbed/devices/catalogue.yaml",
+    parse_device,
+)
+load_devices = _CATALOGUE.load_all
+
+
+def device_catalogue() -> Mapping[str, DeviceProfile]:
+    """The shipped devices by name, in the order of the file."""
+    return _CATALOGUE.shipped
+
+
+def load_device(reference: str) -> DeviceProfile:
+    """A device by ``NAME``, ``FILE:NAME``, or ``FILE`` where that has only one.
+
+    ``BadTopologyError`` where there is none such.
+    """
+    found = load_devices(reference)
+    if len(found) > 1:
+        names = ", ".join(device.name for device in found)
+        raise BadTopologyError(f"{reference}: has several devices, say which: {names}")
+    return found[0]
