@@ -1,0 +1,143 @@
+"""The same seed gives the same captures, whatever else the machine does.
+
+Three runs, each made once and repeated under five conditions of the machine; ``concertina test
+--identity N`` repeats each N times. Another seed must differ, and what we let leak on purpose must
+be found. The hashes of times, lengths and headers are committed, so that another machine can say
+whether it agrees with the one that they were made on.
+"""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from analysis.identity import Fingerprint, fingerprint, first_difference
+from testbed.hosts.environment import REPOSITORY
+from testbed.kernel.cache import find_kernel
+from tests.e2e.conditions import CONDITIONS, quiet, repeat
+
+HERE = Path(__file__).with_name("identity")
+EXPERIMENTS = ("split-loop", "lossy-download", "control")
+REPEATS = int(os.environ.get("CONCERTINA_IDENTITY", "2"))
+"""Repeats of each run; condition after condition."""
+
+pytestmark = [
+    pytest.mark.microvm,
+    pytest.mark.skipif(find_kernel() is None, reason="no kernel with a virtual clock here"),
+    pytest.mark.timeout(120 * (REPEATS + 2)),
+]
+
+
+@pytest.fixture(scope="module")
+def first_runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Each experiment once."""
+    place = tmp_path_factory.mktemp("first")
+    return {name: run(name, place / name) for name in EXPERIMENTS}
+
+
+def run(name: str, out: Path, *options: str) -> Path:
+    """Run an experiment on the virtual clock."""
+    command = ["run", str(HERE / f"{name}.yaml"), "--clock", "virtual", "--out", str(out)]
+    done = subprocess.run(
+        [sys.executable, "-P", "-m", "testbed", *command, *options],
+        env=os.environ | {"PYTHONPATH": str(REPOSITORY)},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return out
+
+
+@pytest.mark.parametrize("name", EXPERIMENTS)
+def test_a_run_repeats_under_every_condition_of_the_machine(first_runs, name):
+    begin = EXPERIMENTS.index(name)  # so that few repeats see all conditions, too
+    for number in range(REPEATS):
+        condition = CONDITIONS[(begin * REPEATS + number) % len(CONDITIONS)]
+        repeated = condition(first_runs[name])
+        assert repeated.status == 0, f"{condition.__name__}: {repeated.said}"
+        assert "identical: " in repeated.said
+
+
+@pytest.mark.parametrize("name", EXPERIMENTS)
+def test_another_seed_is_another_sample(first_runs, name, tmp_path):
+    other = run(name, tmp_path / "other", "--seed", "8")
+    assert first_difference(first_runs[name], other) is not None
+
+
+@pytest.mark.parametrize("name", EXPERIMENTS)
+def test_this_machine_agrees_with_the_one_that_the_hashes_were_made_on(first_runs, name):
+    kernel = find_kernel()
+    assert kernel is not None
+    golden = json.loads((HERE / "golden.json").read_text())
+    if kernel.name not in golden:
+        pytest.skip(f"no hashes of kernel {kernel.name} are known; there are: {', '.join(golden)}")
+    known = golden[kernel.name].get(name)
+    if known is None:
+        pytest.skip("its devices are charged by a table that each machine measures for itself")
+    ours = fingerprint(first_runs[name])
+    assert ours == Fingerprint(**known), "times, lengths or headers, or only payloads?"
+
+
+LEAKS = {
+    "unseeded entropy": """
+from testbed.hosts.microvm import MicroVm
+told = MicroVm._clock_environment
+MicroVm._clock_environment = lambda self, seed: {
+    name: value for name, value in told(self, seed).items() if name != "CONCERTINA_SEED"
+}
+""",
+    "a path on the command line": """
+import testbed.hosts.microvm as microvm
+told = microvm.kernel_command
+microvm.kernel_command = lambda *given: [
+    word.replace("umid=guest", "umid=guest-elsewhere") for word in told(*given)
+]
+""",
+}
+
+
+@pytest.mark.parametrize("leak", LEAKS)
+def test_what_leaks_into_the_guest_is_found(first_runs, leak, tmp_path):
+    program = f"{LEAKS[leak]}\nfrom testbed.cli import main\nmain()\n"
+    (tmp_path / "leaking.py").write_text(program)
+    done = subprocess.run(
+        [sys.executable, str(tmp_path / "leaking.py"), "repeat", str(first_runs["lossy-download"])],
+        env=os.environ | {"PYTHONPATH": str(REPOSITORY)},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 1, done.stdout + done.stderr
+    assert "different: packet" in done.stdout
+
+
+def test_a_computing_time_that_was_measured_anew_is_found(first_runs, tmp_path):
+    copy = tmp_path / "copy"
+    shutil.copytree(first_runs["lossy-download"], copy)
+    plan = json.loads((copy / "plan.json").read_text())
+    charges = next(
+        job["arguments"]["charges"]
+        for phase in plan["phases"]
+        for job in phase["jobs"]
+        if job["arguments"].get("charges")
+    )
+    for configuration in charges:
+        charges[configuration] *= 1.01
+    (copy / "plan.json").write_text(json.dumps(plan))
+    assert quiet(copy).status == 1
+
+
+def test_a_difference_is_shown_from_both_runs(first_runs, tmp_path):
+    copy = tmp_path / "copy"
+    shutil.copytree(first_runs["lossy-download"], copy)
+    capture = copy / "captures" / "ue-eth0.pcap"
+    content = bytearray(capture.read_bytes())
+    content[24 + 16 + 20] ^= 1  # within the first packet
+    capture.write_bytes(content)
+    repeated = repeat(copy)
+    assert repeated.status == 1
+    assert "different: packet 1 of ue-eth0.pcap" in repeated.said
+    assert "first run:" in repeated.said and "second run:" in repeated.said
