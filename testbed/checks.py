@@ -4,6 +4,7 @@ Tests run as many at once as there are processors, but for those that measure ti
 (the markers ``alone`` and ``microvm``), which have the machine to themselves.
 """
 
+import os
 import subprocess
 import sys
 import time
@@ -44,6 +45,8 @@ STATIC_CHECKS = (
     Check("types (mypy)", ("-m", "mypy", *(f"--package={package}" for package in PACKAGES))),
     Check("imports (import-linter)", ("-c", LINT_IMPORTS)),
 )
+IDENTITY_TESTS = "tests/e2e/test_identity.py"
+IDENTITY_REPEATS = "CONCERTINA_IDENTITY"
 UNDISTURBED = "microvm or alone"
 ALL_TESTS = (
     Check(
@@ -65,6 +68,16 @@ def run_checks(pytest_arguments: Sequence[str]) -> int:
     failed = [check.name for check in (*STATIC_CHECKS, *tests) if not check.run()]
     print(f"failed: {', '.join(failed)}" if failed else "all checks passed", flush=True)
     return 1 if failed else 0
+
+
+def run_identity(repeats: int) -> int:
+    """Repeat the runs of the identity tests ``repeats`` times in all; 0 if all were identical."""
+    _provide_kernel()
+    command = [sys.executable, "-m", "pytest", "--verbose", "--durations=0", IDENTITY_TESTS]
+    environment = os.environ | {IDENTITY_REPEATS: str(repeats)}
+    return subprocess.run(
+        command, cwd=REPOSITORY, env=environment, stdin=subprocess.DEVNULL
+    ).returncode
 
 
 def _provide_kernel() -> None:

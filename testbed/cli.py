@@ -254,11 +254,21 @@ def test(
         list[str] | None,
         typer.Argument(metavar="[PYTEST ARGUMENTS]", help="Passed on to pytest, after `--`."),
     ] = None,
+    identity: Annotated[
+        int | None,
+        typer.Option(
+            "--identity",
+            metavar="N",
+            min=1,
+            help="Instead: repeat three runs N times in all, under five conditions of the machine "
+            "(quiet, busy, pinned, stopped and continued, elsewhere); all must be identical.",
+        ),
+    ] = None,
 ) -> None:
     """Run all checks: lint, types, the import contract, and every test."""
-    from testbed.checks import run_checks
+    from testbed.checks import run_checks, run_identity
 
-    raise typer.Exit(run_checks(arguments or []))
+    raise typer.Exit(run_checks(arguments or []) if identity is None else run_identity(identity))
 
 
 @app.command()

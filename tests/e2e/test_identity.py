@@ -16,13 +16,14 @@ from pathlib import Path
 import pytest
 
 from analysis.identity import Fingerprint, fingerprint, first_difference
+from testbed.checks import IDENTITY_REPEATS
 from testbed.hosts.environment import REPOSITORY
 from testbed.kernel.cache import find_kernel
 from tests.e2e.conditions import CONDITIONS, quiet, repeat
 
 HERE = Path(__file__).with_name("identity")
 EXPERIMENTS = ("split-loop", "lossy-download", "control")
-REPEATS = int(os.environ.get("CONCERTINA_IDENTITY", "2"))
+REPEATS = -(-int(os.environ.get(IDENTITY_REPEATS, "6")) // len(EXPERIMENTS))
 """Repeats of each run; condition after condition."""
 
 pytestmark = [
