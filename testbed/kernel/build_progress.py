@@ -21,10 +21,10 @@ class Extent:
 
 
 EXTENTS = {
-    "download": Extent(seconds=10, lines=0),
-    "unpack": Extent(seconds=20, lines=60_000),
-    "configure": Extent(seconds=10, lines=100),
-    "compile": Extent(seconds=160, lines=700),
+    "download": Extent(seconds=5, lines=0),
+    "unpack": Extent(seconds=12, lines=36_000),
+    "configure": Extent(seconds=6, lines=16),
+    "compile": Extent(seconds=200, lines=1118),
 }
 
 

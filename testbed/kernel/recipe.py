@@ -45,8 +45,10 @@ UNUSED_SOURCES = (
 
 def configuration_hash() -> str:
     """Hash all that a built kernel depends on beside its source, SHA-256 in hex."""
+    fragment = FRAGMENT.read_text().splitlines()
+    symbols = "\n".join(line for line in fragment if line.startswith("CONFIG_"))
     words = " ".join((*MAKE, *COMPILE_PRELOAD, with_ticks("mainmenu\n")))
-    return digest(FRAGMENT.read_bytes(), PRELOAD_SOURCE.read_bytes(), words.encode())
+    return digest(symbols.encode(), PRELOAD_SOURCE.read_bytes(), words.encode())
 
 
 def own_hash(configuration: bytes) -> str:

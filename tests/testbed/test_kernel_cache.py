@@ -66,11 +66,13 @@ def test_one_that_is_not_whole_is_not_found(cache, name, damage):
 
 
 def test_a_changed_configuration_is_another_kernel(tmp_path, monkeypatch):
-    before = configuration_hash()
-    assert before == configuration_hash() and len(before) == 64
+    before, recipe_text = configuration_hash(), FRAGMENT.read_text()
+    assert len(before) == 64
     changed = tmp_path / "kernel.config"
-    changed.write_text(FRAGMENT.read_text() + "CONFIG_TUN=y\n")
     monkeypatch.setattr(recipe, "FRAGMENT", changed)
+    changed.write_text(f"# in other words\n\n{recipe_text}")
+    assert configuration_hash() == before
+    changed.write_text(f"{recipe_text}CONFIG_TUN=y\n")
     assert configuration_hash() != before
 
 
