@@ -58,8 +58,8 @@ class Emulation:
 
     def execute(self) -> None:
         """Run all phases and write the raw records."""
-        clock = [clock_pair()]
-        self._run.update_manifest(machine=describe_machine(), clock=clock)
+        machine, clock = describe_machine(), [clock_pair()]
+        write_json(self._run.machine, {"machine": machine, "clock": clock})
         with ExitStack() as stack:
             shares = stack.enter_context(CpuShares(self._plan.network.cpu_share))
             zygote = stack.enter_context(Zygote.start(self._plan.modules))
@@ -73,7 +73,7 @@ class Emulation:
             self._work(Place(zygote, net, shares), probe)
             with self._phase("teardown"):
                 stack.close()
-        self._run.update_manifest(clock=[*clock, clock_pair()])
+        write_json(self._run.machine, {"machine": machine, "clock": [*clock, clock_pair()]})
 
     def _work(self, place: Place, probe: Probe) -> None:
         net = place.net

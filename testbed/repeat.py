@@ -25,7 +25,8 @@ from testbed.runner import emulate, failure_of
 
 MADE_BY_A_RUN = frozenset(
     {
-        *("manifest.json", "events.jsonl", "network.json", "fidelity.json", "failure.json"),
+        *("manifest.json", "machine.json", "events.jsonl", "network.json", "fidelity.json"),
+        "failure.json",
         *("captures", "captures.json", "ledger", "logs", "plots", "report.html", "summary.json"),
     }
 )

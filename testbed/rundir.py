@@ -47,6 +47,12 @@ class RunDirectory:
         return self.path / "compute.json"
 
     @property
+    def machine(self) -> Path:
+        """What the emulation says of its machine and clocks. The manifest itself names paths and
+        moments that differ from run to run, and is not for the emulation."""
+        return self.path / "machine.json"
+
+    @property
     def network(self) -> Path:
         """Hosts, interfaces, addresses and the links as configured."""
         return self.path / "network.json"
@@ -68,8 +74,9 @@ class RunDirectory:
 
     @property
     def link_requests(self) -> Path:
-        """Changes of links that a user asked for while the run went on, with their moments."""
-        return self.path / "link-requests.jsonl"
+        """Folder of the changes of links that a user asked for, each with the tick it was taken
+        at."""
+        return self.path / "link-requests"
 
     def ladder(self, pipeline: str) -> Path:
         """Folder of a pipeline's ladder: its table, cuts and modules."""
@@ -113,6 +120,11 @@ class RunDirectory:
     def create(cls, name: str, out: Path | None) -> "RunDirectory":
         """A fresh directory: ``out`` if given (it must be empty), else ``runs/<time>-<name>``."""
         return cls(fresh_directory(name, out, ("ledger", "captures", "logs")))
+
+    def complete_manifest(self) -> None:
+        """Take what the emulation said of its machine into the manifest."""
+        if self.machine.exists():
+            self.update_manifest(**json.loads(self.machine.read_text()))
 
     def update_manifest(self, **values: Any) -> None:
         """Add or replace entries of the manifest."""

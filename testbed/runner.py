@@ -92,6 +92,7 @@ def emulate(plan: RunPlan, run: RunDirectory, host: Host, console: Console) -> i
             )
     finally:
         to_parquet(run.ledger)
+        run.complete_manifest()
 
 
 def show_ladder(experiment: Experiment, origin: str, console: Console) -> None:

@@ -113,9 +113,14 @@ def serialisation_ms(rate_mbit: float, frame_bytes: int) -> float:
 
 
 def ideal_rtt_ms(profile: LinkProfile, frame_bytes: int) -> float:
-    """Two delays and the serialisation of a frame each way, on an idle link."""
+    """Two delays and the serialisation of a frame each way, on an idle link, ms.
+
+    A direction that varies lets a small frame pass an idle line at once: see the module's text.
+    """
     return profile.rtt_ms + sum(
-        serialisation_ms(one_way.rate_mbit, frame_bytes) for one_way in (profile.down, profile.up)
+        serialisation_ms(one_way.rate_mbit, frame_bytes)
+        for one_way in (profile.down, profile.up)
+        if one_way.trace is None
     )
 
 

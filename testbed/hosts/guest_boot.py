@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from testbed.hosts.environment import REPOSITORY, emulation_environment
+from testbed.hosts.code_copy import code_copy
+from testbed.hosts.environment import emulation_environment
 
 GUEST_ROOT = Path("/run/concertina")
 RUN = GUEST_ROOT / "run"
@@ -62,7 +63,7 @@ class GuestCommand:
         """What ``guest_init`` is to do; ``state`` is the guest's directory on this machine."""
         seen = {name: GUEST_ROOT / "readable" / name for name in sorted(self.readable)}
         places = {
-            CODE: (REPOSITORY, False),
+            CODE: (code_copy(CODE, state), False),
             PYTHON_PREFIX: (Path(sys.prefix), False),
             STATE: (state, True),
             **{seen[name]: (self.readable[name], False) for name in seen},
