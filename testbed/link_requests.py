@@ -108,8 +108,7 @@ class LinkRequests(Background):
         self._profiles = {link.name: profile for link, profile in changer.spec.shaped_links}
 
     def __enter__(self) -> Self:
-        self._folder.mkdir(exist_ok=True)
-        self._taken.mkdir(exist_ok=True)
+        self._folder.mkdir()
         for file in self._taken.iterdir():  # of the run that this one repeats
             file.rename(self._folder / file.name)
         return super().__enter__()
@@ -129,7 +128,7 @@ class LinkRequests(Background):
         tick = 0
         while not self._ended.wait(LOOK_S):
             tick += 1
-            for name in sorted(os.listdir(self._folder)):
+            for name in sorted(file.name for file in self._folder.iterdir()):
                 wanted, _, asked = name.rpartition("-")
                 if name.endswith(SUFFIX) and int(wanted or tick) <= tick:
                     taken = self._taken / f"{tick:06d}-{asked}"

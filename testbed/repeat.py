@@ -119,7 +119,7 @@ def _second_directory(first: RunDirectory, out: Path | None) -> Iterator[RunDire
             if entry.name in MADE_BY_A_RUN:
                 continue
             if entry.is_dir():
-                shutil.copytree(entry, second.path / entry.name)
+                shutil.copytree(entry, second.path / entry.name, dirs_exist_ok=True)
             else:
                 shutil.copyfile(entry, second.path / entry.name)
         yield second

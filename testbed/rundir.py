@@ -119,7 +119,7 @@ class RunDirectory:
     @classmethod
     def create(cls, name: str, out: Path | None) -> "RunDirectory":
         """A fresh directory: ``out`` if given (it must be empty), else ``runs/<time>-<name>``."""
-        return cls(fresh_directory(name, out, ("ledger", "captures", "logs")))
+        return cls(fresh_directory(name, out, ("ledger", "captures", "logs", "link-requests")))
 
     def complete_manifest(self) -> None:
         """Take what the emulation said of its machine into the manifest."""
