@@ -18,7 +18,6 @@ from controller.ladder_cost import fringe_cost
 from controller.ladder_request import LadderRequest
 from controller.mechanisms import CutFacts
 from controller.modules import DistilledModule
-from controller.profiling import one_thread
 from stage_node.codecs import ALL_CODECS
 from stage_node.contract import ActivationContract
 from stage_node.cut import Cut
@@ -140,14 +139,13 @@ class CutBench:
         sent_bytes, encode_s, decode_s, arrived = 0, 0.0, 0.0, []
         for batch in _batches(source[:images], self.request.batch):
             x = batch if sending is None else sending(batch)
-            with one_thread():
-                t_0 = time.thread_time()
-                z = sender.transform(x)
-                payload = sender.coding.encode(z)
-                t_1 = time.thread_time()
-                back = receiver.coding.decode(memoryview(bytearray(payload)), tuple(z.shape))
-                restored = receiver.transform(back)
-                encode_s, decode_s = encode_s + t_1 - t_0, decode_s + time.thread_time() - t_1
+            t_0 = time.thread_time()
+            z = sender.transform(x)
+            payload = sender.coding.encode(z)
+            t_1 = time.thread_time()
+            back = receiver.coding.decode(memoryview(bytearray(payload)), tuple(z.shape))
+            restored = receiver.transform(back)
+            encode_s, decode_s = encode_s + t_1 - t_0, decode_s + time.thread_time() - t_1
             arrived.append(receiving(restored))
             sent_bytes += len(payload)
         count = min(images, self.images)

@@ -18,6 +18,7 @@ from controller.ladder_bench import CutBench
 from controller.ladder_request import BuiltLadder, LadderRequest
 from controller.mechanisms import CODING, Mechanism, combinations
 from controller.modules import load_modules
+from controller.profiling import one_thread
 from stage_node.cut import Cut
 from stage_node.data import load_dataset
 from stage_node.models import ChainModel, load_model
@@ -35,8 +36,12 @@ LIGHTER = 0.7
 than this share of the bytes."""
 
 
+@one_thread()
 def build_ladder(request: LadderRequest, report: Report = lambda *_: None) -> BuiltLadder:
     """The ladders of a request, with the cuts and modules that stages need for their rungs.
+
+    On one thread, as the stages compute: two of torch's on a busy machine wait for each other, and
+    took a small model ten times as long.
 
     Errors are those of reading the checkpoint, the data set and the modules.
     """

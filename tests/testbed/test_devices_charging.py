@@ -17,6 +17,7 @@ from testbed.experiment import load_experiment
 from testbed.networks import build_network
 from testbed.planning import plan_pipelines, plan_run
 from testbed.rundir import RunDirectory
+from topologies.fidelity import ClockKind
 
 NARROW = Rung.of(16, width=4)
 
@@ -100,9 +101,9 @@ def demo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     file = Path("testbed/experiments/demo.yaml").resolve()
 
-    def plan(*assignments: str, charged: bool = True):
+    def plan(*assignments: str, clock: ClockKind = "virtual"):
         run = RunDirectory.create("x", tmp_path / f"run{len(list(tmp_path.iterdir()))}")
-        return run, plan_run(load_experiment(file, list(assignments)), run, charged=charged)
+        return run, plan_run(load_experiment(file, list(assignments)), run, clock)
 
     return plan
 
@@ -127,7 +128,7 @@ def test_a_run_is_planned_with_its_charges_and_without(demo) -> None:
     inference_ms = delivery.jobs[-1].arguments["inference_ms"]
     assert inference_ms["3-3-3"] > inference_ms["1-0-0"] > 0
 
-    run, plan = demo(charged=False)
+    run, plan = demo(clock="real")
     assert not run.computing.exists()
     uncharged = PipelinePlan.model_validate(plan.phases[0].jobs[-1].arguments["plan"])
     assert all(stage.charges is None for stage in uncharged.stages)
