@@ -61,6 +61,10 @@ def _version(*command: str) -> str | None:
 
 def _git(*arguments: str) -> str | None:
     done = subprocess.run(
-        ["git", "-C", str(REPOSITORY), *arguments], capture_output=True, text=True, check=False
+        # another user's checkout is only read, which git refuses unless it is told to trust it
+        ["git", "-c", f"safe.directory={REPOSITORY}", "-C", str(REPOSITORY), *arguments],
+        capture_output=True,
+        text=True,
+        check=False,
     )
     return done.stdout.strip() if done.returncode == 0 else None

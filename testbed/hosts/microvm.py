@@ -36,6 +36,7 @@ from testbed.kernel.cache import find_kernel
 from testbed.kernel.guest_kernel import GuestKernel
 
 KERNEL = "linux.uml"
+PRELOAD = "preload.so"  # in the guest's directory: the loader splits paths at their blanks
 SUPERVISOR_S = 10.0  # it ends a guest by force after 3 s
 
 
@@ -116,10 +117,15 @@ class MicroVm:
                 virtual=self.virtual is not None,
             )
         )
+        built = self.virtual.kernel if self.virtual else find_kernel()
+        if built:  # also for the package's kernel, on processors that it does not know
+            (state / PRELOAD).symlink_to(built.preload)
         cpu, claim = claim_cpu(self.cpu)
         supervision = {
             "kernel": kernel_command(kernel, self.memory_mib, self.virtual is not None),
-            "env": {"TMPDIR": str(memory), "HOME": str(state)} | self._clock_environment(seed),
+            "env": {"TMPDIR": str(memory), "HOME": str(state)}
+            | ({"LD_PRELOAD": f"./{PRELOAD}"} if built else {})
+            | self._clock_environment(seed),
             "serial_fd": SERIAL_FD,
             "cpu": cpu,
             "console": str(log.with_name("kernel.log")),
@@ -141,16 +147,11 @@ class MicroVm:
         return Path(kernel)
 
     def _clock_environment(self, seed: int) -> dict[str, str]:
-        """What the library in the kernel's process is told that makes entropy and pace.
-
-        On the real clock it is there, if there is one, for processors that the package's kernel
-        does not know.
-        """
+        """What the library in the kernel's process is told that makes entropy and pace."""
         if self.virtual is None:
-            built = find_kernel()
-            return {"LD_PRELOAD": str(built.preload)} if built else {}
+            return {}
         pace = {} if self.virtual.pace is None else {"CONCERTINA_PACE": str(self.virtual.pace)}
-        return {"LD_PRELOAD": str(self.virtual.kernel.preload), SEED_VARIABLE: str(seed)} | pace
+        return {SEED_VARIABLE: str(seed)} | pace
 
 
 class RunningGuest:

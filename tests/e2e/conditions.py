@@ -6,6 +6,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -68,21 +69,18 @@ def stopped_and_continued(directory: Path) -> Repeated:
 
 
 def elsewhere_as_somebody_else(directory: Path) -> Repeated:
-    """Another path, another user where we may become one, another kernel file of the same build."""
-    place = directory.with_name("a place with a longer name, elsewhere")
+    """Another path, another user where we may become one, another copy of the kernel."""
+    place = Path(tempfile.mkdtemp(prefix="a place with a longer name, elsewhere "))
     cache = place / "cache"
-    shutil.copytree(directory, place / "run")
-    shutil.copytree(kernel_cache(), cache / "concertina" / "kernels", symlinks=True)
-    become: tuple[str, ...] = ()
-    if os.geteuid() == 0 and _others_may_read(REPOSITORY) and _others_may_read(Path(sys.prefix)):
-        become = ("setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups")
-        for path in (place, *place.rglob("*")):
-            os.chown(path, NOBODY, NOBODY)
-        for path in place.parents:
-            if path.owner() == "root" and path.is_relative_to(directory.parent.parent):
-                path.chmod(0o755)
-    home = {"HOME": str(place), "XDG_CACHE_HOME": str(cache)}
     try:
+        shutil.copytree(directory, place / "run")
+        shutil.copytree(kernel_cache(), cache / "concertina" / "kernels", symlinks=True)
+        become: tuple[str, ...] = ()
+        if os.geteuid() == 0 and all(map(_others_may_read, (REPOSITORY, Path(sys.prefix)))):
+            become = ("setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups")
+            for path in (place, *place.rglob("*")):
+                os.chown(path, NOBODY, NOBODY)
+        home = {"HOME": str(place), "XDG_CACHE_HOME": str(cache)}
         return repeat(place / "run", *become, env=home)
     finally:
         shutil.rmtree(place)
