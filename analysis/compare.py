@@ -145,17 +145,17 @@ def _warnings(columns: tuple[Column, ...]) -> Iterator[str]:
     for column in columns[1:]:
         yield from _network_differences(first, column)
         for said, ours, theirs in zip(
-            ("kind of host", "commit"), _made_by(first), _made_by(column), strict=True
+            ("kind of host", "clock", "commit"), _made_by(first), _made_by(column), strict=True
         ):
             if ours != theirs:
                 yield f"{column.name}: {said} {theirs}, of {first.name}: {ours}"
 
 
-def _made_by(column: Column) -> tuple[str, str]:
-    """Kind of host and commit of the first run."""
-    manifest = column.runs[0].run.manifest
-    commit = str((manifest.get("code") or {}).get("git_commit"))[:12]
-    return str(manifest.get("host")), commit
+def _made_by(column: Column) -> tuple[str, str, str]:
+    """Kind of host, clock and commit of the first run."""
+    run = column.runs[0].run
+    commit = str((run.manifest.get("code") or {}).get("git_commit"))[:12]
+    return str(run.manifest.get("host")), run.fidelity.clock, commit
 
 
 def _first_reason(measured: Measured) -> str:
