@@ -15,13 +15,14 @@ from pathlib import Path
 
 import pytest
 
-from analysis.identity import Fingerprint, fingerprint, first_difference
+from analysis.identity import fingerprint, first_difference
 from testbed.checks import IDENTITY_REPEATS
 from testbed.hosts.environment import REPOSITORY
 from testbed.kernel.cache import find_kernel
+from tests.e2e import golden
 from tests.e2e.conditions import CONDITIONS, quiet, repeat
+from tests.e2e.golden import run
 
-HERE = Path(__file__).with_name("identity")
 EXPERIMENTS = ("split-loop", "lossy-download", "control")
 REPEATS = -(-int(os.environ.get(IDENTITY_REPEATS, "6")) // len(EXPERIMENTS))
 """Repeats of each run; condition after condition."""
@@ -38,19 +39,6 @@ def first_runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """Each experiment once."""
     place = tmp_path_factory.mktemp("first")
     return {name: run(name, place / name) for name in EXPERIMENTS}
-
-
-def run(name: str, out: Path, *options: str) -> Path:
-    """Run an experiment on the virtual clock."""
-    command = ["run", str(HERE / f"{name}.yaml"), "--clock", "virtual", "--out", str(out)]
-    done = subprocess.run(
-        [sys.executable, "-P", "-m", "testbed", *command, *options],
-        env=os.environ | {"PYTHONPATH": str(REPOSITORY)},
-        capture_output=True,
-        text=True,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    return out
 
 
 @pytest.mark.parametrize("name", EXPERIMENTS)
@@ -71,16 +59,15 @@ def test_another_seed_is_another_sample(first_runs, name, tmp_path):
 
 @pytest.mark.parametrize("name", EXPERIMENTS)
 def test_this_machine_agrees_with_the_one_that_the_hashes_were_made_on(first_runs, name):
-    kernel = find_kernel()
-    assert kernel is not None
-    golden = json.loads((HERE / "golden.json").read_text())
-    if kernel.name not in golden:
-        pytest.skip(f"no hashes of kernel {kernel.name} are known; there are: {', '.join(golden)}")
-    known = golden[kernel.name].get(name)
-    if known is None:
+    if name in golden.CHARGED_BY_THIS_MACHINE:
         pytest.skip("its devices are charged by a table that each machine measures for itself")
-    ours = fingerprint(first_runs[name])
-    assert ours == Fingerprint(**known), "times, lengths or headers, or only payloads?"
+    known, here = golden.known(), golden.made_with()
+    if here not in known:
+        pytest.skip(f"no hashes are known for {here}; there are: {'; '.join(known)}")
+    assert fingerprint(first_runs[name]) == known[here][name], (
+        "other captures than the committed ones; if the code is meant to change them, or asks for "
+        "the time once more: python -m tests.e2e.golden"
+    )
 
 
 LEAKS = {
