@@ -14,20 +14,14 @@ from typing import Self
 import torch
 from pydantic import BaseModel, ConfigDict, Field
 
-import controller
-import stage_node.models
+from controller.import_closure import source_code
 from controller.machine import cpu_model
 from controller.profiling import measure_layers
-from controller.user_cache import cache_folder, source_code
+from controller.user_cache import cache_folder
 from stage_node.charges import interpolated
 from stage_node.models import ChainModel, load_model
 
-MEASURING_CODE = {
-    controller: ("compute_table", "profiling"),
-    stage_node.models: sorted(
-        path.stem for path in Path(stage_node.models.__path__[0]).glob("*.py")
-    ),
-}
+MEASURED_BY = "controller.compute_table"
 
 Measure = Callable[[ChainModel, int], dict[str, float]]
 
@@ -146,6 +140,6 @@ def _key(content: str, images: int) -> str:
     digest = hashlib.sha256()
     for part in (content, str(images), cpu_model(), torch.__version__):
         digest.update(part.encode() + b"\0")
-    for source in source_code(MEASURING_CODE):
+    for source in source_code(MEASURED_BY):
         digest.update(source)
     return digest.hexdigest()

@@ -16,33 +16,17 @@ from typing import Self
 import safetensors.torch
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-import controller
-import stage_node
 from controller.errors import ControllerError
+from controller.import_closure import source_code
 from controller.ladder import LadderTable, ModuleFile
 from controller.mechanisms import MechanismName
 from controller.modules import DistilledModule, load_modules
 from controller.partition import Partition
-from controller.user_cache import cache_folder, source_code
+from controller.user_cache import cache_folder
 from stage_node.cut import Cut
 from stage_node.models import ChainModel
 
-MEASURING_CODE = {
-    controller: (
-        "basis",
-        "fringe",
-        "importance",
-        "ladder",
-        "ladder_bench",
-        "ladder_builder",
-        "ladder_cost",
-        "mechanisms",
-        "modules",
-        "ranges",
-    ),
-    stage_node: ("bottleneck", "codecs", "cut", "packing", "pruning", "residents", "rung"),
-    stage_node.models: ("slicing",),
-}
+MEASURED_BY = "controller.ladder_builder"
 TABLE, CUTS = "ladder.json", "cuts.safetensors"
 
 
@@ -80,7 +64,7 @@ class LadderRequest(BaseModel):
         digest.update(fields.encode())
         for file in (self.checkpoint, *(Path(module.file) for module in self.modules)):
             digest.update(hashlib.sha256(file.read_bytes()).digest())
-        for source in source_code(MEASURING_CODE):
+        for source in source_code(MEASURED_BY):
             digest.update(source)
         return digest.hexdigest()
 

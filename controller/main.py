@@ -161,8 +161,8 @@ def _ladder(plan: PipelinePlan, model: ChainModel, emit: Emit) -> BuiltLadder:
             lambda task, done, total: emit(Progress, task=task, done=done, total=total),
         )
     built = BuiltLadder.load(plan.ladder, model, plan.targets.fringe_layers)
-    if built.table.key != plan.ladder_request.key:
-        raise BadLadderError(f"{plan.ladder}: this ladder was built for something else")
+    if built.table.stages != plan.partition.stages:
+        raise BadLadderError(f"{plan.ladder}: this ladder is of another split")
     return built
 
 
