@@ -22,13 +22,19 @@ def describe_code() -> dict[str, Any]:
 
 
 def describe_machine() -> dict[str, Any]:
-    """Kernel, processor, memory and the versions of everything installed."""
+    """Kernel, processor and memory; quick, for it is asked inside the host, too."""
     return {
         "kernel": platform.release(),
         "machine": platform.machine(),
         "cpu_model": cpu_model(),
         "cpus": len(os.sched_getaffinity(0)),
         "memory_mib": os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2**20,
+    }
+
+
+def describe_software() -> dict[str, Any]:
+    """Versions of Python, its packages and the tools: the same inside the host and outside."""
+    return {
         "python": platform.python_version(),
         "packages": {d.metadata["Name"]: d.version for d in distributions()},
         "tools": {tool: _version(*command) for tool, command in _TOOLS.items()},

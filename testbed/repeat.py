@@ -18,7 +18,7 @@ from testbed.errors import BadExperimentError, RunFailedError, RunInterruptedErr
 from testbed.hosts.choose import Choice, Wish, choose_host
 from testbed.interruption import Stopped, stopped_by_signals
 from testbed.kernel.build import ensure_kernel
-from testbed.manifest import describe_code, describe_machine
+from testbed.manifest import describe_code, describe_machine, describe_software
 from testbed.plan import RunPlan
 from testbed.rundir import MANIFEST_SCHEMA, RunDirectory
 from testbed.runner import emulate, failure_of
@@ -140,6 +140,7 @@ def _describe(run: RunDirectory, first: dict[str, Any], plan: RunPlan, choice: C
         command=sys.argv[1:],
         code=describe_code(),
         outer_machine=describe_machine(),
+        software=describe_software(),
     )
 
 

@@ -1,16 +1,19 @@
 """Runs one experiment: chooses the host, starts the emulation, shows it, builds the report."""
 
+import importlib
 import json
 import shutil
 import sys
+import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
 import yaml
 from rich.console import Console
 
-from analysis.build import build_report
 from stage_node.data import data_folder
 from stage_node.events import LONE_PIPELINE
 from stage_node.ledger import to_parquet
@@ -29,7 +32,7 @@ from testbed.ladders import (
     measured_ladder,
     read_table,
 )
-from testbed.manifest import describe_code, describe_machine
+from testbed.manifest import describe_code, describe_machine, describe_software
 from testbed.networks import build_network
 from testbed.plan import RunPlan
 from testbed.planning import plan_pipelines, plan_run
@@ -64,6 +67,8 @@ def run_experiment(
     try:
         with stopped_by_signals():
             status = emulate(plan, run, choice.host, console)
+            from analysis.build import build_report
+
             with console.status("analysing captures and drawing the report"):
                 summary = build_report(run.path) if run.network.exists() else None
     except Stopped as error:
@@ -83,7 +88,11 @@ def emulate(plan: RunPlan, run: RunDirectory, host: Host, console: Console) -> i
     """Carry a plan out in its host; its exit status. The ledgers can be read however it ends."""
     data = data_folder()
     try:
-        with RunDisplay(run.events, console, plan.clock), going_on(run.path):
+        with (
+            RunDisplay(run.events, console, plan.clock),
+            going_on(run.path),
+            imported_meanwhile("analysis.build"),
+        ):
             return host.run(
                 [PYTHON, "-m", "testbed.emulation"],
                 writable=run.path,
@@ -93,6 +102,15 @@ def emulate(plan: RunPlan, run: RunDirectory, host: Host, console: Console) -> i
     finally:
         to_parquet(run.ledger)
         run.complete_manifest()
+
+
+@contextmanager
+def imported_meanwhile(module: str) -> Iterator[None]:
+    """Import a module while the block waits for others: it is there when the block has ended."""
+    thread = threading.Thread(target=importlib.import_module, args=[module])
+    thread.start()
+    yield
+    thread.join()
 
 
 def show_ladder(experiment: Experiment, origin: str, console: Console) -> None:
@@ -134,6 +152,7 @@ def describe(run: RunDirectory, experiment: Experiment, plan: RunPlan, choice: C
         command=sys.argv[1:],
         code=describe_code(),
         outer_machine=describe_machine(),
+        software=describe_software(),
     )
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from testbed.errors import BadExperimentError
-from testbed.manifest import clock_pair, describe_code, describe_machine
+from testbed.manifest import clock_pair, describe_code, describe_machine, describe_software
 from testbed.rundir import RunDirectory
 
 
@@ -33,10 +33,10 @@ def test_out_must_be_fresh(tmp_path: Path) -> None:
 def test_the_manifest_grows(tmp_path: Path) -> None:
     run = RunDirectory.create("x", tmp_path / "run")
     run.update_manifest(seed=1, code=describe_code())
-    run.update_manifest(seed=2, machine=describe_machine())
+    run.update_manifest(seed=2, machine=describe_machine(), software=describe_software())
     manifest = json.loads(run.manifest.read_text())
     assert manifest["seed"] == 2
-    assert manifest["machine"]["packages"]["pydantic"]
+    assert manifest["software"]["packages"]["pydantic"]
     assert manifest["machine"]["cpus"] >= 1
 
 
