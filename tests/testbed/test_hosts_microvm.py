@@ -1,68 +1,141 @@
 """What a guest is told before it boots: its kernel's command line, its mounts, its command."""
 
 import os
-import shlex
 import shutil
+import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from testbed.errors import HostUnavailableError
-from testbed.hosts import microvm
+from testbed.hosts import guest_boot, microvm
 from testbed.hosts.cpu import claim_cpu, own_cpu
+from testbed.hosts.guest_boot import (
+    BOOT_NS,
+    GUEST_ROOT,
+    GuestCommand,
+    hidden_installation,
+    kernel_command,
+)
 from testbed.hosts.host import output_file
 
 
-def test_what_the_guest_sees_anyway_is_not_mounted_again():
-    mounts = microvm.guest_mounts(Path("/home/ada/runs/1"), [Path("/home/ada"), Path("/opt/venv")])
-    assert mounts == [("/home/ada/runs/1", True)]
+def told(
+    writable: Path, state: Path = Path("/tmp/concertina-guest-x"), **others: Any
+) -> dict[str, Any]:
+    """What the init of a guest on the virtual clock is told; ``others`` replace fields."""
+    ordinary = {
+        "command": ["true"],
+        "readable": {},
+        "env": {},
+        "output": writable / "logs/emulation.log",
+        "seed": 1,
+        "virtual": True,
+    }
+    return GuestCommand(writable=writable, **ordinary | others).request(state)
 
 
-def test_what_lies_below_the_guests_own_scratch_space_is_mounted_read_only_outer_first():
-    repository, data = Path("/tmp/concertina"), Path("/var/tmp/data")
-    mounts = microvm.guest_mounts(repository / "runs/1", [data, repository, data])
-    assert mounts == [
-        ("/tmp/concertina", False),
-        ("/var/tmp/data", False),
-        ("/tmp/concertina/runs/1", True),
-    ]
+def without_sources(request: dict[str, Any]) -> dict[str, Any]:
+    """All of it but where on this machine the guest's directories lie."""
+    return {**request, "mounts": [(at, writable) for _, at, writable in request["mounts"]]}
 
 
-def test_the_run_directory_stays_writable_when_it_is_also_asked_to_be_readable():
-    assert microvm.guest_mounts(Path("/tmp/run"), [Path("/tmp/run")]) == [("/tmp/run", True)]
+names = st.text(st.characters(exclude_characters="/\0", codec="utf-8"), min_size=1, max_size=40)
+places = st.lists(names.filter(lambda name: name not in (".", "..")), min_size=1, max_size=4).map(
+    lambda parts: Path("/", *parts)
+)
 
 
-def test_a_folder_that_is_absent_here_is_not_mounted(tmp_path):
-    run, data, absent = (tmp_path / name for name in ("run", "data", "absent"))
-    run.mkdir()
-    data.mkdir()
-    request = microvm.guest_request(["true"], run, [data, absent], {}, tmp_path / "a.log")
-    mounted = [path for path, _ in request["mounts"]]
-    assert str(data) in mounted and str(absent) not in mounted
+@given(places, places, places, places)
+def test_two_guests_are_told_the_same_but_where_their_directories_lie(
+    one: Path, another: Path, state: Path, other_state: Path
+) -> None:
+    first = told(one, state, readable={"CONCERTINA_DATA": one.parent})
+    second = told(another, other_state, readable={"CONCERTINA_DATA": other_state})
+    assert without_sources(first) == without_sources(second)
 
 
-def test_paths_with_blanks_stay_one_word_on_the_kernels_command_line():
-    command = microvm.kernel_command("/usr/bin/linux.uml", Path("/tmp/it's here"), 512)
-    line = " ".join(command)
-    own, _, for_init = line.partition(" -- ")
-    assert "mem=512M" in own.split()
-    assert "ro" in own.split() and "rw" not in own.split()
-    assert shlex.split(for_init)[-1] == "/tmp/it's here/request.json"
+def test_checkout_python_and_user_are_told_by_the_sources_of_mounts_only(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    here = told(Path("/home/ada/run"))
+    monkeypatch.setattr(guest_boot, "REPOSITORY", Path("/srv/elsewhere/concertina"))
+    monkeypatch.setattr(sys, "prefix", "/opt/another/venv")
+    monkeypatch.setenv("HOME", "/home/grace")
+    monkeypatch.setenv("USER", "grace")
+    there = told(Path("/home/ada/run"))
+    assert without_sources(here) == without_sources(there)
+    assert here != there
 
 
-def test_the_command_the_environment_and_the_working_directory_reach_the_guest(
-    monkeypatch, tmp_path
-):
-    monkeypatch.chdir(tmp_path)
+def test_a_kernels_command_line_names_neither_run_nor_state_nor_seed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    kernel = Path("/cache/linux")
+    line = kernel_command(kernel, 512, virtual=True)
+    monkeypatch.setattr(guest_boot, "REPOSITORY", Path("/srv/elsewhere"))
+    monkeypatch.setattr("tempfile.tempdir", "/srv/temporary")
+    assert kernel_command(kernel, 512, virtual=True) == line
+    assert "mem=512M" in line and "ro" in line and "rw" not in line
+    assert not any(word.isspace() or " " in word for word in line)
+    own_words = [word for word in line[1:] if "/" in word and "/proc/self/cwd" not in word]
+    assert own_words == ["root=/dev/root", "rootflags=/", "uml_dir=./"]
+
+
+def test_only_the_virtual_clock_travels_and_begins_at_a_moment_of_its_own() -> None:
+    virtual, real = (kernel_command(Path("linux"), 512, clock) for clock in (True, False))
+    more = [word for word in virtual if word not in real]
+    assert more == ["time-travel=inf-cpu", f"time-travel-start={BOOT_NS}", "norandmaps"]
+    assert [word for word in virtual if word in real] == real
+
+
+def test_only_the_run_and_the_state_can_be_written_in_the_guest(tmp_path: Path) -> None:
+    request = told(tmp_path, readable={"CONCERTINA_DATA": tmp_path / "data"})
+    places = {at: (source, writable) for source, at, writable in request["mounts"]}
+    assert {at for at, (_, writable) in places.items() if writable} == {
+        str(GUEST_ROOT / "run"), str(GUEST_ROOT / "state")
+    }  # fmt: skip
+    assert places[str(GUEST_ROOT / "run")][0] == str(tmp_path)
+    assert places[request["env"]["CONCERTINA_DATA"]] == (str(tmp_path / "data"), False)
+
+
+def test_a_python_that_lies_where_the_guest_has_its_own_directories_is_mounted_there(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(sys, "base_prefix", "/opt/python")
+    monkeypatch.setattr(sys, "executable", "/tmp/python/bin/python")
+    assert hidden_installation() == [("/tmp/python/bin", "/tmp/python/bin", False)]
+
+
+def test_the_command_its_environment_and_its_output_reach_the_guest_and_nothing_else_does(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     monkeypatch.setenv("SECRET", "not for the guest")
     command = ["sh", "-c", 'echo "a  b" $GREETING']
-    log = tmp_path / "a.log"
-    request = microvm.guest_request(command, tmp_path, [], {"GREETING": "hello"}, log)
+    request = told(tmp_path, command=command, env={"GREETING": "hello"}, output=tmp_path / "a.log")
     assert request["command"] == command
-    assert request["cwd"] == str(tmp_path)
+    assert request["cwd"] == str(GUEST_ROOT / "run")
+    assert request["output"] == str(GUEST_ROOT / "run/a.log")
     assert request["env"]["GREETING"] == "hello"
     assert "SECRET" not in request["env"]
-    assert [str(tmp_path), True] in [list(mount) for mount in request["mounts"]]
+
+
+def test_the_seed_is_in_the_environment_of_the_guests_processes(tmp_path: Path) -> None:
+    same, again, other = (told(tmp_path, seed=seed)["env"] for seed in (2**33 + 5, 2**33 + 5, 6))
+    assert same == again
+    changed = {name for name in same if same[name] != other[name]}
+    assert changed == {"CONCERTINA_SEED", "PYTHONHASHSEED"}
+    assert (same["CONCERTINA_SEED"], same["PYTHONHASHSEED"]) == ("8589934597", "5")
+
+
+def test_the_distributions_kernel_loads_modules_and_the_virtual_clocks_has_them(
+    tmp_path: Path,
+) -> None:
+    assert told(tmp_path, virtual=True)["modules"] == []
+    assert "sch_netem" in told(tmp_path, virtual=False)["modules"]
 
 
 def test_output_goes_below_the_writable_directory_or_nowhere(tmp_path):
