@@ -13,6 +13,7 @@ _FILE_HEADER_BYTES = 24
 _RECORD = struct.Struct("<IIII")
 _ETHERNET_BYTES = 14
 _IPV4, _TCP = b"\x08\x00", 6
+_TCP_BYTES = 20
 _TCP_CHECKSUM = slice(16, 18)
 
 
@@ -27,10 +28,12 @@ class Packet:
     @property
     def headers(self) -> bytes:
         """Ethernet, IPv4 and TCP headers; the TCP checksum, which is also of the payload, zeroed.
-        All of a packet that is not TCP."""
+        All of a packet that is not TCP, or was captured to less than 20 bytes of TCP."""
         if self.data[12:14] != _IPV4 or self.data[23:24] != bytes([_TCP]):
             return self.data
         begin = _ETHERNET_BYTES + (self.data[_ETHERNET_BYTES] & 0x0F) * 4
+        if len(self.data) < begin + _TCP_BYTES:
+            return self.data
         end = begin + (self.data[begin + 12] >> 4) * 4
         tcp = bytearray(self.data[begin:end])
         tcp[_TCP_CHECKSUM] = bytes(2)

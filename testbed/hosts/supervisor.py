@@ -230,4 +230,5 @@ def main() -> None:
         os.write(1, json.dumps(outcome).encode())
 
 
-main()
+if __name__ == "__main__":
+    main()

@@ -1,13 +1,15 @@
-"""A path in an experiment file may lead from the file, from here or from the repository."""
+"""A path in an experiment file may lead from the file, from here or from the repository; the run
+has copies of what it leads to."""
 
 from pathlib import Path
 
 import pytest
 
-from testbed.experiment import find_experiment, load_experiment
+from controller.accordion.lookup import table_path
 from testbed.files import find_file
 from testbed.hosts.environment import REPOSITORY
-from testbed.validation import model_folders
+from testbed.run_files import RunFiles
+from testbed.rundir import RunDirectory
 
 
 def test_the_experiment_s_own_folder_goes_before_the_others(
@@ -29,8 +31,19 @@ def test_what_is_nowhere_is_looked_for_beside_the_experiment(tmp_path: Path) -> 
     assert find_file("none.safetensors", tmp_path) == tmp_path / "none.safetensors"
 
 
-def test_the_folders_of_all_models_are_there_for_the_processes_of_a_run(tmp_path: Path) -> None:
-    (tmp_path / "mine.safetensors").touch()
-    assignment = f"accordion.model={tmp_path / 'mine.safetensors'}"
-    experiment = load_experiment(find_experiment(Path("demo")), [assignment])
-    assert set(model_folders(experiment)) == {REPOSITORY / "testbed/checkpoints", tmp_path}
+def test_a_run_has_each_model_once_with_its_look_up_table_at_a_path_of_its_own(
+    tmp_path: Path,
+) -> None:
+    run = RunDirectory.create("x", tmp_path / "run")
+    files = RunFiles(run)
+    shipped = REPOSITORY / "testbed/checkpoints/digits-resnet20-coml.safetensors"
+    other = tmp_path / shipped.name
+    other.write_bytes(b"another model of that name")
+    copies = [files.model(file) for file in (shipped, other, shipped)]
+    assert copies == [
+        Path("models", shipped.name), Path("models/2", shipped.name), Path("models", shipped.name)
+    ]  # fmt: skip
+    assert (run.path / copies[0]).read_bytes() == shipped.read_bytes()
+    assert (run.path / copies[1]).read_bytes() == other.read_bytes()
+    tables = sorted(path.relative_to(run.path) for path in run.models.rglob("*lookup*"))
+    assert tables == [table_path(copies[0])]

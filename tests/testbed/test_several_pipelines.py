@@ -16,7 +16,7 @@ from testbed.plan import RunPlan
 from testbed.planning import plan_pipelines, plan_run
 from testbed.rundir import RunDirectory
 from testbed.sweep import named_files
-from testbed.validation import check_experiment, model_folders
+from testbed.validation import check_experiment
 
 GOAL = {"max_accuracy_loss_points": 1, "bandwidth_reduction": 2}
 CONTROL = {"bound_ms": 100, "duration_s": 5}
@@ -173,7 +173,7 @@ def test_the_only_pipeline_has_no_company_and_the_names_it_always_had(run: RunDi
     assert (plan.name, plan.controller, plan.company) == ("pipeline", "controller", ())
     jobs = plan_run(experiment, run).phases[0].jobs
     assert jobs[-1].name == "controller"
-    assert jobs[-1].arguments["table_path"] == str(run.path / "ladder.json")
+    assert jobs[-1].arguments["table_path"] == "ladder.json"
 
 
 def test_a_server_has_the_models_of_all_downloads_wherever_they_lie(
@@ -192,9 +192,10 @@ def test_a_server_has_the_models_of_all_downloads_wherever_they_lie(
     experiment = load_experiment(file)
     check_experiment(experiment, "x.yaml")
     server, first, second = plan_run(experiment, run).phases[1].jobs
-    assert server.arguments["checkpoints"] == [str(shipped), str(other)]
+    copies = [Path(name) for name in server.arguments["checkpoints"]]
+    assert copies == [Path("models", file.name) for file in (shipped, other)]
+    assert [(run.path / copy).read_bytes() for copy in copies] == [shipped.read_bytes()] * 2
     assert (first.arguments["model"], second.arguments["model"]) == (shipped.stem, "mine")
-    assert {shipped.parent, other.parent} <= set(model_folders(experiment))
     assert {shipped, other} <= set(named_files(experiment))
 
     other.rename(other.with_name(shipped.name))

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from itertools import combinations
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 import pytest
@@ -19,13 +20,15 @@ from rich.console import Console
 from analysis.sweep import read_cell
 from testbed import sweep_run
 from testbed.errors import BadExperimentError, HostUnavailableError
+from testbed.hosts.choose import Wish
 from testbed.hosts.environment import REPOSITORY
 from testbed.sweep import find_sweep, load_sweep, shipped_sweeps
-from testbed.sweep_run import Workers, list_cells, run_sweep
+from testbed.sweep_run import Place, Workers, list_cells, run_sweep
 from tests.testbed.third_party import published_data_may_be_absent
 
 Connected = Callable[[str | None, int], AbstractContextManager[Client]]
 
+PLACE = Place("microvm", "virtual")
 SWEEP = """
 name: story
 experiment: accordion-star
@@ -49,7 +52,9 @@ begin = time.time()
 print("begun", flush=True)
 time.sleep(float(os.environ.get("SLEEP", "0.3")))
 with Path(os.environ["DIARY"]).open("a") as diary:
-    entry = [out.name, sorted(os.sched_getaffinity(0)), begin, time.time()]
+    told = dict(zip(sys.argv[1:], sys.argv[2:]))
+    place = [told["--host"], told["--clock"], int(told["--seed"])]
+    entry = [out.name, sorted(os.sched_getaffinity(0)), begin, time.time(), place]
     diary.write(json.dumps(entry) + "\\n")
 out.mkdir()
 if os.environ.get("FAIL") == rate:
@@ -74,6 +79,7 @@ import sys
 from pathlib import Path
 from rich.console import Console
 from testbed import sweep_run
+from testbed.hosts.choose import Wish
 from tests.testbed.test_sweep import undisturbed
 
 file, fake, out = map(Path, sys.argv[1:])
@@ -83,7 +89,8 @@ if __name__ == "__main__":
     sweep_run.connected = undisturbed(sweep_run.connected, file.parent)
     workers = sweep_run.Workers(2)
     try:
-        sweep_run.run_sweep(file, "microvm", out, workers, False, Console())
+        wish = Wish("microvm", "real")
+        sweep_run.run_sweep(file, wish, out, workers, False, Console())
     except sweep_run.RunInterruptedError as error:
         print(error)
         sys.exit(error.exit_status)
@@ -122,7 +129,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
     monkeypatch.setattr(sweep_run, "cell_arguments", fake)
     monkeypatch.setattr(sweep_run, "connected", undisturbed(sweep_run.connected, tmp_path))
-    monkeypatch.setattr(sweep_run, "_host_kind", lambda *_: "microvm")
+    monkeypatch.setattr(sweep_run, "_place", lambda *_: PLACE)
     monkeypatch.setenv("DIARY", str(tmp_path / "diary"))
     return tmp_path
 
@@ -131,12 +138,12 @@ def swept(place: Path, *, retry: bool = False, address: str | None = None) -> tu
     """The exit status of a sweep with two workers, and what it said."""
     console = Console(record=True, width=200)
     workers = Workers(2, address)
-    status = run_sweep(place / "story.yaml", "microvm", place / "out", workers, retry, console)
+    status = run_sweep(place / "story.yaml", Wish(), place / "out", workers, retry, console)
     return status, console.export_text()
 
 
-def diary(place: Path) -> list[tuple[str, list[int], float, float]]:
-    """Key, CPUs, begin and end of every cell that was run."""
+def diary(place: Path) -> list[tuple[str, list[int], float, float, list[Any]]]:
+    """Key, CPUs, begin and end of every cell that was run, and its host, clock and seed."""
     return [tuple(json.loads(line)) for line in (place / "diary").read_text().splitlines()]
 
 
@@ -174,6 +181,15 @@ def test_a_cell_that_failed_is_run_again_and_no_other(place: Path, monkeypatch) 
     assert (place / "out/plots/captured_packets.svg").exists()
 
 
+def test_each_repetition_of_a_combination_is_another_sample_of_the_same_place(place: Path) -> None:
+    assert swept(place)[0] == 0
+    told = [place for *_, place in diary(place)]
+    assert sorted(told) == [["microvm", "virtual", seed] for seed in (1, 2) for _ in range(4)]
+    story = place / "story.yaml"
+    story.write_text(SWEEP.replace("set: {", "set: {seed: 40, "))
+    assert {cell.seed for cell in load_sweep(story).cells("here")} == {40, 41}
+
+
 def test_two_cells_at_once_never_share_a_cpu(place: Path) -> None:
     assert swept(place)[0] == 0
     ran = diary(place)
@@ -207,7 +223,7 @@ def test_the_same_sweep_runs_on_a_cluster_that_is_there(place: Path) -> None:
     with pytest.raises(HostUnavailableError, match=r"--dask tcp://127\.0\.0\.1:9: no scheduler"):
         (place / "story.yaml").write_text(SWEEP.replace("name: story", "name: other"))
         run_sweep(
-            place / "story.yaml", "microvm", place / "o", Workers(1, "tcp://127.0.0.1:9"), False,
+            place / "story.yaml", Wish(), place / "o", Workers(1, "tcp://127.0.0.1:9"), False,
             Console(quiet=True),
         )  # fmt: skip
 
@@ -280,7 +296,7 @@ def test_a_mistake_is_told_once_before_anything_starts(
     file = tmp_path / "story.yaml"
     file.write_text(SWEEP.replace(old, new))
     with pytest.raises(BadExperimentError) as error:
-        run_sweep(file, "microvm", tmp_path / "o", Workers(1), False, Console(quiet=True))
+        run_sweep(file, Wish(), tmp_path / "o", Workers(1), False, Console(quiet=True))
     lines = str(error.value).splitlines()
     assert len(lines) == 1 and lines[0].startswith(f"{file}: ")
     assert all(part in lines[0] for part in expected), lines
@@ -306,7 +322,7 @@ def test_a_key_changes_with_what_changes_the_figures_and_with_nothing_else(tmp_p
 
 def test_a_dry_run_prints_the_cells(place: Path) -> None:
     console = Console(record=True, width=120)
-    list_cells(place / "story.yaml", "auto", console)
+    list_cells(place / "story.yaml", console)
     said = console.export_text()
     assert "8 cells, 4 combinations x 2 repetitions" in said
     assert said.count("stream") == 2 and not (place / "out").exists()

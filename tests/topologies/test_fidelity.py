@@ -12,6 +12,8 @@ from scipy.stats import binomtest
 from topologies.capture_counters import CaptureCounters
 from topologies.cpu import IdleSample
 from topologies.fidelity import (
+    TOLERANCES,
+    ClockKind,
     Fidelity,
     GoodputProbe,
     LossProbe,
@@ -24,15 +26,23 @@ from topologies.pauses import Paused
 from topologies.qdiscs import QdiscCounters
 
 
-def goodput(share: float | None) -> GoodputProbe:
+def goodput(share: float | None, clock: ClockKind = "real") -> GoodputProbe:
     mbit = None if share is None else 95.6 * share
     errors = () if share is None else (share - 1,)
-    return GoodputProbe("a-b", "a_to_b", 95.6, goodput_mbit=mbit, attempt_errors=errors)
+    tolerance = TOLERANCES[clock].goodput_share
+    return GoodputProbe("a-b", "a_to_b", 95.6, mbit, tolerance, attempt_errors=errors)
 
 
-def rtt(excess_ms: float | None, expected_ms: float = 70.0, early_ms: float = 0.0) -> RttProbe:
+def rtt(
+    excess_ms: float | None,
+    expected_ms: float = 70.0,
+    early_ms: float = 0.0,
+    clock: ClockKind = "real",
+) -> RttProbe:
     shortest_ms = None if excess_ms is None else expected_ms + excess_ms
-    return RttProbe("a-b", 1, 8, 8, shortest_ms, expected_ms, early_ms)
+    allowed = TOLERANCES[clock]
+    tolerance_ms = allowed.rtt_ms + allowed.rtt_share * expected_ms
+    return RttProbe("a-b", 1, 8, 8, shortest_ms, expected_ms, tolerance_ms, early_ms)
 
 
 def probe(**parts: object) -> Probe:
@@ -62,6 +72,22 @@ def test_goodput_outside_fails_and_names_link_and_direction(share: float) -> Non
     fidelity = judge(probe(goodput=(goodput(share),)))
     assert fidelity.verdict == "fail"
     assert "link a-b a_to_b: goodput" in fidelity.reasons[0]
+
+
+@pytest.mark.parametrize(
+    ("share", "excess_ms", "verdict"),
+    [(0.99992, 0.0, "pass"), (1.0, 0.0019, "pass"), (0.9998, 0.0, "fail"), (1.0, 0.0021, "fail")],
+)
+def test_on_the_virtual_clock_a_ten_thousandth_and_two_microseconds_are_allowed(
+    share: float, excess_ms: float, verdict: str
+) -> None:
+    measured = probe(
+        goodput=(goodput(share, "virtual"),), rtt=(rtt(excess_ms, clock="virtual"),)
+    )
+    fidelity = judge_machine_too(measured, clock="virtual")
+    assert fidelity.verdict == verdict
+    assert len(fidelity.reasons) == (verdict == "fail"), "idle CPU and pauses are no matter"
+    assert fidelity.to_json()["clock"] == "virtual"
 
 
 def test_goodput_that_needed_more_than_one_attempt_warns_and_all_attempts_are_recorded() -> None:

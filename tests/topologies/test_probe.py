@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from scapy.layers.inet import ICMP, IP
 
 from topologies.echo import echo_request, echoed_sequence, internet_checksum
-from topologies.fidelity import GoodputProbe
+from topologies.fidelity import TOLERANCES, ClockKind, GoodputProbe
 from topologies.goodput import Goodput, window_bytes
 from topologies.probe import attempted, side_by_side
 from topologies.profiles import catalogue, parse_profile
@@ -53,18 +53,24 @@ def test_the_window_fills_the_line_and_does_not_overflow_the_queue(name: str) ->
 
 
 @pytest.mark.parametrize(
-    ("shares", "reported"),
+    ("clock", "shares", "reported"),
     [
-        ([0.999], 0.999),
-        ([0.90, 0.98, 0.995, 1.0], 0.995),  # the first within 1 %, no further one is made
-        ([0.90, 0.985, 0.97, 0.96, 0.95, 1.0], 0.95),  # the last of five, not the nearest
+        ("real", [0.999], 0.999),
+        ("real", [0.90, 0.98, 0.995, 1.0], 0.995),  # the first within 1 %, no further one is made
+        ("real", [0.90, 0.985, 0.97, 0.96, 0.95, 1.0], 0.95),  # the last of five, not the nearest
+        ("virtual", [0.999, 1.0], 0.999),  # nothing but the link can have been at fault
     ],
 )
-def test_of_several_attempts_a_rule_reports_one(shares: list[float], reported: float) -> None:
+def test_of_several_attempts_a_rule_reports_one(
+    clock: ClockKind, shares: list[float], reported: float
+) -> None:
     left = iter(shares)
-    asked = GoodputProbe("a-b", "a_to_b", ideal_goodput_mbit=8.0, goodput_mbit=None)
+    tolerances = TOLERANCES[clock]
+    asked = GoodputProbe("a-b", "a_to_b", 8.0, None, tolerances.goodput_share)
     probe = attempted(
-        asked, lambda: Goodput(size_bytes=round(1e6 * next(left)), duration_s=1, longest_pause_ms=0)
+        asked,
+        lambda: Goodput(size_bytes=round(1e6 * next(left)), duration_s=1, longest_pause_ms=0),
+        tolerances.goodput_attempts,
     )
     made = shares[: shares.index(reported) + 1]
     assert probe.goodput_mbit == pytest.approx(8 * reported)
