@@ -6,6 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from testbed.cli import main
+
+NO_PACE = "the real clock needs none; it is of the virtual clock"
+NATIVE = "the native host has the real clock only; give --host microvm, or --clock real"
 ANSWERED = """
 import sys
 from testbed.cli import main
@@ -31,3 +35,35 @@ def test_a_file_of_the_wrong_form_is_answered_before_anything_heavy_is_imported(
         f"concertina: {file}: network: missing",
         f"concertina: {file}: netwrok: unknown field; did you mean network?",
     ]
+
+
+MISTAKES = [
+    (["run", "demo", "--seed", "abc"], "--seed abc: not a whole number from 0 to 2^64 - 1"),
+    (["run", "demo", "--seed", "-1"], "--seed -1: not a whole number from 0 to 2^64 - 1"),
+    (["demo", "--seed", str(2**64)], f"--seed {2**64}: not a whole number from 0 to 2^64 - 1"),
+    (["run", "demo", "--pace", "0"], "--pace 0: not a number from 0.001 to 1000"),
+    (["run", "demo", "--pace", "nan"], "--pace nan: not a number from 0.001 to 1000"),
+    (["run", "demo", "--pace", "1", "--clock", "real"], f"--pace: {NO_PACE}"),
+    (["run", "demo", "--pace", "1", "--host", "native"], f"--pace: {NO_PACE}"),
+    *(
+        ([*command, "--clock", "virtual", "--host", "native"], f"--clock virtual: {NATIVE}")
+        for command in (["demo"], ["run", "demo"], ["fidelity"], ["sweep", "link-rates"])
+    ),
+]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"), MISTAKES, ids=[" ".join(words)[:60] for words, _ in MISTAKES]
+)
+def test_an_option_that_no_machine_could_follow_is_one_line_and_nothing_starts(
+    arguments: list[str], told: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["concertina", *arguments])
+    with pytest.raises(SystemExit) as end:
+        main()
+    assert end.value.code == 2
+    said = capsys.readouterr()
+    assert (said.out, said.err) == ("", f"concertina: {told}\n")
+    assert list(tmp_path.iterdir()) == []

@@ -117,7 +117,7 @@ def test_the_native_host_cannot_have_a_virtual_clock_and_one_line_says_what_can(
 
 @pytest.mark.parametrize("wish", [Wish("native", pace=1), Wish("microvm", "real", pace=1)])
 def test_a_pace_is_of_the_virtual_clock_only(wish):
-    with pytest.raises(BadExperimentError, match="^--pace: the real clock needs none"):
+    with pytest.raises(BadExperimentError, match=r"^--pace: the real clock needs none"):
         choose(wish, SERVER, there)
 
 

@@ -81,9 +81,7 @@ def test_goodput_outside_fails_and_names_link_and_direction(share: float) -> Non
 def test_on_the_virtual_clock_a_ten_thousandth_and_two_microseconds_are_allowed(
     share: float, excess_ms: float, verdict: str
 ) -> None:
-    measured = probe(
-        goodput=(goodput(share, "virtual"),), rtt=(rtt(excess_ms, clock="virtual"),)
-    )
+    measured = probe(goodput=(goodput(share, "virtual"),), rtt=(rtt(excess_ms, clock="virtual"),))
     fidelity = judge_machine_too(measured, clock="virtual")
     assert fidelity.verdict == verdict
     assert len(fidelity.reasons) == (verdict == "fail"), "idle CPU and pauses are no matter"
