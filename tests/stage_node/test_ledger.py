@@ -49,7 +49,7 @@ def test_what_was_converted_before_stays(tmp_path: Path) -> None:
     assert polars.read_parquet(tmp_path / "compute.parquet").height == 3
 
 
-@pytest.mark.alone
+@pytest.mark.real_clock
 def test_a_row_costs_next_to_nothing() -> None:
     """20 µs would be 1 % of a frame at 500 frames/s; typical is 1."""
     rows = Rows(tuple("abcdefghijk"))

@@ -263,7 +263,7 @@ def test_two_hundred_switches_under_load_and_every_output_is_that_of_its_generat
     assert distinct > 2 * len(results), "a frame under another generation would have been seen"
 
 
-@pytest.mark.alone
+@pytest.mark.real_clock
 @pytest.mark.parametrize("window", [1, WINDOW])
 def test_no_frame_waits_for_a_switch_to_a_resident_rung(
     zygote: Zygote, tmp_path: Path, window: int, capsys: pytest.CaptureFixture[str]

@@ -95,7 +95,7 @@ def house(tmp_path) -> House:
     return house
 
 
-@pytest.mark.alone
+@pytest.mark.real_clock
 def test_the_first_start_sets_up_and_later_ones_only_run(house):
     first = house.start("demo", "--out", "x y")
     assert first.returncode == 0, first.stderr
