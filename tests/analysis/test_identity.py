@@ -124,7 +124,7 @@ def test_one_bit_of_one_record_is_found_where_it_is(tmp_path: Path, data: st.Dat
         folder.mkdir(parents=True, exist_ok=True)
     frames = data.draw(st.lists(packets, min_size=1, max_size=5), label="frames")
     records = [(START_NS + number, bytes(frame)) for number, frame in enumerate(frames)]
-    write_pcap(one / "a.pcap", records)
+    write_pcap(one / "a.pcap", records, snaplen=65535)
     content = bytearray((one / "a.pcap").read_bytes())
     position = data.draw(st.integers(FILE_HEADER, len(content) - 1), label="position")
     content[position] ^= 1 << data.draw(st.integers(0, 7), label="bit")

@@ -23,6 +23,12 @@ from testbed.hosts.guest_boot import (
 from testbed.hosts.host import output_file
 
 
+@pytest.fixture(autouse=True)
+def code(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The copy of the code lies somewhere; it is not made."""
+    monkeypatch.setattr(guest_boot, "code_copy", lambda seen_as, spare: Path("/cache/code/1"))
+
+
 def told(
     writable: Path, state: Path = Path("/tmp/concertina-guest-x"), **others: Any
 ) -> dict[str, Any]:
@@ -58,11 +64,11 @@ def test_two_guests_are_told_the_same_but_where_their_directories_lie(
     assert without_sources(first) == without_sources(second)
 
 
-def test_checkout_python_and_user_are_told_by_the_sources_of_mounts_only(
+def test_code_python_and_user_are_told_by_the_sources_of_mounts_only(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     here = told(Path("/home/ada/run"))
-    monkeypatch.setattr(guest_boot, "REPOSITORY", Path("/srv/elsewhere/concertina"))
+    monkeypatch.setattr(guest_boot, "code_copy", lambda *_: Path("/srv/elsewhere/cache/code/2"))
     monkeypatch.setattr(sys, "prefix", "/opt/another/venv")
     monkeypatch.setenv("HOME", "/home/grace")
     monkeypatch.setenv("USER", "grace")
@@ -76,7 +82,6 @@ def test_a_kernels_command_line_names_neither_run_nor_state_nor_seed(
 ) -> None:
     kernel = Path("/cache/linux")
     line = kernel_command(kernel, 512, virtual=True)
-    monkeypatch.setattr(guest_boot, "REPOSITORY", Path("/srv/elsewhere"))
     monkeypatch.setattr("tempfile.tempdir", "/srv/temporary")
     assert kernel_command(kernel, 512, virtual=True) == line
     assert "mem=512M" in line and "ro" in line and "rw" not in line

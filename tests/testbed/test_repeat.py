@@ -3,7 +3,6 @@
 import shutil
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 from rich.console import Console
@@ -33,14 +32,14 @@ KERNEL = GuestKernel(
 )
 
 
-def a_run(place: Path, clock: ClockKind = "virtual", **manifest: Any) -> RunDirectory:
+def a_run(place: Path, clock: ClockKind = "virtual") -> RunDirectory:
     """What a run leaves, as far as its repetition looks at it."""
     run = RunDirectory.create("first", place)
     network = chain(["a", "b"], load_profile("lte"))
     plan = RunPlan(clock=clock, seed=7, network=network, modules=(), phases=())
     run.plan.write_text(plan.model_dump_json())
     kernel = KERNEL.model_dump(mode="json")
-    run.update_manifest(name="first", guest_kernel=kernel, code=describe_code(), **manifest)
+    run.update_manifest(name="first", guest_kernel=kernel, code=describe_code())
     write_pcap(run.captures / "a-eth0.pcap", FRAMES)
     return run
 
@@ -124,13 +123,13 @@ def test_a_place_that_is_not_there_is_no_run_directory(tmp_path: Path) -> None:
 def test_the_second_run_begins_with_what_the_first_began_with_and_is_the_same(
     second: PlayedRun, tmp_path: Path
 ) -> None:
-    run = a_run(tmp_path / "first", pace=2.0)
+    run = a_run(tmp_path / "first")
     (run.models / "2").mkdir(parents=True)
     (run.models / "2/m.safetensors").touch()
     (run.path / "summary.json").touch()
     status, said = repeated(run)
     assert status == 0 and "identical: 3 packets in 1 captures" in said
-    assert second.wish == Wish("microvm", "virtual", 2.0)
+    assert second.wish == Wish("microvm", "virtual")
     assert second.seed == 7
     assert second.began_with == {"plan.json", "models"}
 
