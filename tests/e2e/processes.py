@@ -29,6 +29,16 @@ def has_ended(process: int) -> bool:
         return True
 
 
+def is_kernel(process: int) -> bool:
+    """A guest's kernel, not one of the processes whose memory and signals it looks after."""
+    try:
+        words = Path(f"/proc/{process}/cmdline").read_bytes().split(b"\0")
+        status = Path(f"/proc/{process}/status").read_text()
+    except OSError:
+        return False
+    return b"umid=guest" in words and "TracerPid:\t0\n" in status
+
+
 def program(process: int) -> str:
     """What it was started as; nothing if it is gone."""
     try:

@@ -9,14 +9,14 @@ import pytest
 
 from testbed.hosts.environment import REPOSITORY
 
-pytestmark = pytest.mark.microvm
+pytestmark = [pytest.mark.microvm, pytest.mark.usefixtures("kernel")]
 
 SECONDS, FRAMES_PER_S = 6, 5
 
 
 def test_two_modes_have_the_same_trace_and_the_summary_compares_them(tmp_path: Path) -> None:
     out = tmp_path / "out"
-    command = [sys.executable, "-m", "testbed", "run", "lte-control", "--host", "microvm"]
+    command = [sys.executable, "-m", "testbed", "run", "lte-control", "--clock", "virtual"]
     settings = {
         "network.access.up.trace.duration_s": SECONDS,
         "pipeline.control.duration_s": SECONDS,

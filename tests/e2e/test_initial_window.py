@@ -2,7 +2,6 @@
 window, its pace, and the window that the UE offers."""
 
 import json
-import statistics
 from pathlib import Path
 
 import pytest
@@ -12,10 +11,11 @@ from scapy.packet import Packet
 from scapy.utils import PcapReader
 
 from testbed.experiment import load_experiment
+from testbed.hosts.choose import Wish
 from testbed.rundir import RunDirectory
 from testbed.runner import run_experiment
 
-pytestmark = pytest.mark.microvm
+pytestmark = [pytest.mark.microvm, pytest.mark.usefixtures("kernel")]
 
 RATE_MBIT, DELAY_MS = 12, 60
 DOWNLOADS = 5
@@ -42,14 +42,16 @@ accordion:
 def test_the_first_flight_fills_the_path_and_does_not_overrun_it(tmp_path: Path) -> None:
     file, out = tmp_path / "window.yaml", tmp_path / "out"
     file.write_text(EXPERIMENT)
-    run_experiment(load_experiment(file), str(file), "microvm", out, Console(quiet=True))
+    wish = Wish("microvm", "virtual")
+    run_experiment(load_experiment(file), str(file), wish, out, Console(quiet=True))
     connections = connections_at_the_server(out)
     assert len(connections) == DOWNLOADS
-    # A machine that stands still in a flight lets fewer frames leave before it is acknowledged.
     flights = [frames_before_the_first_acknowledgement(packets) for packets in connections]
-    assert max(flights) >= FLIGHT and statistics.median(flights) > 1.25 * UNOPENED, flights
+    print(flights)
+    assert min(flights) >= FLIGHT > UNOPENED, flights
     at_rate_ms = (FLIGHT - BURST) * FRAME_BITS / (RATE_MBIT * 1e3)
     for sent_ms in map(full_frames_ms, connections):
+        print(sent_ms[FLIGHT - 1] - sent_ms[BURST - 1], at_rate_ms)
         assert sent_ms[FLIGHT - 1] - sent_ms[BURST - 1] > 0.85 * at_rate_ms
 
     (window,) = json.loads((out / "summary.json").read_text())["accordion"]["initial_windows"]

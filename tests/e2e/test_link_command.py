@@ -11,7 +11,7 @@ import pytest
 from stage_node.events import LinkChanged, LinkCommanded, ModelRequested, read_events
 from testbed.hosts.environment import REPOSITORY
 
-pytestmark = pytest.mark.microvm
+pytestmark = [pytest.mark.microvm, pytest.mark.real_clock]
 
 EXPERIMENT = """
 name: live
@@ -48,7 +48,8 @@ def link_set(home: Path, *arguments: str) -> tuple[int, str]:
 
 def test_a_slower_link_is_slower_at_once_and_the_events_say_so(tmp_path: Path) -> None:
     (tmp_path / "live.yaml").write_text(EXPERIMENT)
-    run = start(tmp_path, "run", "live.yaml", "--host", "microvm", "--out", str(tmp_path / "out"))
+    options = ("--host", "microvm", "--clock", "real", "--out", str(tmp_path / "out"))
+    run = start(tmp_path, "run", "live.yaml", *options)
     assert run.stdout
     for line in run.stdout:
         if "asks for" in line:

@@ -1,25 +1,25 @@
-"""The native host, tried in a microVM: there we are root and the kernel has everything."""
+"""The native host, tried in a microVM on the real clock, which is the native host's only one: there
+we are root and the kernel has everything."""
 
 import json
 
 import pytest
 
-pytestmark = pytest.mark.microvm
+pytestmark = [pytest.mark.microvm, pytest.mark.real_clock]
 
 PROGRAM = """
 import json, os, signal, sys, time
 from pathlib import Path
-from testbed.hosts.choose import choose_host
+from testbed.hosts.choose import Wish, choose_host
 
 here = Path.cwd()
-run = Path(sys.argv[1])
-choice = choose_host("auto")
+choice = choose_host(Wish("auto", "real"), lambda: None)
 
 def interfaces():
     return sorted(os.listdir("/sys/class/net"))
 
 def run_in_place(script, **options):
-    return choice.host.run(["sh", "-c", script], writable=run, **options)
+    return choice.host.run(["sh", "-c", script], writable=here, **options)
 
 def sleepers():
     names = []
@@ -62,9 +62,8 @@ print(json.dumps({
 """
 
 
-def test_native_leaves_no_interface_no_namespace_and_no_process(guest, monkeypatch):
-    monkeypatch.chdir(guest.directory)
-    result = guest.python(PROGRAM, str(guest.directory))
+def test_native_leaves_no_interface_no_namespace_and_no_process(guest):
+    result = guest.python(PROGRAM)
     assert result.status == 0, result.output
     assert json.loads(result.output) == {
         "kind": "native",

@@ -1,12 +1,14 @@
 """Networks in a microVM: quick to start, as specified, changed in place, gone afterwards."""
 
 import json
-import statistics
 from typing import Any
 
 import pytest
 
 from tests.e2e.conftest import Guest
+from topologies.profiles import load_profile
+from topologies.shaping import serialisation_ms
+from topologies.spec import direction_of
 
 pytestmark = pytest.mark.microvm
 
@@ -18,7 +20,7 @@ from topologies.network import EmulatedNetwork
 from topologies.profiles import load_profile
 from topologies.shapes import chain, edge_cloud, star
 
-here = Path(sys.argv[1])
+here = Path.cwd()
 lte, fibre = load_profile("lte"), load_profile("fibre")
 
 def interfaces():
@@ -35,49 +37,41 @@ def report(**facts):
 
 def facts_of(guest: Guest, program: str) -> dict[str, Any]:
     """Run a program in a guest; what it reported."""
-    result = guest.python(PREAMBLE + program, str(guest.directory))
+    result = guest.python(PREAMBLE + program)
     assert result.status == 0, result.output
     facts: dict[str, Any] = json.loads((guest.directory / "facts.json").read_text())
     return facts
 
 
-WANTED_S = {4: 3, 8: 6, 32: 20, 64: 40}  # to start a chain of so many hosts and stop it again
-
-
-def test_chains_start_and_stop_quickly_and_leave_nothing(guest: Guest) -> None:
+def test_chains_start_and_stop_without_waiting_and_leave_nothing(virtual_guest: Guest) -> None:
     facts = facts_of(
-        guest,
+        virtual_guest,
         """
 before = interfaces()
-seconds, started, heard = {4: [], 8: [], 32: [], 64: []}, {}, {}
-for hosts in (4, 8, 4, 8, 4, 8, 32, 64):
+waited_s, heard = {}, {}
+for hosts in (4, 8, 64):
     names = [f"h{number}" for number in range(hosts)]
     began = time.monotonic()
     with EmulatedNetwork(chain(names, fibre), here / "logs") as net:
-        started[hosts] = time.monotonic() - began
         during = interfaces()
         last = net.data_ip(names[-1], towards=names[0])
         asked = time.monotonic()
         heard[hosts] = net[names[0]].cmd(f"ping -c 2 -i 0.2 -q {last}")
         asked = time.monotonic() - asked
-    seconds[hosts].append(time.monotonic() - began - asked)
-report(seconds=seconds, before=before, during=during, after=interfaces(), shells=shells(),
-       heard=heard, started=started)
+    waited_s[hosts] = time.monotonic() - began - asked
+report(waited_s=waited_s, before=before, during=during, after=interfaces(), shells=shells(),
+       heard=heard)
 """,
     )
-    assert {int(hosts): len(each) for hosts, each in facts["seconds"].items()} == {
-        4: 3, 8: 3, 32: 1, 64: 1,
-    }  # fmt: skip
-    for hosts, wanted_s in WANTED_S.items():
-        assert statistics.median(facts["seconds"][str(hosts)]) <= wanted_s, facts
+    assert max(facts["waited_s"].values()) < 0.2, facts  # of the guest's time: nobody just waits
     assert facts["before"] == facts["during"] == facts["after"]
     assert facts["shells"] == []
     assert all("2 received, 0% packet loss" in pings for pings in facts["heard"].values()), facts
 
 
-def test_every_shape_connects_all_its_hosts_on_both_networks(guest: Guest) -> None:
+def test_every_shape_connects_all_its_hosts_on_both_networks(virtual_guest: Guest) -> None:
     facts = facts_of(
-        guest,
+        virtual_guest,
         """
 shapes = {
     "chain": chain(["a", "b", "c"], [lte, fibre]),
@@ -121,9 +115,9 @@ report(failed=failed, asked=asked, merged=merged, described=described)
     assert shared["a"] == {"node": "ran", "interface": "ran-eth2", "ip": None}
 
 
-def test_a_full_buffer_drops_and_a_change_loses_nothing(guest: Guest) -> None:
+def test_a_full_buffer_drops_and_a_change_loses_nothing(virtual_guest: Guest) -> None:
     facts = facts_of(
-        guest,
+        virtual_guest,
         """
 PAYLOAD = 1500 - 20 - 8
 
@@ -171,20 +165,23 @@ report(overflow=overflow, dropped=dropped, kept=kept, after_s=after_s, again=aga
 """,
     )
     room = 25_000 // 1514
-    # One may leave while a burst arrives; more, if the guest stands still in the middle of it.
-    assert min(facts["overflow"]) >= room and statistics.median(facts["overflow"]) <= room + 1
+    assert facts["overflow"] == [room] * 3
     assert facts["dropped"] == [3 * 40 - sum(facts["overflow"]), 0]
     (sent, answered), *later = facts["at_rest"]
     assert sent == sum(facts["overflow"])
     assert later == [[sent, answered], [sent + 5, answered]]
     assert facts["kept"] == 10 and facts["kept_after"] == [10, 10, 10]
     assert facts["again"] == facts["dropped"]
-    assert min(facts["after_s"]) < 0.2  # ten frames at 0.5 Mbit/s alone take 0.24 s
+    fibre = direction_of(load_profile("fibre"), "a_to_b")
+    ten_frames_ms = 10 * serialisation_ms(fibre.rate_mbit, 1514) + fibre.delay_ms
+    assert facts["after_s"] == pytest.approx([ten_frames_ms / 1e3] * 3, abs=2e-5)
 
 
-def test_a_runner_killed_outright_leaves_neither_process_nor_namespace(guest: Guest) -> None:
+def test_a_runner_killed_outright_leaves_neither_process_nor_namespace(
+    virtual_guest: Guest,
+) -> None:
     facts = facts_of(
-        guest,
+        virtual_guest,
         """
 child = '''
 import sys, time
@@ -193,7 +190,7 @@ from topologies.capture import Captures
 from topologies.network import EmulatedNetwork
 from topologies.profiles import load_profile
 from topologies.shapes import chain
-here = Path(sys.argv[1])
+here = Path.cwd()
 net = EmulatedNetwork(chain(["a", "b"], load_profile("lte")), here / "logs")
 net.start()
 Captures(net, here / "captures", here / "logs").start()
@@ -215,7 +212,7 @@ def captures():
     return listing.split().count("tcpdump")
 
 before = namespaces()
-runner = subprocess.Popen([sys.executable, "-c", child, str(here)], stdout=subprocess.PIPE)
+runner = subprocess.Popen([sys.executable, "-c", child], stdout=subprocess.PIPE)
 assert runner.stdout.readline() == b"ready\\n"
 during = [namespaces(), captures(), len(shells())]
 runner.kill()

@@ -1,18 +1,18 @@
-"""A guest that the machine did not run for a while knows for how long."""
+"""A guest on the real clock that the machine did not run for a while knows for how long."""
 
 import json
 import os
 import signal
-import sys
 import time
 from pathlib import Path
 
 import pytest
 
+from testbed.hosts.environment import PYTHON
 from testbed.hosts.microvm import MicroVm
-from tests.e2e.processes import processes_of, program, until
+from tests.e2e.processes import is_kernel, processes_of, until
 
-pytestmark = pytest.mark.microvm
+pytestmark = [pytest.mark.microvm, pytest.mark.real_clock]
 
 STOPPED_MS = 400
 PROGRAM = """
@@ -21,19 +21,13 @@ from dataclasses import asdict
 from pathlib import Path
 from topologies.pauses import PauseSampler
 
-here = Path(sys.argv[1])
+here = Path.cwd()
 with PauseSampler() as machine:
     (here / "begun").touch()
     while not (here / "enough").exists():
         time.sleep(0.02)
     (here / "pauses.json").write_text(json.dumps([asdict(each) for each in machine.pauses()]))
 """
-
-
-def is_kernel(process: int) -> bool:
-    """The guest's kernel, not one of the processes whose memory and signals it looks after."""
-    status = Path(f"/proc/{process}/status").read_text()
-    return "linux.uml" in program(process) and "TracerPid:\t0\n" in status
 
 
 def test_a_guest_that_stood_still_tells_how_long(
@@ -43,7 +37,7 @@ def test_a_guest_that_stood_still_tells_how_long(
     run.mkdir()
     temporary.mkdir()
     monkeypatch.setattr("tempfile.tempdir", str(temporary))
-    command = [sys.executable, "-c", PROGRAM, str(run)]
+    command = [PYTHON, "-c", PROGRAM]
     with MicroVm().start(command, writable=run) as guest:
         until((run / "begun").exists, 30)
         time.sleep(0.5)

@@ -12,11 +12,12 @@ from stage_node.data import load_dataset
 from stage_node.events import ConfigurationEvaluated, Measurement, Reached, read_events
 from stage_node.models import load_model
 from testbed.experiment import load_experiment
+from testbed.hosts.choose import Wish
 from testbed.named_models import checkpoint_path
 from testbed.rundir import RunDirectory
 from testbed.runner import run_experiment
 
-pytestmark = pytest.mark.microvm
+pytestmark = [pytest.mark.microvm, pytest.mark.usefixtures("kernel")]
 
 IMAGES = 300
 """All of the test split: wherever a window begins, it holds each image once."""
@@ -71,7 +72,9 @@ def test_each_of_several_models_is_right_as_often_as_alone_and_serves_beside_the
     other.write_bytes(checkpoint_path("digits-resnet20-coml").read_bytes())
     file, out = tmp_path / "several.yaml", tmp_path / "out"
     file.write_text(EXPERIMENT.replace("OTHER", str(other)))
-    run_experiment(load_experiment(file), str(file), "microvm", out, Console(quiet=True))
+    run_experiment(
+        load_experiment(file), str(file), Wish("microvm", "virtual"), out, Console(quiet=True)
+    )
 
     summary = json.loads((out / "summary.json").read_text())
     assert summary["problems"] == [] and summary["together"] is True
