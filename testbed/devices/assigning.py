@@ -80,7 +80,8 @@ def device_mistakes(experiment: Experiment, hosts: tuple[str, ...]) -> Iterator[
             yield from (f"devices.{host}: {line}" for line in str(error).splitlines())
     works = works_of(experiment)
     for host in dict.fromkeys(work.host for work in works):
-        if host not in experiment.devices:
+        unknown = hosts and host not in hosts  # which is told where it is named
+        if host not in experiment.devices and not unknown:
             yield (
                 f"devices: {host!r} computes and has no device (`{host}: instant` charges nothing)"
             )
