@@ -188,7 +188,7 @@ def test_a_failed_verdict_is_on_the_page_and_on_every_plot(copied: Callable[[], 
     assert "must not be trusted" in text
     for name in PLOTS:
         drawing = (path / "plots" / f"{name}.svg").read_text()
-        assert "<!-- fidelity: FAIL -->" in drawing
+        assert "<!-- fidelity: FAIL, real clock -->" in drawing
     assert whole != (path / "plots" / "latency.svg").read_bytes()
 
 
