@@ -94,6 +94,7 @@ def test_a_request_waits_for_the_network_and_is_withdrawn_in_the_end(run: RunDir
     (run.path / "requests").mkdir()
     with going_on(run.path), pytest.raises(NoAnswerError, match=r"no answer within 0\.3 s$"):
         ask(run, request(up={"rate_mbit": 1}), timeout_s=0.3)
+    (run.path / "requests").rmdir()  # empty again; the emulation makes its own
     with emulation(run, kernel):
         time.sleep(0.3)
     assert not kernel.applied
