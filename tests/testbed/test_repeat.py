@@ -131,7 +131,7 @@ def test_the_second_run_begins_with_what_the_first_began_with_and_is_the_same(
     assert status == 0 and "identical: 3 packets in 1 captures" in said
     assert second.wish == Wish("microvm", "virtual")
     assert second.seed == 7
-    assert second.began_with == {"plan.json", "models"}
+    assert second.began_with == {"plan.json", "models", run.link_requests.name}
 
 
 def test_the_first_packet_that_differs_is_shown_from_both(
