@@ -6,6 +6,7 @@ from pathlib import Path
 from topologies.addressing import Plan
 from topologies.errors import EmulationError
 from topologies.namespaces import inside
+from topologies.receive_buffer import receive_buffer_bytes
 from topologies.shaping import shape_of
 from topologies.spec import DIRECTIONS
 
@@ -40,10 +41,7 @@ def host_sysctls(plan: Plan) -> dict[str, str]:
 
 
 def path_buffer_bytes(plan: Plan) -> int:
-    """Four times what the path over all links can hold.
-
-    Half of a receive buffer is window (``tcp_adv_win_scale``), and half of that is slack.
-    """
+    """Find the buffer, in bytes, whose window is twice what the path over all links can hold."""
     profiles = [profile for _, profile in plan.spec.shaped_links]
     fastest = max((d.rate_mbit for p in profiles for d in (p.down, p.up)), default=0.0)
     rtt_ms = sum(profile.rtt_ms for profile in profiles)
@@ -52,7 +50,7 @@ def path_buffer_bytes(plan: Plan) -> int:
         for profile in profiles
         for direction in DIRECTIONS
     )
-    return round(4 * (fastest * rtt_ms * 1e3 / 8 + queues))
+    return receive_buffer_bytes(round(2 * (fastest * rtt_ms * 1e3 / 8 + queues)))
 
 
 def write_sysctls(pid: int, settings: Mapping[str, str]) -> None:
