@@ -10,36 +10,36 @@
   at a time are saturated by many TCP connections without a limit; some of them draw back at any
   time, and so the queue is a little less than full mostly: the delay that 15 % of the pings exceed.
 
-A busy machine spoils single measurements, so each is made again, a few times, while it is outside
-its tolerance. The last one counts, never the best, and all are reported.
+How often each is measured, and how near it has to come, is in :mod:`topologies.tolerances`; how
+long it takes, in :mod:`topologies.course`. The last attempt counts, never the best, and all are
+reported. Where one falls short on the real clock, a flood without a limit shows what the host
+itself carries; on the virtual clock a host carries everything.
 """
 
 import math
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
 from topologies.claims import (
-    QUEUE_TOLERANCE,
-    RATE_TOLERANCE,
     LossClaim,
     ProfileFidelity,
     RttClaim,
     SaturationClaim,
     Way,
 )
+from topologies.course import EFFORTS, UDP_HEADERS_BYTES, Course
 from topologies.echo import ECHO_FRAME_BYTES
 from topologies.errors import EmulationError
-from topologies.goodput import window_bytes
+from topologies.fidelity import ClockKind
 from topologies.network import EmulatedNetwork
 from topologies.profiles import DirectionProfile, LinkProfile
+from topologies.receive_buffer import receive_buffer_bytes
 from topologies.shapes import chain
 from topologies.shaping import (
     FRAME_BYTES,
-    SEGMENT_BYTES,
     ideal_goodput_mbit,
     ideal_rtt_ms,
     serialisation_ms,
@@ -47,39 +47,24 @@ from topologies.shaping import (
 )
 from topologies.spec import DIRECTIONS, Direction, direction_of
 from topologies.sysctls import host_sysctls, write_sysctls
+from topologies.tolerances import EXAMINATION
 from topologies.tools import Flow, Pings, iperf3, ping
 from topologies.vantage import vantages
 
 WAYS: dict[Way, Direction] = {"down": "b_to_a", "up": "a_to_b"}
-RATE_ATTEMPTS = 5
-QUEUE_ATTEMPTS = 3
 IPERF3_TRIES = 3  # the first datagram, which iperf3 does not repeat, may be lost
 
 PINGS = 20
-PING_ROUNDS = 5
 PING_SPACING_S = 0.05
-LOADED_PINGS = 160
-LOADED_PINGS_S = 25.0  # of fewer where they would take more
 LOADED_PINGS_SHARE = 0.05  # of the line
 EXCEEDED_BY_UDP, EXCEEDED_BY_TCP = 0.5, 0.15  # share of the pings above the figure
 
-UDP_HEADERS_BYTES = 42  # Ethernet, IPv4, UDP
 LOSS_PAYLOAD_BYTES = 16  # the least that iperf3 sends
 LOSS_LINE_SHARE = 0.7
 LOSS_PER_S = 300.0
-LOSS_DATAGRAMS = 5000  # where loss is configured; fewer where that would take longer than
-LOSS_S = 60.0
+LOSS_DATAGRAMS = 5000  # where loss is configured
 NO_LOSS_DATAGRAMS = 1000
 
-FLOOD_FACTOR = 1.5  # times the line rate
-FLOOD_MBIT = 20.0  # line rate up to which datagrams flood
-DATAGRAMS_PER_BUFFER = 40  # so that it is full in fine steps
-TCP_FLOWS = 16
-RATE_S, RATE_S_MAX = 8.0, 60.0
-RATE_FRAMES = 1000
-SLOW_START_ROUNDS = 12
-WITHHELD_FRAMES = 4  # not yet acknowledged though no longer on the way: RFC 1122, delayed ACK
-HANDSHAKE_ROUNDS = 10  # until iperf3's data flows
 SLACK_S = 30.0
 SIGMAS = 2.576  # 99 % of the normal distribution
 FREE_MBIT, FREE_S = 10_000.0, 4.0
@@ -87,7 +72,7 @@ FREE_MBIT, FREE_S = 10_000.0, 4.0
 Say = Callable[[str], None]
 
 
-def examine(profile: LinkProfile, logs: Path, say: Say) -> ProfileFidelity:
+def examine(profile: LinkProfile, logs: Path, say: Say, clock: ClockKind) -> ProfileFidelity:
     """Build two hosts and the link, measure every claim, take it down; ``say`` hears each step.
 
     Needs root, iperf3 and ping; raises ``EmulationError`` where a tool or the kernel refuses. The
@@ -95,7 +80,7 @@ def examine(profile: LinkProfile, logs: Path, say: Say) -> ProfileFidelity:
     """
     begin = time.monotonic()
     with EmulatedNetwork(chain(["user", "server"], profile), logs) as net:
-        bench = Bench(net, profile, logs)
+        bench = Bench(net, profile, logs, clock)
         say("round trip")
         rtt = bench.rtt()
         say("loss")
@@ -116,86 +101,19 @@ def examine(profile: LinkProfile, logs: Path, say: Say) -> ProfileFidelity:
     )
 
 
-@dataclass(frozen=True)
-class Course:
-    """How long what takes on a way, and what floods it; derived from the profile alone."""
-
-    one_way: DirectionProfile
-    rtt_ms: float
-    buffer_bytes: int
-
-    @property
-    def floods_by_udp(self) -> bool:
-        """A process can send datagrams one by one faster than the line."""
-        return self.one_way.rate_mbit <= FLOOD_MBIT
-
-    @property
-    def payload_bytes(self) -> int:
-        """Of a flooding datagram."""
-        frame = min(FRAME_BYTES, self.buffer_bytes // DATAGRAMS_PER_BUFFER)
-        return frame - UDP_HEADERS_BYTES
-
-    @property
-    def frame_bytes(self) -> int:
-        """Of a flooding datagram on the wire."""
-        return self.payload_bytes + UDP_HEADERS_BYTES
-
-    @property
-    def queue_ms(self) -> float:
-        """The delay of a full queue."""
-        return self.buffer_bytes * 8 / (self.one_way.rate_mbit * 1e3)
-
-    @property
-    def window_bytes(self) -> int:
-        """TCP's window, with which the line never stands still and its queue never overflows."""
-        rate_mbit = self.one_way.rate_mbit
-        under_way = math.ceil(self.rtt_ms / serialisation_ms(rate_mbit, FRAME_BYTES))
-        return max(
-            window_bytes(rate_mbit, self.rtt_ms, self.buffer_bytes),
-            (under_way + WITHHELD_FRAMES) * SEGMENT_BYTES,
-        )
-
-    @property
-    def handshake_s(self) -> float:
-        """Until iperf3's data flows."""
-        return 0.5 + HANDSHAKE_ROUNDS * self.rtt_ms / 1e3
-
-    @property
-    def slow_start_s(self) -> int:
-        """Until TCP has filled line and queue."""
-        return math.ceil(1 + SLOW_START_ROUNDS * (self.rtt_ms + self.queue_ms) / 1e3)
-
-    @property
-    def fill_s(self) -> int:
-        """Until a flood has filled the queue."""
-        if not self.floods_by_udp:
-            return self.slow_start_s
-        return math.ceil(1 + self.queue_ms / 1e3 / (FLOOD_FACTOR - 1))
-
-    def rate_s(self, frame_bytes: int) -> int:
-        """In which a thousand frames pass, one of which is then 0.1 %; fewer on the slowest."""
-        frames_s = RATE_FRAMES * frame_bytes * 8 / (self.one_way.rate_mbit * 1e6)
-        return math.ceil(min(max(RATE_S, frames_s), RATE_S_MAX))
-
-    @property
-    def flood(self) -> tuple[str, ...]:
-        """iperf3's arguments."""
-        if not self.floods_by_udp:
-            return ("-P", str(TCP_FLOWS), "-C", "cubic")
-        bit = FLOOD_FACTOR * self.one_way.rate_mbit * 1e6
-        return ("-u", "-b", f"{bit:.0f}", "-l", str(self.payload_bytes))
-
-
 class Bench:
     """A running network and the profile that its one link is held against.
 
     Every public method measures one claim.
     """
 
-    def __init__(self, net: EmulatedNetwork, profile: LinkProfile, logs: Path) -> None:
+    def __init__(
+        self, net: EmulatedNetwork, profile: LinkProfile, logs: Path, clock: ClockKind
+    ) -> None:
         self._net = net
         self._profile = profile
         self._logs = logs
+        self._tolerances, self._effort = EXAMINATION[clock], EFFORTS[clock]
         (self._link,) = net.spec.links
 
     def rtt(self) -> RttClaim:
@@ -203,14 +121,16 @@ class Bench:
         profile = self._profile
         ways = (profile.down, profile.up)
         slowest_ms = max(serialisation_ms(one.rate_mbit, ECHO_FRAME_BYTES) for one in ways)
+        expected_ms, allowed = ideal_rtt_ms(profile, ECHO_FRAME_BYTES), self._tolerances
         claim = RttClaim(
             sent=0,
             received=0,
-            expected_ms=ideal_rtt_ms(profile, ECHO_FRAME_BYTES),
+            expected_ms=expected_ms,
             measured_ms=None,
+            tolerance_ms=allowed.rtt_ms + allowed.rtt_share * expected_ms,
             early_ms=sum(one.jitter_ms for one in ways),
         )
-        for _ in range(PING_ROUNDS):
+        for _ in range(allowed.attempts):
             pings = self._ping("up", PINGS, max(PING_SPACING_S, 2 * slowest_ms / 1e3))
             shortest = [ms for ms in (claim.measured_ms, pings.shortest_ms) if ms is not None]
             claim = claim.model_copy(
@@ -225,7 +145,7 @@ class Bench:
         return claim
 
     def losses(self) -> tuple[LossClaim, ...]:
-        """Both directions; a second batch for one whose first was unlikely."""
+        """Both directions; another batch, where one may be made, if the first was unlikely."""
         with ThreadPoolExecutor(max_workers=len(WAYS)) as pool:
             return tuple(pool.map(self._loss, WAYS))
 
@@ -251,13 +171,13 @@ class Bench:
                 tool="TCP" if by_tcp else "UDP",
                 configured=rate_mbit,
                 expected=expected,
-                tolerance_share=RATE_TOLERANCE + chance,
+                tolerance_share=self._tolerances.rate_share + chance,
                 needed_mbit=ideal_goodput_mbit(rate_mbit),
                 attempts=attempts,
                 carried_mbit=carried_mbit,
             )
 
-        return self._attempted(claim, lambda: measure(way), RATE_ATTEMPTS)
+        return self._attempted(claim, lambda: measure(way), self._tolerances.attempts)
 
     def queue(self, way: Way, idle: RttClaim, carried_mbit: float | None = None) -> SaturationClaim:
         """The delay that a saturated direction adds to ``idle``; ``carried_mbit`` if known."""
@@ -271,14 +191,17 @@ class Bench:
                 tool="UDP" if course.floods_by_udp else "TCP",
                 configured=course.buffer_bytes,
                 expected=course.queue_ms,
-                tolerance_share=QUEUE_TOLERANCE,
+                tolerance_share=self._tolerances.queue_share,
                 needed_mbit=ideal_goodput_mbit(course.one_way.rate_mbit),
                 attempts=attempts,
                 carried_mbit=carried_mbit,
             )
 
         return self._attempted(
-            claim, lambda: self._loaded_ms(way) - idle_ms, QUEUE_ATTEMPTS, carried_mbit
+            claim,
+            lambda: self._loaded_ms(way) - idle_ms,
+            self._tolerances.queue_attempts,
+            carried_mbit,
         )
 
     def _attempted(
@@ -302,13 +225,13 @@ class Bench:
         frame_bytes = LOSS_PAYLOAD_BYTES + UDP_HEADERS_BYTES
         per_s = min(LOSS_PER_S, LOSS_LINE_SHARE * one_way.rate_mbit * 1e6 / 8 / frame_bytes)
         wanted = LOSS_DATAGRAMS if one_way.loss_percent else NO_LOSS_DATAGRAMS
-        count = min(wanted, round(LOSS_S * per_s))
+        count = min(wanted, round(self._effort.loss_s * per_s))
         bit = per_s * LOSS_PAYLOAD_BYTES * 8
         size = ("-l", str(LOSS_PAYLOAD_BYTES), "-k", str(count))
         claim = LossClaim(
             way=way, configured_percent=one_way.loss_percent, sent=0, lost=0, batches=0
         )
-        while claim.verdict == "fail" and claim.batches < 2:
+        while claim.verdict == "fail" and claim.batches < self._tolerances.loss_batches:
             flow = self._iperf3("loss", way, ("-u", "-b", f"{bit:.0f}", *size), count / per_s)
             claim = claim.model_copy(
                 update={
@@ -340,8 +263,8 @@ class Bench:
         """The round trip while the direction is saturated; see the module."""
         course = self._course(way)
         ping_ms = serialisation_ms(course.one_way.rate_mbit, ECHO_FRAME_BYTES)
-        spacing_s = max(PING_SPACING_S, ping_ms / LOADED_PINGS_SHARE / 1e3)
-        count = round(min(LOADED_PINGS, LOADED_PINGS_S / spacing_s))
+        spacing_s = max(self._effort.ping_spacing_s, ping_ms / LOADED_PINGS_SHARE / 1e3)
+        count = round(min(self._effort.pings, self._effort.pings_s / spacing_s))
         lasts_s = math.ceil(course.fill_s + count * spacing_s + course.handshake_s + 1)
         with ThreadPoolExecutor(max_workers=1) as pool:
             flood = pool.submit(self._flooded, way, "queue", ("-t", str(lasts_s)), lasts_s)
@@ -390,9 +313,11 @@ class Bench:
         return ping(*vantages(self._net, self._link, WAYS[way]), count, spacing_s, wait_s)
 
     def _set_window(self, window: int | None) -> None:
-        """TCP's window of connections to come, in bytes; half of a receive buffer is window."""
-        room = f"4096 {2 * window} {2 * window}" if window else None
-        settings = {"ipv4/tcp_rmem": room or host_sysctls(self._net.plan)["ipv4/tcp_rmem"]}
+        """TCP's window of connections to come, in bytes; without one the network's own."""
+        room = host_sysctls(self._net.plan)["ipv4/tcp_rmem"]
+        if window is not None:
+            room = f"4096 {receive_buffer_bytes(window)} {receive_buffer_bytes(window)}"
+        settings = {"ipv4/tcp_rmem": room}
         for port in self._net.spec.ends[self._link.name]:
             write_sysctls(self._net.host_pid(port.node), settings)
 
@@ -401,4 +326,5 @@ class Bench:
             one_way=direction_of(self._profile, WAYS[way]),
             rtt_ms=self._profile.rtt_ms,
             buffer_bytes=shape_of(self._profile, WAYS[way]).buffer_bytes,
+            effort=self._effort,
         )

@@ -12,6 +12,7 @@ from topologies.spec import DIRECTIONS
 
 PROC_SYS_NET = Path("/proc/sys/net")
 LINUX_TCP_BUFFER, LINUX_TCP_BUFFER_MAX = 128 << 10, 6 << 20  # the kernel's own tcp_rmem
+LARGEST_TCP_BUFFER = 1 << 30  # TCP's largest window; the kernel refuses twice as much
 
 
 def host_sysctls(plan: Plan) -> dict[str, str]:
@@ -24,7 +25,7 @@ def host_sysctls(plan: Plan) -> dict[str, str]:
     kind of access (Android's ``net.tcp.buffersize``): the kernel's own would leave a fast path idle
     until it has tuned them, some round trips into a transfer.
     """
-    path = path_buffer_bytes(plan)
+    path = min(path_buffer_bytes(plan), LARGEST_TCP_BUFFER)
     begin, most = max(path, LINUX_TCP_BUFFER), max(path, LINUX_TCP_BUFFER_MAX)
     return {
         "ipv4/ip_forward": "1",

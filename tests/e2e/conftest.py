@@ -1,13 +1,14 @@
 """What every end-to-end test needs: a machine of its own to be root in."""
 
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
-from testbed.hosts.microvm import MicroVm
+from testbed.hosts.environment import PYTHON
+from testbed.hosts.microvm import MicroVm, VirtualClock
+from testbed.kernel.cache import find_kernel
 
 
 @dataclass(frozen=True)
@@ -22,31 +23,52 @@ class GuestResult:
 class Guest:
     """Runs commands in microVMs, one boot each (about 2 s), sharing one writable directory.
 
-    Commands start in the repository's root with this Python's packages at hand.
+    It is ``directory`` on this machine and ``guest_boot.RUN`` in the guest; commands start there,
+    with this Python and its packages at hand.
     """
 
     directory: Path
+    host: MicroVm
 
     def run(self, *command: str, env: Mapping[str, str] | None = None) -> GuestResult:
         """One command, in one guest."""
         logs = self.directory / "logs"
         number = len(list(logs.glob("*.log"))) if logs.exists() else 0
         output = logs / f"command-{number}.log"
-        status = MicroVm().run(command, writable=self.directory, env=env, output=output)
+        status = self.host.run(command, writable=self.directory, env=env, output=output)
         return GuestResult(status, output.read_text() if output.exists() else "")
 
     def python(self, code: str, *arguments: str) -> GuestResult:
         """A Python program given as text; ``arguments`` are its sys.argv[1:]."""
-        return self.run(sys.executable, "-c", code, *arguments)
+        return self.run(PYTHON, "-c", code, *arguments)
 
     def module(self, name: str, *arguments: str) -> GuestResult:
         """``python -m name arguments``."""
-        return self.run(sys.executable, "-m", name, *arguments)
+        return self.run(PYTHON, "-m", name, *arguments)
 
 
 @pytest.fixture
 def guest(tmp_path: Path) -> Guest:
-    """A place to run commands as root; ``guest.directory`` is shared with this machine."""
+    """A place to run commands as root on the real clock; ``guest.directory`` is shared with this
+    machine."""
+    return Guest(_shared(tmp_path), MicroVm())
+
+
+@pytest.fixture
+def virtual_guest(tmp_path: Path) -> Guest:
+    """The same on a clock of its own, which nothing else on this machine disturbs."""
+    return Guest(_shared(tmp_path), virtual_host())
+
+
+def virtual_host() -> MicroVm:
+    """The microVM on the virtual clock; skips the test where its kernel is not built."""
+    kernel = find_kernel()
+    if kernel is None:
+        pytest.skip("the virtual clock's kernel is not built: `concertina kernel build`")
+    return MicroVm(virtual=VirtualClock(kernel))
+
+
+def _shared(tmp_path: Path) -> Path:
     directory = tmp_path / "run"
     directory.mkdir()
-    return Guest(directory)
+    return directory
