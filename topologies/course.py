@@ -1,9 +1,6 @@
 """How long what takes when a direction of a link is measured, and what floods it; pure.
 
-Everything follows from the profile and the clock. On the real clock a process has to keep up with
-the line, and time is dear. On the virtual clock it always keeps up and an idle line costs nothing:
-datagrams flood every line, one by one, and a rate is measured over so many frames that the one at
-the end, which is in the measured time or not, is far below the tolerance.
+Everything follows from the profile and the clock.
 """
 
 import math
@@ -16,61 +13,17 @@ from topologies.shaping import FRAME_BYTES, SEGMENT_BYTES, serialisation_ms
 
 UDP_HEADERS_BYTES = 42  # Ethernet, IPv4, UDP
 FLOOD_FACTOR = 1.5  # times the line rate
+FLOOD_MBIT = 20.0  # line rate up to which iperf3's datagrams flood
+DATAGRAMS_PER_BUFFER: dict[ClockKind, int] = {"real": 40, "virtual": 80}
+"""In a full queue, so that it is full in fine steps: a step is what its delay varies by."""
+
 TCP_FLOWS = 16
+RATE_S, RATE_S_MAX = 8.0, 60.0
+RATE_FRAMES = 1000
 SLOW_START_ROUNDS = 12
 WITHHELD_FRAMES = 4  # not yet acknowledged though no longer on the way: RFC 1122, delayed ACK
+SIGMAS = 2.576  # 99 % of the normal distribution
 HANDSHAKE_ROUNDS = 10  # until iperf3's data flows
-
-
-@dataclass(frozen=True)
-class Effort:
-    """What a figure may cost.
-
-    A rate takes ``rate_frames`` frames, but no less than ``rate_s`` and no more than ``rate_s_max``.
-    Datagrams flood lines up to ``flood_mbit``, ``datagrams_per_buffer`` of them in a full queue, so
-    that it is full in fine steps; ``-P`` TCP connections flood faster ones. A full queue is seen by
-    ``pings``, at least ``ping_spacing_s`` apart, and by fewer where they would take longer than
-    ``pings_s``. Loss is counted for no longer than ``loss_s``.
-    """
-
-    rate_frames: int
-    rate_s: float
-    rate_s_max: float
-    flood_mbit: float
-    datagrams_per_buffer: int
-    pings: int
-    ping_spacing_s: float
-    pings_s: float
-    loss_s: float
-    pacing: bool
-
-
-EFFORTS: dict[ClockKind, Effort] = {
-    "real": Effort(
-        rate_frames=1000,  # one of which is 0.1 %
-        rate_s=8.0,
-        rate_s_max=60.0,
-        flood_mbit=20.0,
-        datagrams_per_buffer=40,
-        pings=160,
-        ping_spacing_s=0.05,
-        pings_s=25.0,
-        loss_s=60.0,
-        pacing=False,
-    ),
-    "virtual": Effort(
-        rate_frames=50_000,  # one of which is 0.002 %
-        rate_s=1.0,
-        rate_s_max=math.inf,
-        flood_mbit=math.inf,
-        datagrams_per_buffer=80,
-        pings=40,
-        ping_spacing_s=0.01,
-        pings_s=25.0,
-        loss_s=600.0,
-        pacing=True,
-    ),
-}
 
 
 @dataclass(frozen=True)
@@ -80,17 +33,17 @@ class Course:
     one_way: DirectionProfile
     rtt_ms: float
     buffer_bytes: int
-    effort: Effort
+    datagrams_per_buffer: int
 
     @property
     def floods_by_udp(self) -> bool:
-        """A process can send datagrams one by one faster than the line."""
-        return self.one_way.rate_mbit <= self.effort.flood_mbit
+        """iperf3 can send datagrams one by one faster than the line on the real clock."""
+        return self.one_way.rate_mbit <= FLOOD_MBIT
 
     @property
     def payload_bytes(self) -> int:
         """Of a flooding datagram."""
-        frame = min(FRAME_BYTES, self.buffer_bytes // self.effort.datagrams_per_buffer)
+        frame = min(FRAME_BYTES, self.buffer_bytes // self.datagrams_per_buffer)
         return frame - UDP_HEADERS_BYTES
 
     @property
@@ -124,16 +77,38 @@ class Course:
         return math.ceil(1 + SLOW_START_ROUNDS * (self.rtt_ms + self.queue_ms) / 1e3)
 
     @property
+    def flood_per_s(self) -> float:
+        """Datagrams a second of a flood."""
+        return FLOOD_FACTOR * self.one_way.rate_mbit * 1e6 / 8 / self.frame_bytes
+
+    @property
+    def flood_fill_s(self) -> float:
+        """Until datagrams have filled the queue."""
+        return self.queue_ms / 1e3 / (FLOOD_FACTOR - 1)
+
+    @property
+    def fill_frames(self) -> int:
+        """Frames that the line has passed on when datagrams have filled the queue."""
+        passed_s = self.flood_fill_s
+        return math.ceil(passed_s * self.one_way.rate_mbit * 1e6 / 8 / self.frame_bytes)
+
+    def queue_chance_share(self, flooded_s: float) -> float:
+        """The share of a full queue by which chance in the loss has made it longer or shorter after
+        ``flooded_s`` seconds, in 99 % of cases."""
+        passed_s = flooded_s + self.queue_ms / 1e3
+        frames = passed_s * self.one_way.rate_mbit * 1e6 / 8 / self.frame_bytes
+        deviation = math.sqrt(frames * self.one_way.loss_percent / 100)
+        return SIGMAS * deviation * self.frame_bytes / self.buffer_bytes
+
+    @property
     def fill_s(self) -> int:
-        """Until a flood has filled the queue."""
-        if not self.floods_by_udp:
-            return self.slow_start_s
-        return math.ceil(1 + self.queue_ms / 1e3 / (FLOOD_FACTOR - 1))
+        """Until iperf3's flood has filled the queue."""
+        return math.ceil(1 + self.flood_fill_s) if self.floods_by_udp else self.slow_start_s
 
     def rate_s(self, frame_bytes: int) -> int:
-        """In which enough frames pass."""
-        frames_s = self.effort.rate_frames * frame_bytes * 8 / (self.one_way.rate_mbit * 1e6)
-        return math.ceil(min(max(self.effort.rate_s, frames_s), self.effort.rate_s_max))
+        """In which a thousand frames pass, one of which is then 0.1 %; fewer on the slowest."""
+        frames_s = RATE_FRAMES * frame_bytes * 8 / (self.one_way.rate_mbit * 1e6)
+        return math.ceil(min(max(RATE_S, frames_s), RATE_S_MAX))
 
     @property
     def flood(self) -> tuple[str, ...]:
@@ -141,13 +116,4 @@ class Course:
         if not self.floods_by_udp:
             return ("-P", str(TCP_FLOWS), "-C", "cubic")
         bit = FLOOD_FACTOR * self.one_way.rate_mbit * 1e6
-        return ("-u", "-b", f"{bit:.0f}", "-l", str(self.payload_bytes), *self._pacing)
-
-    @property
-    def _pacing(self) -> tuple[str, ...]:
-        """Sends datagrams one by one, not in bursts of a millisecond: a look at the clock in the
-        time of each."""
-        if not self.effort.pacing:
-            return ()
-        datagram_us = self.frame_bytes * 8 / (FLOOD_FACTOR * self.one_way.rate_mbit)
-        return ("--pacing-timer", str(min(1000, max(1, int(datagram_us / 2)))))
+        return ("-u", "-b", f"{bit:.0f}", "-l", str(self.payload_bytes))
