@@ -91,7 +91,9 @@ import json
 from pathlib import Path
 from topologies.network import EmulatedNetwork
 from topologies.profiles import load_profile
+from topologies.receive_buffer import receive_buffer_bytes
 from topologies.shapes import chain
+from topologies.sysctls import write_sysctls
 from topologies.tools import iperf3
 from topologies.vantage import vantages
 
@@ -99,15 +101,17 @@ lte, slower = load_profile("lte"), load_profile("4g")
 with EmulatedNetwork(chain(["a", "b"], lte), Path("logs")) as net:
     (link,) = net.spec.links
 
-    def rate(name, window):
-        arguments = ("-t", "60", "-O", "2", "-C", "reno", "-w", window, "-l", "64K")
-        log = Path(f"iperf3-{name}.json")
-        return iperf3(*vantages(net, link, "a_to_b"), arguments, 100, log).mbit
+    def rate(name, window_bytes):
+        sender, receiver = vantages(net, link, "a_to_b")
+        room = receive_buffer_bytes(window_bytes)
+        write_sysctls(receiver.pid, {"ipv4/tcp_rmem": f"4096 {room} {room}"})
+        arguments = ("-t", "8", "-O", "4", "-C", "reno", "-l", "64K")
+        return iperf3(sender, receiver, arguments, 100, Path(f"iperf3-{name}.json")).mbit
 
-    measured = {"lte": rate("lte", "150K")}
+    measured = {"lte": rate("lte", 150_000)}
     net.apply("a-b", "a_to_b", slower)
     net.apply("a-b", "b_to_a", slower)
-    measured["4g"] = rate("4g", "280K")
+    measured["4g"] = rate("4g", 280_000)
     dropped = [each.dropped_packets for each in net.qdisc_counters()]
 Path("record.json").write_text(json.dumps({"measured": measured, "dropped": dropped}))
 """
@@ -120,7 +124,8 @@ def test_iperf3_agrees_before_and_after_a_change_in_place(virtual_guest: Guest) 
     assert record["dropped"] == [0, 0]
     for name in ("lte", "4g"):
         ideal_mbit = ideal_goodput_mbit(direction_of(load_profile(name), "a_to_b").rate_mbit)
-        assert record["measured"][name] == pytest.approx(ideal_mbit, rel=0.0001)
+        # One frame of thousands is in iperf3's time or not; its short segments have headers too.
+        assert record["measured"][name] == pytest.approx(ideal_mbit, rel=0.001)
 
 
 WINDOW = """

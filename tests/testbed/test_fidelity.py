@@ -20,7 +20,7 @@ from testbed.errors import (
 )
 from testbed.fidelity_run import check_tools, chosen_profiles, measure_fidelity
 from testbed.fidelity_table import conclusion, fidelity_table
-from testbed.hosts.choose import Choice
+from testbed.hosts.choose import Choice, Wish
 from testbed.hosts.machine import KERNEL_TRIALS, TOOL_PACKAGES, Machine
 from topologies.claims import (
     FidelityReport,
@@ -68,7 +68,7 @@ def measured(profile: LinkProfile, rtt_ms: float) -> ProfileFidelity:
     return ProfileFidelity(
         profile=profile,
         rates=(rate,),
-        rtt=RttClaim(sent=20, received=20, expected_ms=70.1, measured_ms=rtt_ms),
+        rtt=RttClaim(sent=20, received=20, expected_ms=70.1, measured_ms=rtt_ms, tolerance_ms=0.85),
         losses=(LossClaim(way="up", configured_percent=1, sent=4998, lost=46),),
         queues=(rate.model_copy(update={"what": "queue", "attempts": (229.5,)}),),
     )
@@ -87,11 +87,13 @@ class PlayedHost:
         command: Sequence[str],
         *,
         writable: Path,
-        readable: Sequence[Path] = (),
+        readable: Mapping[str, Path] | None = None,
         env: Mapping[str, str] | None = None,
         output: Path | None = None,
+        seed: int = 1,
     ) -> int:
-        name = command[-1]
+        name, clock = command[-2:]
+        assert clock == "real"
         return self._answers[name](writable / name)
 
 
@@ -118,7 +120,7 @@ def host(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     def play(**answers: Callable[[Path], int]) -> None:
         choice = Choice(PlayedHost(answers), "played")
         monkeypatch.setattr(fidelity_run, "examine_machine", lambda: MACHINE)
-        monkeypatch.setattr(fidelity_run, "choose", lambda wanted, machine: choice)
+        monkeypatch.setattr(fidelity_run, "choose", lambda wish, machine, kernel: choice)
 
     return play
 
@@ -151,7 +153,7 @@ def test_a_profile_whose_host_died_does_not_keep_the_others_from_it(
 ) -> None:
     host(lte=dies, dsl=lambda folder: 3, cable=leaves("cable", 70.4))
     out = tmp_path / "out"
-    assert measure_fidelity(["lte", "dsl", "cable"], "auto", out, as_json=True) == 1
+    assert measure_fidelity(["lte", "dsl", "cable"], Wish(), out, as_json=True) == 1
     report = FidelityReport.model_validate_json(capsys.readouterr().out)
     assert report == FidelityReport.model_validate_json((out / "fidelity.json").read_text())
     lte, dsl, cable = report.profiles
@@ -164,7 +166,7 @@ def test_what_cannot_be_measured_is_said_and_no_failure(
     host: Callable[..., None], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     host(lte=leaves("lte", 70.4))
-    assert measure_fidelity(["lte"], "auto", tmp_path / "out", as_json=False) == 0
+    assert measure_fidelity(["lte"], Wish(), tmp_path / "out", as_json=False) == 0
     told = " ".join(capsys.readouterr().out.split())
     assert "0 of 1 profiles are what they claim" in told
     assert "lte: not measurable, 0 s" in told  # at once, before the table
@@ -175,7 +177,7 @@ def test_what_cannot_be_measured_is_said_and_no_failure(
 def test_an_interruption_keeps_what_was_measured(host: Callable[..., None], tmp_path: Path) -> None:
     host(lte=leaves("lte", 70.4), dsl=is_interrupted)
     with pytest.raises(RunInterruptedError, match="after 1 of 2 profiles") as end:
-        measure_fidelity(["lte", "dsl"], "auto", tmp_path / "out", as_json=True)
+        measure_fidelity(["lte", "dsl"], Wish(), tmp_path / "out", as_json=True)
     assert end.value.exit_status == 130
     kept = json.loads((tmp_path / "out" / "fidelity.json").read_text())
     assert [each["profile"]["name"] for each in kept["profiles"]] == ["lte"]
@@ -193,10 +195,10 @@ def test_the_table_has_every_claim_with_its_error() -> None:
     ]
     claims = {line[2]: line[3:-1] for line in cells if len(line) > 2}
     assert claims["rate down"] == [
-        *("240 Mbit/s", "229.5 Mbit/s", "160 Mbit/s", "-30.28%", "± 0.5%", "TCP, attempt 1"),
+        *("240 Mbit/s", "229.5 Mbit/s", "160 Mbit/s", "-30.2832%", "± 0.50%", "TCP, attempt 1"),
         "not measurable",
     ]
-    assert claims["shortest RTT"][1:5] == ["70.100 ms", "75.000 ms", "+4.900 ms", "± 0.85 ms"]
+    assert claims["shortest RTT"][1:5] == ["70.100 ms", "75.000 ms", "+4.900 ms", "± 0.850 ms"]
     theirs = binomtest(46, 4998).proportion_ci(0.99, method="exact")
     assert claims["loss up"][:3] == [
         *("1 %", f"in {100 * theirs.low:.2f} to {100 * theirs.high:.2f} %", "0.92 %")

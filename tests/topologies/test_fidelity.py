@@ -22,17 +22,21 @@ from topologies.fidelity import (
 from topologies.fidelity import judge as judge_machine_too
 from topologies.pauses import Paused
 from topologies.qdiscs import QdiscCounters
+from topologies.tolerances import PROBE
+
+REAL = PROBE["real"]
 
 
 def goodput(share: float | None) -> GoodputProbe:
     mbit = None if share is None else 95.6 * share
     errors = () if share is None else (share - 1,)
-    return GoodputProbe("a-b", "a_to_b", 95.6, goodput_mbit=mbit, attempt_errors=errors)
+    return GoodputProbe("a-b", "a_to_b", 95.6, mbit, REAL.rate_share, attempt_errors=errors)
 
 
 def rtt(excess_ms: float | None, expected_ms: float = 70.0, early_ms: float = 0.0) -> RttProbe:
     shortest_ms = None if excess_ms is None else expected_ms + excess_ms
-    return RttProbe("a-b", 1, 8, 8, shortest_ms, expected_ms, early_ms)
+    tolerance_ms = REAL.rtt_ms + REAL.rtt_share * expected_ms
+    return RttProbe("a-b", 1, 8, 8, shortest_ms, expected_ms, tolerance_ms, early_ms)
 
 
 def probe(**parts: object) -> Probe:
@@ -158,6 +162,12 @@ def test_a_machine_that_nobody_watched_is_no_pass() -> None:
     fidelity = judge(probe(), idle=CALM, paused=None)
     assert fidelity.verdict == "warn" and "not judged" in fidelity.reasons[0]
     assert fidelity.to_json()["pauses"] is None
+
+
+def test_on_the_virtual_clock_neither_idle_cpu_nor_pauses_say_anything() -> None:
+    fidelity = judge(probe(), idle=[], paused=None, clock="virtual")
+    assert (fidelity.verdict, fidelity.reasons) == ("pass", ())
+    assert fidelity.to_json()["clock"] == "virtual"
 
 
 def test_a_failure_outweighs_a_warning_and_both_are_told() -> None:
