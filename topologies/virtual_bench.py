@@ -6,7 +6,7 @@ pays that stands still while anybody computes. A process that floods a line keep
 however fast it is:
 
 * **Round trip**: ping on the idle link; its shortest is told to a microsecond.
-* **Loss**: datagrams at part of the line rate, both directions at once.
+* **Loss**: datagrams at part of the line rate, both directions at once, counted as the probe does.
 * **Rate**: datagrams above the line rate keep the queue full; tcpdump stamps what comes out
   (:mod:`topologies.line_rate`). Loss comes before the queue and has no part in it.
 * **Queue**: ping through a direction flooded like that, less the idle round trip; the median. What

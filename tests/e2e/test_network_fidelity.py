@@ -105,7 +105,7 @@ with EmulatedNetwork(chain(["a", "b"], lte), Path("logs")) as net:
         sender, receiver = vantages(net, link, "a_to_b")
         room = receive_buffer_bytes(window_bytes)
         write_sysctls(receiver.pid, {"ipv4/tcp_rmem": f"4096 {room} {room}"})
-        arguments = ("-t", "8", "-O", "4", "-C", "reno", "-l", "64K")
+        arguments = ("-t", "4", "-O", "3", "-C", "reno", "-l", "64K")
         return iperf3(sender, receiver, arguments, 100, Path(f"iperf3-{name}.json")).mbit
 
     measured = {"lte": rate("lte", 150_000)}
