@@ -35,10 +35,11 @@ def fidelity(
 ) -> None:
     """Hold link profiles against independent tools: are they what they claim?
 
-    Measures each with iperf3 and ping between two emulated hosts, one host boot for each: goodput
-    of both directions, shortest round trip, loss with its exact 99 % interval, and the delay that a
-    saturated queue adds. Takes one to five minutes a profile, longest where links are slow; what
-    else runs on the machine disturbs it.
+    Measures each between two emulated hosts, one host boot for each: goodput of both directions,
+    shortest round trip, loss with its exact 99 % interval, and the delay that a saturated queue
+    adds. On the virtual clock tcpdump and ping do, once, in some seconds a profile, and nothing
+    disturbs it. On the real clock iperf3 and ping do, in one to five minutes a profile, longest
+    where links are slow; what else runs on the machine disturbs it.
 
     Exit status 1 where a profile is not what it claims. What the machine cannot carry is called
     `not measurable`, which is no failure.

@@ -1,7 +1,7 @@
 """Runs ``concertina fidelity``: one boot of the host for each profile, one report of them all.
 
 ``DIR/fidelity.json`` is whole after every profile, so that an interruption loses only the present
-one. ``DIR/NAME/`` has what iperf3 and ping answered.
+one. ``DIR/NAME/`` has what the tools answered.
 """
 
 import time

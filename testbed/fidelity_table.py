@@ -11,8 +11,10 @@ from topologies.claims import (
     SaturationClaim,
     Verdict,
 )
+from topologies.fidelity import ClockKind
 
-AMPLE_WIDTH = 140
+AMPLE_WIDTH = 150
+TOOLS: dict[ClockKind, str] = {"real": "iperf3 and ping", "virtual": "tcpdump and ping"}
 STYLES: dict[Verdict, str] = {"pass": "green", "fail": "bold red", "not measurable": "yellow"}
 HEADINGS = ("profile", "claim", "configured", "expected", "measured", "error", "allowed", "from")
 NUMBERS = HEADINGS[2:7]
@@ -20,7 +22,8 @@ NUMBERS = HEADINGS[2:7]
 
 def fidelity_table(report: FidelityReport) -> Table:
     """Configured, expected, measured and error of every claim, and the verdict."""
-    table = Table(title="Link profiles by iperf3 and ping", title_justify="left")
+    title = f"Link profiles by {TOOLS[report.clock]}, on the {report.clock} clock"
+    table = Table(title=title, title_justify="left")
     for heading in HEADINGS:
         table.add_column(heading, justify="right" if heading in NUMBERS else "left")
     table.add_column("verdict", no_wrap=True)
@@ -65,7 +68,7 @@ def _cells(claim: SaturationClaim | RttClaim | LossClaim) -> list[str]:
                 f"{claim.expected_ms:.3f} ms",
                 "none" if claim.measured_ms is None else f"{claim.measured_ms:.3f} ms",
                 "" if claim.error_ms is None else f"{claim.error_ms:+.3f} ms",
-                f"± {claim.tolerance_ms:.2f} ms",
+                f"± {claim.tolerance_ms:.3f} ms",
                 f"{claim.received} of {claim.sent} pings",
             ]
         case LossClaim():
@@ -84,15 +87,17 @@ def _cells(claim: SaturationClaim | RttClaim | LossClaim) -> list[str]:
 def _saturation_cells(claim: SaturationClaim) -> list[str]:
     if claim.what == "rate":
         configured, unit = f"{claim.configured:g} Mbit/s", "Mbit/s"
+        error, allowed = f"{claim.error_share:+.4%}", f"± {claim.tolerance_share:.2%}"
     else:
         configured, unit = f"{claim.configured:,.0f} B", "ms"
+        error, allowed = f"{claim.error_share:+.2%}", f"± {claim.tolerance_share:.1%}"
     return [
         f"{claim.what} {claim.way}",
         configured,
         f"{claim.expected:.4g} {unit}",
         f"{claim.measured:.4g} {unit}",
-        f"{claim.error_share:+.2%}",
-        f"± {claim.tolerance_share:.1%}",
+        error,
+        allowed,
         f"{claim.tool}, attempt {len(claim.attempts)}",
     ]
 

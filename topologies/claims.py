@@ -10,12 +10,9 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field, computed_field
 
 from topologies.binomial import exact_interval
+from topologies.fidelity import ClockKind
 from topologies.profiles import LinkProfile
 
-RATE_TOLERANCE = 0.005
-QUEUE_TOLERANCE = 0.10
-RTT_TOLERANCE_MS = 0.5
-RTT_TOLERANCE_SHARE = 0.005
 LOSS_CONFIDENCE = 0.99
 HEADROOM = 1.25  # what a host must carry, in goodputs of a link, before a shortfall is the link's
 
@@ -85,21 +82,16 @@ class SaturationClaim(Record):
 class RttClaim(Record):
     """Shortest of ``received`` echoes of ``ping`` on the idle link, ``None`` without one.
 
-    ``expected_ms`` is two delays and the serialisation of an echo each way; ``early_ms`` is by how
-    much jitter may bring one back before its time.
+    ``expected_ms`` is two delays and the serialisation of an echo each way, ``tolerance_ms`` the
+    allowed distance from it; ``early_ms`` is by how much jitter may bring one back before its time.
     """
 
     sent: int
     received: int
     expected_ms: float
     measured_ms: float | None
+    tolerance_ms: float
     early_ms: float = 0.0
-
-    @computed_field  # type: ignore[prop-decorator]
-    @property
-    def tolerance_ms(self) -> float:
-        """Allowed distance from what was expected."""
-        return RTT_TOLERANCE_MS + RTT_TOLERANCE_SHARE * self.expected_ms
 
     @computed_field  # type: ignore[prop-decorator]
     @property
@@ -120,8 +112,8 @@ class RttClaim(Record):
 class LossClaim(Record):
     """Datagrams of iperf3 in one direction, below the line rate, that did not arrive.
 
-    Where the configured loss was outside the interval, a second batch has been added to the first:
-    every datagram counts (``batches``).
+    On the real clock, where the configured loss was outside the interval, a second batch has been
+    added to the first: every datagram counts (``batches``).
     """
 
     way: Way
@@ -182,7 +174,7 @@ class FidelityReport(Record):
 
     schema_version: Literal[1] = 1
     host: str
-    clock: Literal["virtual", "real"] = "real"
+    clock: ClockKind = "real"
     started: str
     code: dict[str, str | bool | None] = {}
     profiles: tuple[ProfileFidelity, ...]

@@ -1,14 +1,11 @@
 """Does the network hold what its profiles promise? The measurements and the verdict; pure.
 
-Thresholds on the real clock: goodput within 1 % of the ideal for the rate; minimum round trip
-within 0.5 ms and 1 % of two delays plus serialisation; the configured loss inside the 99.9 %
-interval of the measured one; complete captures. On the virtual clock no other work of the machine
-can disturb a measurement: goodput within 0.01 %, minimum round trip within 2 us, each measured
-once, and neither idle CPU nor pauses say anything. On the real clock a second with less than 35 %
-idle CPU is a warning (Handigol et al.,
-"Reproducible network experiments using container-based emulation", CoNEXT 2012), and so is more
-than 3 % of pauses: a quiet machine showed 1.0 and 1.6 %, one busy loop on the guest's CPU 7.1 %,
-and downloads then took 1.3 points longer.
+Goodput and minimum round trip have to be within :mod:`topologies.tolerances`, the configured loss
+inside the 99.9 % interval of the measured one, captures complete. On the real clock a second with
+less than 35 % idle CPU is a warning (Handigol et al., "Reproducible network experiments using
+container-based emulation", CoNEXT 2012), and so is more than 3 % of pauses: a quiet machine showed
+1.0 and 1.6 %, one busy loop on the guest's CPU 7.1 %, and downloads then took 1.3 points longer. On
+the virtual clock neither says anything: it stands still while anybody computes or waits for a CPU.
 """
 
 import math
@@ -31,26 +28,6 @@ LOSS_Z = 3.2905  # two-sided 99.9 % of the normal distribution
 
 Verdict = Literal["pass", "warn", "fail"]
 ClockKind = Literal["virtual", "real"]
-
-
-@dataclass(frozen=True)
-class Tolerances:
-    """How far a link may be from what it claims, and how often it is measured until it is within.
-
-    ``rtt_share`` is of the expected round trip and adds to ``rtt_ms``.
-    """
-
-    goodput_share: float
-    rtt_ms: float
-    rtt_share: float
-    goodput_attempts: int
-    rtt_rounds: int
-
-
-TOLERANCES: dict[ClockKind, Tolerances] = {
-    "virtual": Tolerances(0.0001, 0.002, 0.0, 1, 1),
-    "real": Tolerances(0.01, 0.5, 0.01, 5, 5),
-}
 
 
 @dataclass(frozen=True)

@@ -10,21 +10,14 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 from topologies.echo import ECHO_FRAME_BYTES, measure_echoes
-from topologies.fidelity import (
-    TOLERANCES,
-    ClockKind,
-    GoodputProbe,
-    LossProbe,
-    Probe,
-    RttProbe,
-    Tolerances,
-)
+from topologies.fidelity import ClockKind, GoodputProbe, LossProbe, Probe, RttProbe
 from topologies.goodput import Goodput, measure_goodput, window_bytes
 from topologies.loss import DATAGRAM_FRAME_BYTES, measure_losses
 from topologies.network import EmulatedNetwork
 from topologies.profiles import LinkProfile
 from topologies.shaping import ideal_goodput_mbit, ideal_rtt_ms, serialisation_ms, shape_of
 from topologies.spec import DIRECTIONS, Direction, LinkSpec, direction_of
+from topologies.tolerances import PROBE, Tolerances
 from topologies.vantage import vantages
 
 ECHOES = 8
@@ -44,7 +37,7 @@ def probe_network(net: EmulatedNetwork, clock: ClockKind = "real") -> Probe:
     Round trips and losses of all links are measured at once, goodput side by side on slow links
     and alone on fast ones.
     """
-    links, tolerances = net.spec.shaped_links, TOLERANCES[clock]
+    links, tolerances = net.spec.shaped_links, PROBE[clock]
     goodput: list[GoodputProbe] = []
     with ThreadPoolExecutor(max_workers=2 * len(links)) as pool:
         rtt = list(pool.map(lambda link: _rtt(net, tolerances, *link), links))
@@ -100,7 +93,7 @@ def _rtt(
         early_ms=jitter_ms,
     )
     # The shortest of more echoes is still the shortest: a busy machine only delays them.
-    while not probe.ok and probe.rounds < tolerances.rtt_rounds:
+    while not probe.ok and probe.rounds < tolerances.attempts:
         echoes = measure_echoes(
             *vantages(net, link, "a_to_b"),
             count=ECHOES,
@@ -158,7 +151,7 @@ def _goodput(
         direction=direction,
         ideal_goodput_mbit=ideal_goodput_mbit(one_way.rate_mbit),
         goodput_mbit=None,
-        tolerance_share=tolerances.goodput_share,
+        tolerance_share=tolerances.rate_share,
     )
     # Loss or jitter on the way of the acknowledgements spoils it as well.
     if not (profile.down.is_exact and profile.up.is_exact):
@@ -167,7 +160,7 @@ def _goodput(
         one_way.rate_mbit, one_way.delay_ms, shape_of(profile, direction).buffer_bytes
     )
     ends = vantages(net, link, direction)
-    return attempted(probe, lambda: measure_goodput(*ends, window), tolerances.goodput_attempts)
+    return attempted(probe, lambda: measure_goodput(*ends, window), tolerances.attempts)
 
 
 def attempted(probe: GoodputProbe, measure: Callable[[], Goodput], attempts: int) -> GoodputProbe:

@@ -6,11 +6,13 @@ from pathlib import Path
 from topologies.addressing import Plan
 from topologies.errors import EmulationError
 from topologies.namespaces import inside
+from topologies.receive_buffer import receive_buffer_bytes
 from topologies.shaping import shape_of
 from topologies.spec import DIRECTIONS
 
 PROC_SYS_NET = Path("/proc/sys/net")
 LINUX_TCP_BUFFER, LINUX_TCP_BUFFER_MAX = 128 << 10, 6 << 20  # the kernel's own tcp_rmem
+LARGEST_TCP_BUFFER = 1 << 30  # TCP's largest window; the kernel refuses twice as much
 
 
 def host_sysctls(plan: Plan) -> dict[str, str]:
@@ -23,7 +25,7 @@ def host_sysctls(plan: Plan) -> dict[str, str]:
     kind of access (Android's ``net.tcp.buffersize``): the kernel's own would leave a fast path idle
     until it has tuned them, some round trips into a transfer.
     """
-    path = path_buffer_bytes(plan)
+    path = min(path_buffer_bytes(plan), LARGEST_TCP_BUFFER)
     begin, most = max(path, LINUX_TCP_BUFFER), max(path, LINUX_TCP_BUFFER_MAX)
     return {
         "ipv4/ip_forward": "1",
@@ -40,10 +42,7 @@ def host_sysctls(plan: Plan) -> dict[str, str]:
 
 
 def path_buffer_bytes(plan: Plan) -> int:
-    """Four times what the path over all links can hold.
-
-    Half of a receive buffer is window (``tcp_adv_win_scale``), and half of that is slack.
-    """
+    """Find the buffer, in bytes, whose window is twice what the path over all links can hold."""
     profiles = [profile for _, profile in plan.spec.shaped_links]
     fastest = max((d.rate_mbit for p in profiles for d in (p.down, p.up)), default=0.0)
     rtt_ms = sum(profile.rtt_ms for profile in profiles)
@@ -52,7 +51,7 @@ def path_buffer_bytes(plan: Plan) -> int:
         for profile in profiles
         for direction in DIRECTIONS
     )
-    return round(4 * (fastest * rtt_ms * 1e3 / 8 + queues))
+    return receive_buffer_bytes(round(2 * (fastest * rtt_ms * 1e3 / 8 + queues)))
 
 
 def write_sysctls(pid: int, settings: Mapping[str, str]) -> None:

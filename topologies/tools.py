@@ -25,6 +25,7 @@ LISTENING = f":{PORT:04X} 00000000:0000 0A"  # a line of /proc/net/tcp, see proc
 START_TIMEOUT_S = 10.0
 END_TIMEOUT_S = 10.0
 LEAST_INTERVAL_S = 0.5
+ROUNDING_S = 0.01
 _RTT = re.compile(r"time[=<]([0-9.]+) ms")
 _SHORTEST = re.compile(r"^rtt min/avg/max/mdev = ([0-9.]+)/", re.MULTILINE)
 _COUNTS = re.compile(r"^(\d+) packets transmitted, (\d+) received", re.MULTILINE)
@@ -63,15 +64,17 @@ def parse_pings(text: str) -> Pings:
 
 
 def parse_flow(text: str) -> Flow:
-    """The JSON of an iperf3 server after its test: whole intervals that are not omitted."""
+    """The JSON of an iperf3 server after its test: whole intervals that are not omitted.
+
+    Where the omission ends together with an interval, iperf3 says of the next that it has lasted
+    twice as long as its bytes took; its begin and end give it away.
+    """
     try:
         answer: dict[str, Any] = json.loads(text)
         if "error" in answer:
             raise EmulationError(f"iperf3: {answer['error']}")
         sums = [interval["sum"] for interval in answer["intervals"]]
-        counted = [
-            each for each in sums if not each["omitted"] and each["seconds"] >= LEAST_INTERVAL_S
-        ]
+        counted = [each for each in sums if not each["omitted"] and _is_whole(each)]
         seconds = sum(each["seconds"] for each in counted)
         total = answer["end"].get("sum", {})  # of datagrams alone
         return Flow(
@@ -81,6 +84,12 @@ def parse_flow(text: str) -> Flow:
         )
     except (ValueError, KeyError, TypeError) as error:
         raise EmulationError(f"iperf3: cannot read its answer: {text.strip()[-200:]!r}") from error
+
+
+def _is_whole(interval: dict[str, Any]) -> bool:
+    seconds: float = interval["seconds"]
+    length_s: float = interval["end"] - interval["start"]
+    return seconds >= LEAST_INTERVAL_S and abs(length_s - seconds) < ROUNDING_S
 
 
 def ping(sender: Vantage, receiver: Vantage, count: int, interval_s: float, wait_s: float) -> Pings:

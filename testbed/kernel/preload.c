@@ -56,12 +56,12 @@ ssize_t getrandom(void *buffer, size_t length, unsigned int flags)
 	return (ssize_t)length;
 }
 
+/* A tick lasts no less than its virtual time at the pace; what was late before is not caught up. */
 static void wait_for_real_time(uint64_t virtual_ns)
 {
 	static double pace = -1;
-	static uint64_t first_virtual_ns, first_real_ns;
+	static uint64_t tick_virtual_ns, tick_real_ns;
 	struct timespec now;
-	uint64_t due_ns;
 
 	if (pace < 0) {
 		const char *given = getenv("CONCERTINA_PACE");
@@ -70,16 +70,16 @@ static void wait_for_real_time(uint64_t virtual_ns)
 	}
 	if (pace == 0)
 		return;
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	if (!first_real_ns) {
-		first_real_ns = now.tv_sec * 1000000000ULL + now.tv_nsec;
-		first_virtual_ns = virtual_ns;
+	if (tick_real_ns) {
+		uint64_t due_ns = tick_real_ns + (uint64_t)((virtual_ns - tick_virtual_ns) / pace);
+		struct timespec due = {due_ns / 1000000000ULL, due_ns % 1000000000ULL};
+
+		while (clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &due, NULL) == EINTR)
+			;
 	}
-	due_ns = first_real_ns + (uint64_t)((virtual_ns - first_virtual_ns) / pace);
-	now.tv_sec = due_ns / 1000000000ULL;
-	now.tv_nsec = due_ns % 1000000000ULL;
-	while (clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &now, NULL) == EINTR)
-		;
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	tick_real_ns = now.tv_sec * 1000000000ULL + now.tv_nsec;
+	tick_virtual_ns = virtual_ns;
 }
 
 ssize_t pwrite64(int file, const void *buffer, size_t length, off64_t offset)

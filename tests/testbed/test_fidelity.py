@@ -5,7 +5,7 @@ import json
 import signal
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import pytest
 from rich.console import Console
@@ -68,7 +68,7 @@ def measured(profile: LinkProfile, rtt_ms: float) -> ProfileFidelity:
     return ProfileFidelity(
         profile=profile,
         rates=(rate,),
-        rtt=RttClaim(sent=20, received=20, expected_ms=70.1, measured_ms=rtt_ms),
+        rtt=RttClaim(sent=20, received=20, expected_ms=70.1, measured_ms=rtt_ms, tolerance_ms=0.85),
         losses=(LossClaim(way="up", configured_percent=1, sent=4998, lost=46),),
         queues=(rate.model_copy(update={"what": "queue", "attempts": (229.5,)}),),
     )
@@ -83,10 +83,18 @@ class PlayedHost:
         self._answers = answers
 
     def run(
-        self, command: Sequence[str], *, writable: Path, output: Path | None = None, **_: Any
+        self,
+        command: Sequence[str],
+        *,
+        writable: Path,
+        readable: Mapping[str, Path] | None = None,
+        env: Mapping[str, str] | None = None,
+        output: Path | None = None,
+        seed: int = 1,
     ) -> int:
-        assert output is not None
-        return self._answers[output.parent.name](output.parent)
+        name, clock = command[-2:]
+        assert clock == "real"
+        return self._answers[name](writable / name)
 
 
 def leaves(name: str, rtt_ms: float) -> Callable[[Path], int]:
@@ -112,7 +120,7 @@ def host(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     def play(**answers: Callable[[Path], int]) -> None:
         choice = Choice(PlayedHost(answers), "played")
         monkeypatch.setattr(fidelity_run, "examine_machine", lambda: MACHINE)
-        monkeypatch.setattr(fidelity_run, "choose", lambda *_: choice)
+        monkeypatch.setattr(fidelity_run, "choose", lambda wish, machine, kernel: choice)
 
     return play
 
@@ -187,10 +195,10 @@ def test_the_table_has_every_claim_with_its_error() -> None:
     ]
     claims = {line[2]: line[3:-1] for line in cells if len(line) > 2}
     assert claims["rate down"] == [
-        *("240 Mbit/s", "229.5 Mbit/s", "160 Mbit/s", "-30.28%", "± 0.5%", "TCP, attempt 1"),
+        *("240 Mbit/s", "229.5 Mbit/s", "160 Mbit/s", "-30.2832%", "± 0.50%", "TCP, attempt 1"),
         "not measurable",
     ]
-    assert claims["shortest RTT"][1:5] == ["70.100 ms", "75.000 ms", "+4.900 ms", "± 0.85 ms"]
+    assert claims["shortest RTT"][1:5] == ["70.100 ms", "75.000 ms", "+4.900 ms", "± 0.850 ms"]
     theirs = binomtest(46, 4998).proportion_ci(0.99, method="exact")
     assert claims["loss up"][:3] == [
         *("1 %", f"in {100 * theirs.low:.2f} to {100 * theirs.high:.2f} %", "0.92 %")

@@ -12,7 +12,6 @@ from scipy.stats import binomtest
 from topologies.capture_counters import CaptureCounters
 from topologies.cpu import IdleSample
 from topologies.fidelity import (
-    TOLERANCES,
     ClockKind,
     Fidelity,
     GoodputProbe,
@@ -24,13 +23,14 @@ from topologies.fidelity import (
 from topologies.fidelity import judge as judge_machine_too
 from topologies.pauses import Paused
 from topologies.qdiscs import QdiscCounters
+from topologies.tolerances import PROBE
 
 
 def goodput(share: float | None, clock: ClockKind = "real") -> GoodputProbe:
     mbit = None if share is None else 95.6 * share
     errors = () if share is None else (share - 1,)
-    tolerance = TOLERANCES[clock].goodput_share
-    return GoodputProbe("a-b", "a_to_b", 95.6, mbit, tolerance, attempt_errors=errors)
+    share = PROBE[clock].rate_share
+    return GoodputProbe("a-b", "a_to_b", 95.6, mbit, share, attempt_errors=errors)
 
 
 def rtt(
@@ -40,7 +40,7 @@ def rtt(
     clock: ClockKind = "real",
 ) -> RttProbe:
     shortest_ms = None if excess_ms is None else expected_ms + excess_ms
-    allowed = TOLERANCES[clock]
+    allowed = PROBE[clock]
     tolerance_ms = allowed.rtt_ms + allowed.rtt_share * expected_ms
     return RttProbe("a-b", 1, 8, 8, shortest_ms, expected_ms, tolerance_ms, early_ms)
 
@@ -182,6 +182,12 @@ def test_a_machine_that_nobody_watched_is_no_pass() -> None:
     fidelity = judge(probe(), idle=CALM, paused=None)
     assert fidelity.verdict == "warn" and "not judged" in fidelity.reasons[0]
     assert fidelity.to_json()["pauses"] is None
+
+
+def test_on_the_virtual_clock_neither_idle_cpu_nor_pauses_say_anything() -> None:
+    fidelity = judge(probe(), idle=[], paused=None, clock="virtual")
+    assert (fidelity.verdict, fidelity.reasons) == ("pass", ())
+    assert fidelity.to_json()["clock"] == "virtual"
 
 
 def test_a_failure_outweighs_a_warning_and_both_are_told() -> None:

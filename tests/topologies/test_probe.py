@@ -8,12 +8,13 @@ from hypothesis import strategies as st
 from scapy.layers.inet import ICMP, IP
 
 from topologies.echo import echo_request, echoed_sequence, internet_checksum
-from topologies.fidelity import TOLERANCES, ClockKind, GoodputProbe
+from topologies.fidelity import ClockKind, GoodputProbe
 from topologies.goodput import Goodput, window_bytes
 from topologies.probe import attempted, side_by_side
 from topologies.profiles import catalogue, parse_profile
 from topologies.shaping import shape_of
 from topologies.spec import DIRECTIONS, LinkSpec, direction_of
+from topologies.tolerances import PROBE
 
 
 @given(st.integers(0, 65535), st.integers(0, 65535))
@@ -65,12 +66,12 @@ def test_of_several_attempts_a_rule_reports_one(
     clock: ClockKind, shares: list[float], reported: float
 ) -> None:
     left = iter(shares)
-    tolerances = TOLERANCES[clock]
-    asked = GoodputProbe("a-b", "a_to_b", 8.0, None, tolerances.goodput_share)
+    tolerances = PROBE[clock]
+    asked = GoodputProbe("a-b", "a_to_b", 8.0, None, tolerances.rate_share)
     probe = attempted(
         asked,
         lambda: Goodput(size_bytes=round(1e6 * next(left)), duration_s=1, longest_pause_ms=0),
-        tolerances.goodput_attempts,
+        tolerances.attempts,
     )
     made = shares[: shares.index(reported) + 1]
     assert probe.goodput_mbit == pytest.approx(8 * reported)

@@ -26,7 +26,8 @@ NO_ANSWER = """PING 10.0.0.2 (10.0.0.2) 56(84) bytes of data.
 
 
 def interval(size_bytes: int, seconds: float, omitted: bool = False) -> dict[str, Any]:
-    return {"sum": {"bytes": size_bytes, "seconds": seconds, "omitted": omitted}}
+    sums = {"bytes": size_bytes, "seconds": seconds, "omitted": omitted}
+    return {"sum": {**sums, "start": 7.0, "end": 7.0 + seconds}}
 
 
 def test_pings_have_the_shortest_to_a_microsecond_and_each() -> None:
@@ -48,6 +49,13 @@ def test_slow_start_and_what_is_left_of_a_second_do_not_count() -> None:
         interval(152_040, 0.107),
     ]
     assert parse_flow(json.dumps({"intervals": intervals, "end": {}})).mbit == 12.0
+
+
+def test_an_interval_that_iperf3_has_begun_before_the_omission_ended_does_not_count() -> None:
+    twice = interval(1_500_000, 2.0)
+    twice["sum"]["start"] += 1.0  # as iperf3 3.12 tells it
+    account = {"intervals": [twice, interval(1_500_000, 1.0)], "end": {}}
+    assert parse_flow(json.dumps(account)).mbit == 12.0
 
 
 def test_datagrams_are_counted_by_the_receiver() -> None:
