@@ -14,10 +14,8 @@ from dataclasses import dataclass
 from rich.console import Console
 
 from testbed.errors import KernelUnavailableError
-from testbed.hosts.environment import REPOSITORY
+from testbed.hosts.environment import PACKAGES, REPOSITORY
 from testbed.kernel.build import ensure_kernel
-
-PACKAGES = ("topologies", "stage_node", "controller", "analysis", "testbed")
 
 
 @dataclass(frozen=True)
@@ -52,7 +50,11 @@ SIDE_BY_SIDE = ("-n", "auto", "--dist", "worksteal")
 ALL_TESTS = (
     Check(
         "tests, side by side (pytest)",
-        ("-m", "pytest", *SIDE_BY_SIDE, "-m", f"not {UNDISTURBED}"),
+        ("-m", "pytest", *SIDE_BY_SIDE, "-m", f"not {UNDISTURBED}", f"--ignore={IDENTITY_TESTS}"),
+    ),
+    Check(  # apart: each run is made once, and repeated on a machine that is kept from working
+        "tests of identity (pytest)",
+        ("-m", "pytest", "-n", "auto", "--dist", "loadgroup", IDENTITY_TESTS),
     ),
     Check(
         "tests on the machine's clock, one at a time (pytest)", ("-m", "pytest", "-m", UNDISTURBED)

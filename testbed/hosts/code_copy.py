@@ -15,9 +15,8 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from testbed.hosts.environment import REPOSITORY
+from testbed.hosts.environment import PACKAGES, REPOSITORY
 
-PACKAGES = ("topologies", "stage_node", "controller", "analysis", "testbed")
 KINDS = frozenset({".py", ".yaml"})
 NOT_CODE = frozenset({"__pycache__", "evidence", "checkpoints"})
 KEPT_S = 7 * 24 * 3600.0

@@ -34,14 +34,32 @@ pytestmark = [
 ]
 
 
+def of_one(name: str) -> pytest.MarkDecorator:
+    """Tests of the same run go to the same worker, which makes it once."""
+    return pytest.mark.xdist_group(name)
+
+
+each_run = pytest.mark.parametrize("name", [pytest.param(n, marks=of_one(n)) for n in EXPERIMENTS])
+
+
+class FirstRuns(dict[str, Path]):
+    """Each experiment run once, when it is first asked for."""
+
+    def __init__(self, place: Path) -> None:
+        super().__init__()
+        self._place = place
+
+    def __missing__(self, name: str) -> Path:
+        self[name] = run(name, self._place / name)
+        return self[name]
+
+
 @pytest.fixture(scope="module")
-def first_runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """Each experiment once."""
-    place = tmp_path_factory.mktemp("first")
-    return {name: run(name, place / name) for name in EXPERIMENTS}
+def first_runs(tmp_path_factory: pytest.TempPathFactory) -> FirstRuns:
+    return FirstRuns(tmp_path_factory.mktemp("first"))
 
 
-@pytest.mark.parametrize("name", EXPERIMENTS)
+@each_run
 def test_a_run_repeats_under_every_condition_of_the_machine(first_runs, name):
     begin = EXPERIMENTS.index(name)  # so that few repeats see all conditions, too
     for number in range(REPEATS):
@@ -51,13 +69,13 @@ def test_a_run_repeats_under_every_condition_of_the_machine(first_runs, name):
         assert "identical: " in repeated.said
 
 
-@pytest.mark.parametrize("name", EXPERIMENTS)
+@each_run
 def test_another_seed_is_another_sample(first_runs, name, tmp_path):
     other = run(name, tmp_path / "other", "--seed", "8")
     assert first_difference(first_runs[name], other) is not None
 
 
-@pytest.mark.parametrize("name", EXPERIMENTS)
+@each_run
 def test_this_machine_agrees_with_the_one_that_the_hashes_were_made_on(first_runs, name):
     if name in golden.CHARGED_BY_THIS_MACHINE:
         pytest.skip("its devices are charged by a table that each machine measures for itself")
@@ -90,6 +108,7 @@ microvm.kernel_command = leaking
 }
 
 
+@of_one("lossy-download")
 @pytest.mark.parametrize("leak", LEAKS)
 def test_what_leaks_into_the_guest_is_found(first_runs, leak, tmp_path):
     program = f"{LEAKS[leak]}\nfrom testbed.cli import main\nmain()\n"
@@ -104,6 +123,7 @@ def test_what_leaks_into_the_guest_is_found(first_runs, leak, tmp_path):
     assert "different: packet" in done.stdout
 
 
+@of_one("lossy-download")
 def test_a_computing_time_that_was_measured_anew_is_found(first_runs, tmp_path):
     copy = tmp_path / "copy"
     shutil.copytree(first_runs["lossy-download"], copy)
@@ -115,6 +135,7 @@ def test_a_computing_time_that_was_measured_anew_is_found(first_runs, tmp_path):
     assert quiet(copy).status == 1
 
 
+@of_one("lossy-download")
 def test_a_difference_is_shown_from_both_runs(first_runs, tmp_path):
     copy = tmp_path / "copy"
     shutil.copytree(first_runs["lossy-download"], copy)

@@ -11,8 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from testbed.checks import PACKAGES
-from testbed.hosts.environment import REPOSITORY
+from testbed.hosts.environment import PACKAGES, REPOSITORY
 from testbed.hosts.guest_boot import CODE, RUN
 from tests.e2e.conftest import give_kernel, virtual_host
 from tests.e2e.processes import is_kernel, until
