@@ -136,15 +136,17 @@ class Captures:
         """End the captures after the traffic has ended, and return what each counted.
 
         The kernel hands frames over in blocks, a late one after a second. tcpdump tells its
-        counters on SIGUSR1: it is asked until it has written all it was given.
+        counters on SIGUSR1: all are asked until all have written what they were given, at the same
+        look: while one waits for its block, a connection that closes over a lossy link may well
+        send another frame past one that was done.
         """
-        waiting = list(self._captures)
         deadline = time.monotonic() + DRAIN_TIMEOUT_S
-        while waiting and time.monotonic() < deadline:
-            for capture in waiting:
+        drained = False
+        while not drained and time.monotonic() < deadline:
+            for capture in self._captures:
                 capture.process.send_signal(signal.SIGUSR1)
             time.sleep(DRAIN_POLL_S)
-            waiting = [each for each in waiting if not _is_drained(each.counters)]
+            drained = all(_is_drained(capture.counters) for capture in self._captures)
         for capture in self._captures:
             capture.process.send_signal(signal.SIGINT)
         return [self._final(capture) for capture in self._captures]

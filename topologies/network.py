@@ -22,6 +22,7 @@ from mininet.net import Mininet
 
 from topologies import iproute
 from topologies.addressing import CONTROLLER_NAME, Plan, management_ips
+from topologies.closing import is_closing
 from topologies.errors import BadTopologyError, EmulationError
 from topologies.interfaces import prepare_interfaces
 from topologies.namespaces import namespace_of, processes_inside, run, run_inside
@@ -44,6 +45,7 @@ from topologies.wire import Wire
 WIRES_NAME = "wires"
 ANSWER_S = 0.1  # a host's own time until it answers: delayed acknowledgements take 40 ms
 IDLE_TIMEOUT_S = 30.0
+CLOSING_S = 10.0
 
 
 class EmulatedNetwork(Mininet):  # type: ignore[misc]
@@ -166,9 +168,11 @@ class EmulatedNetwork(Mininet):  # type: ignore[misc]
         return change_lines(tap, shape_of(profile, direction), self.spec.shaper)
 
     def wait_idle(self) -> None:
-        """Return once no shaped link holds a frame and none has passed for the largest delay.
+        """Return once no shaped link holds a frame, none has passed for the largest delay, and no
+        host still closes a connection.
 
-        Frames on their way when this is called are delivered and answered by then. Raises
+        Frames on their way when this is called are delivered and answered by then. A connection
+        whose end nobody acknowledges is waited for no longer than ``CLOSING_S``. Raises
         ``EmulationError`` if the links do not come to rest though every queue had time to drain.
         """
         shapes = [
@@ -177,11 +181,13 @@ class EmulatedNetwork(Mininet):  # type: ignore[misc]
         drain_s = max((each.buffer_bytes * 8 / each.rate_bit for each in shapes), default=0.0)
         delay_s = max(((each.delay_us + each.jitter_us) / 1e6 for each in shapes), default=0.0)
         deadline = time.monotonic() + drain_s + IDLE_TIMEOUT_S
+        patience = time.monotonic() + CLOSING_S
         before = self._netem_readings()
         while True:
             time.sleep(delay_s + ANSWER_S)
             after = self._netem_readings()
-            if is_idle(before, after):
+            closing = any(is_closing(self.host_pid(host)) for host in self.spec.hosts)
+            if is_idle(before, after) and not (closing and time.monotonic() < patience):
                 return
             if time.monotonic() > deadline:
                 raise EmulationError("the links do not come to rest: something keeps sending")
