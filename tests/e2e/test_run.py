@@ -196,7 +196,8 @@ def assert_ledger_agrees_with_scapy(out: Path) -> None:
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupted_run_leaves_nothing_running(home: Path, number: signal.Signals) -> None:
-    process = concertina(home, "run", "story.yaml", "--out", str(home / "o"))
+    paced = ("--pace", "1")  # or it might be over before we look
+    process = concertina(home, "run", "story.yaml", *paced, "--out", str(home / "o"))
     events = home / "o/events.jsonl"
     until(lambda: events.exists() and '"partition"' in events.read_text(), 240)
     process.send_signal(number)

@@ -26,8 +26,9 @@ def test_every_test_runs_once_and_those_on_the_real_clock_have_the_machine_to_th
 ) -> None:
     assert run_checks([]) == 0
     assert ran == [*STATIC_CHECKS, *ALL_TESTS]
-    beside, alone = (check.arguments for check in ALL_TESTS)
-    assert beside[-1] == f"not {alone[-1]}" == f"not {UNDISTURBED}"
+    beside, identity, alone = (check.arguments for check in ALL_TESTS)
+    assert (f"not {UNDISTURBED}", UNDISTURBED) == (beside[-2], alone[-1])
+    assert beside[-1] == f"--ignore={identity[-1]}"
     assert "-n" in beside and "-n" not in alone
 
 
