@@ -74,13 +74,21 @@ _ADDED = {"compute": {"t_free_ns"}, "results": {"node"}}
 
 
 class LinkProbe(Described):
-    """What the probe measured of one direction of a link; no goodput where loss would set it."""
+    """What the probe measured of one direction of a link; no goodput where loss would set it.
+
+    ``attempt_errors`` has an entry per measurement; the records of older runs lack it.
+    """
 
     link: str
     direction: Direction
     goodput_mbit: float | None
     goodput_error: float | None = None
-    attempts: int | None = None
+    attempt_errors: tuple[float, ...] | None = None
+
+    @property
+    def attempts(self) -> int | None:
+        """Measurements of the goodput; None if the record does not tell."""
+        return None if self.attempt_errors is None else len(self.attempt_errors)
 
 
 class RttProbe(Described):

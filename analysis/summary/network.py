@@ -64,8 +64,7 @@ class LinkTraffic(Section):
         "largest data packet in the receiver's capture"
     )
     probe_attempts: int | None = Field(
-        description="how often the probe measured the goodput; the measurement nearest to the "
-        "ideal counts"
+        description="how often the probe measured the goodput; the last measurement counts"
     )
     probed_rtt_ms: float | None = Field(description="minimum round-trip time the probe measured")
     sent_packets: int = Field(description="packets in the sender's capture, before the queue")

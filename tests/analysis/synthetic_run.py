@@ -28,6 +28,10 @@ from stage_node.events import (
     WorkCost,
 )
 from tests.analysis.tcp_simulator import HEADERS, MSS, Connection, Endpoint, Tap, Wire, write_pcap
+from topologies.cpu import IdleSample
+from topologies.fidelity import Fidelity, GoodputProbe, Probe, RttProbe
+from topologies.pauses import Paused
+from topologies.qdiscs import QdiscCounters
 
 MS = 1_000_000
 START_NS = 50_000 * MS
@@ -354,7 +358,7 @@ class SyntheticRun:
         (path / "experiment.yaml").write_text(EXPERIMENT)
         self._json(path / "manifest.json", self._manifest())
         self._json(path / "network.json", _NETWORK)
-        self._json(path / "fidelity.json", self._fidelity())
+        self._json(path / "fidelity.json", self._fidelity().to_json())
         counters = []
         for interface, tap in self.taps.items():
             in_time = sorted(tap.packets, key=lambda seen: seen[0])
@@ -395,40 +399,43 @@ class SyntheticRun:
         share = (monotonic_ns - START_NS) / max(self.end_ns - START_NS, 1)
         return monotonic_ns + REALTIME_OFFSET_NS + round(DRIFT_NS * share)
 
-    def _fidelity(self) -> dict[str, object]:
-        probes, rtt, qdisc = [], [], []
+    def _fidelity(self) -> Fidelity:
+        goodputs, rtts, qdiscs = [], [], []
         for index, link in enumerate(_NETWORK["links"]):
             goodput = RATES_MBIT[index] * MSS / (MSS + HEADERS)
-            rtt.append(
-                {"link": link["name"], "rtt_min_ms": probed_rtt_ms(index)}
-                | {"expected_ms": 2 * DELAYS_MS[index] + 0.1, "tolerance_ms": 0.6, "ok": True}
+            rtts.append(
+                RttProbe(
+                    link=link["name"],
+                    rounds=1,
+                    sent=20,
+                    received=20,
+                    rtt_min_ms=probed_rtt_ms(index),
+                    expected_ms=2 * DELAYS_MS[index] + 0.1,
+                    tolerance_ms=0.6,
+                )
             )
             for direction, end in (("a_to_b", "b"), ("b_to_a", "a")):
-                probes.append(
-                    {"link": link["name"], "direction": direction, "goodput_mbit": goodput}
-                    | {"ideal_goodput_mbit": goodput, "goodput_error": 0.0, "attempts": 1 + index}
+                goodputs.append(
+                    GoodputProbe(
+                        link=link["name"],
+                        direction=direction,
+                        ideal_goodput_mbit=goodput,
+                        goodput_mbit=goodput,
+                        tolerance_share=0.01,
+                        attempt_errors=(-0.02,) * index + (0.0,),
+                    )
                 )
                 sizes = self._received_sizes(link[end]["interface"], link[end]["ip"])
-                qdisc.append(
-                    {"link": link["name"], "direction": direction, "dropped_packets": 0}
-                    | {"sent_packets": len(sizes), "sent_bytes": sum(sizes)}
-                )
-        return {
-            "schema": 1,
-            "verdict": "pass",
-            "reasons": [],
-            "links": probes,
-            "rtt": rtt,
-            "captures": {},
-            "qdisc": qdisc,
-            "cpu_idle": {
-                "per_second_min_share": 0.6,
-                "share": 0.8,
-                "seconds": 3,
-                "threshold": 0.35,
-            },
-            "pauses": {"windows_ms": 9000, "paused_ms": 45, "longest_ms": 7.5, "share": 0.005},
-        }
+                qdiscs.append(QdiscCounters(link["name"], direction, len(sizes), sum(sizes), 0, 0))
+        return Fidelity(
+            verdict="pass",
+            reasons=(),
+            probe=Probe(goodput=tuple(goodputs), rtt=tuple(rtts), loss=()),
+            captures=(),
+            qdiscs=tuple(qdiscs),
+            idle=tuple(IdleSample(0, 1000 * MS, share) for share in (0.6, 0.9, 0.9)),
+            paused=Paused(windows_ms=9000, paused_ms=45, longest_ms=7.5),
+        )
 
     def _received_sizes(self, interface: str, ip: str) -> list[int]:
         target = bytes(int(part) for part in ip.split("."))
