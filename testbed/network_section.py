@@ -7,6 +7,7 @@ from pydantic import BeforeValidator, Discriminator, Field, Tag, model_validator
 
 from testbed.typed_yaml import Section
 from topologies.generators import Pattern
+from topologies.profiles import DirectionProfile
 from topologies.shapes import Branch, Inner, full_tree
 from topologies.traces import BIN_MS
 
@@ -48,7 +49,9 @@ class LinkOverrides(Section):
 
     rate_mbit: float | None = Field(None, gt=0, description="bottleneck rate")
     delay_ms: float | None = Field(None, ge=0, description="one-way delay")
-    jitter_ms: float | None = Field(None, ge=0, description="standard deviation of the delay")
+    jitter_ms: float | None = Field(
+        None, ge=0, description=DirectionProfile.model_fields["jitter_ms"].description
+    )
     loss_percent: float | None = Field(None, ge=0, lt=100, description="random packet loss")
     buffer_bdp: float | None = Field(
         None, gt=0, description="droptail buffer in bandwidth-delay products"

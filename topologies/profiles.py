@@ -21,18 +21,23 @@ class DirectionProfile(BaseModel):
     """One direction of a link.
 
     ``rate_mbit`` is the line rate in 10^6 bit/s counted over whole Ethernet frames, ``delay_ms``
-    the one-way propagation delay, ``jitter_ms`` how far netem spreads it, uniformly, to either
-    side (never reordering), ``loss_percent`` the share of frames lost at random, ``buffer_bdp``
-    the droptail queue before the line in bandwidth-delay products (this rate times the round
-    trip of both directions). With a ``trace`` the values are those before it is played, and what
-    it does not set.
+    the one-way propagation delay, ``loss_percent`` the share of frames lost at random,
+    ``buffer_bdp`` the droptail queue before the line in bandwidth-delay products (this rate times
+    the round trip of both directions). With a ``trace`` the values are those before it is played,
+    and what it does not set.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     rate_mbit: float = Field(ge=0.001, le=100_000, allow_inf_nan=False)
     delay_ms: float = Field(default=0, ge=0, le=60_000, allow_inf_nan=False)
-    jitter_ms: float = Field(default=0, ge=0, allow_inf_nan=False)
+    jitter_ms: float = Field(
+        default=0,
+        ge=0,
+        allow_inf_nan=False,
+        description="delays are uniform from delay_ms - jitter_ms to delay_ms + jitter_ms, and "
+        "reorder nothing",
+    )
     loss_percent: float = Field(default=0, ge=0, lt=100, allow_inf_nan=False)
     buffer_bdp: float = Field(default=1, gt=0, le=1000, allow_inf_nan=False)
     trace: LinkTrace | None = None

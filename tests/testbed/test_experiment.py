@@ -12,10 +12,12 @@ from testbed.experiment import (
     shipped_experiments,
     validate_experiment,
 )
+from testbed.network_section import LinkOverrides
 from testbed.networks import build_network
 from testbed.validation import check_experiment
 from tests.testbed.third_party import published_data_may_be_absent
 from topologies.errors import BadTopologyError
+from topologies.profiles import DirectionProfile
 from topologies.spec import NetworkSpec
 
 GOOD = {
@@ -361,3 +363,11 @@ def test_what_cannot_vary_so_is_refused_with_its_field(
 ) -> None:
     with pytest.raises((BadExperimentError, BadTopologyError), match=reason):
         varied(tmp_path, assignment)
+
+
+def test_the_file_and_the_profiles_say_the_same_of_jitter() -> None:
+    """netem, given no table of a distribution, spreads delays uniformly to either side."""
+    described = LinkOverrides.model_fields["jitter_ms"].description
+    assert described == DirectionProfile.model_fields["jitter_ms"].description
+    assert described and described.startswith("delays are uniform from delay_ms - jitter_ms to")
+    assert LinkOverrides.model_json_schema()["properties"]["jitter_ms"]["description"] == described
