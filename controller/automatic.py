@@ -11,11 +11,10 @@ from controller.choices import Choice, check_modes, choices_of, place_of, uncomp
 from controller.choosers import Automatic, Chooser, Fixed, Oracle, Pick, Seen
 from controller.known_rates import KnownRates
 from controller.ladder import Ladder
-from controller.optimizer import Emit
 from controller.session import LivePipeline
 from controller.targets import AutomaticControl, FringeTargets
 from stage_node.control import ControlClient
-from stage_node.events import ControlBegins, RungChosen
+from stage_node.events import ControlBegins, Emit, RungChosen
 
 LEAD_S = 0.5
 """From the announcement of a mode to its beginning: whoever plays the traces has to hear of it."""
@@ -100,12 +99,13 @@ class Serving:
         begin_s = self._clock() + LEAD_S
         end_s = begin_s + self._settings.duration_s
         self._emit(
-            ControlBegins,
-            mode=mode,
-            begin_ns=round(begin_s * 1e9),
-            end_ns=round(end_s * 1e9),
-            bound_ms=self._settings.bound_ms,
-            frame_ms=self._settings.frame_ms,
+            ControlBegins(
+                mode=mode,
+                begin_ns=round(begin_s * 1e9),
+                end_ns=round(end_s * 1e9),
+                bound_ms=self._settings.bound_ms,
+                frame_ms=self._settings.frame_ms,
+            )
         )
         self._sleep(LEAD_S)
         self._tell(place, None, None, f"{mode} begins")
@@ -145,13 +145,14 @@ class Serving:
     def _tell(self, place: int, pick: Pick | None, latency_ms: float | None, reason: str) -> None:
         choice = self._choices[place]
         self._emit(
-            RungChosen,
-            generation=self._generations[place],
-            rungs=tuple(rung.name for rung in choice.rungs),
-            bound_ms=self._settings.bound_ms,
-            rate_mbit=pick.estimate.rate_mbit if pick else (),
-            forecast_ms=pick.estimate.latency_ms(choice.option) if pick else None,
-            latency_ms=latency_ms,
-            accuracy=choice.option.accuracy,
-            reason=reason,
+            RungChosen(
+                generation=self._generations[place],
+                rungs=tuple(rung.name for rung in choice.rungs),
+                bound_ms=self._settings.bound_ms,
+                rate_mbit=pick.estimate.rate_mbit if pick else (),
+                forecast_ms=pick.estimate.latency_ms(choice.option) if pick else None,
+                latency_ms=latency_ms,
+                accuracy=choice.option.accuracy,
+                reason=reason,
+            )
         )

@@ -21,7 +21,7 @@ from controller.fringe import find_fringe
 from controller.ladder import LadderTable
 from controller.ladder_builder import build_ladder
 from controller.ladder_request import BadLadderError, BuiltLadder
-from controller.optimizer import Emit, optimize
+from controller.optimizer import optimize
 from controller.pipeline import Observation, SplitName
 from controller.plan import PipelinePlan, check_ladder, check_modules, check_targets
 from controller.session import (
@@ -38,6 +38,7 @@ from stage_node.control import ControlClient
 from stage_node.data import load_dataset
 from stage_node.errors import StageNodeError
 from stage_node.events import (
+    Emit,
     EventLog,
     FrozenHash,
     ImagesUsed,
@@ -81,13 +82,14 @@ def serve(plan: PipelinePlan, emit: Emit, table_path: Path, company: Company) ->
         dataset = load_dataset(plan.dataset).limited(plan.validation_images)
         fringe = find_fringe(plan.partition, plan.targets.fringe_layers)
         emit(
-            PartitionChosen,
-            pipeline=plan.name,
-            hosts=tuple(stage.name for stage in plan.stages),
-            stages=plan.partition.stages,
-            fringe=fringe.layers,
-            raw_input_bytes=dataset.raw_bytes_per_image,
-            reason=plan.placement.reason if plan.placement else None,
+            PartitionChosen(
+                pipeline=plan.name,
+                hosts=tuple(stage.name for stage in plan.stages),
+                stages=plan.partition.stages,
+                fringe=fringe.layers,
+                raw_input_bytes=dataset.raw_bytes_per_image,
+                reason=plan.placement.reason if plan.placement else None,
+            )
         )
         configured = configurations(plan, model, ladder.table)
         before = distribute(clients, configured, model.state_dict())
@@ -103,14 +105,14 @@ def serve(plan: PipelinePlan, emit: Emit, table_path: Path, company: Company) ->
             "figures": ("test", min(whole_frames(plan), len(dataset.test))),
         }
         for purpose, (split, count) in used.items():
-            emit(ImagesUsed, purpose=purpose, split=split, images=count)
+            emit(ImagesUsed(purpose=purpose, split=split, images=count))
         live = LivePipeline(clients, images, plan.warmup_frames, emit)
         company.meet("ready")
         _compress(live, clients, ladder.table, plan, emit)
         company.meet("done")
         clients[0].drain()
         after = frozen_digest(clients)
-        emit(FrozenHash, before=before, after=after)
+        emit(FrozenHash(before=before, after=after))
         if after != before:
             raise FrozenLayerChangedError("a tensor outside the fringe layers changed in the run")
 
@@ -140,7 +142,14 @@ def _compress(
 
 
 def _cost(work: str, cost: Cost, emit: Emit) -> None:
-    emit(WorkCost, work=work, **cost.model_dump())
+    emit(
+        WorkCost(
+            work=work,
+            duration_s=cost.duration_s,
+            cpu_s=cost.cpu_s,
+            peak_memory_mib=cost.peak_memory_mib,
+        )
+    )
 
 
 def whole_frames(plan: PipelinePlan) -> int:
@@ -158,7 +167,7 @@ def _ladder(plan: PipelinePlan, model: ChainModel, emit: Emit) -> BuiltLadder:
     if plan.ladder is None:
         return build_ladder(
             plan.ladder_request,
-            lambda task, done, total: emit(Progress, task=task, done=done, total=total),
+            lambda task, done, total: emit(Progress(task=task, done=done, total=total)),
         )
     built = BuiltLadder.load(plan.ladder, model, plan.targets.fringe_layers)
     if built.table.stages != plan.partition.stages:
@@ -168,15 +177,16 @@ def _ladder(plan: PipelinePlan, model: ChainModel, emit: Emit) -> BuiltLadder:
 
 def _measured(label: str, seen: Observation, emit: Emit) -> None:
     emit(
-        Measurement,
-        label=label,
-        generation=seen.generation,
-        rungs=seen.names,
-        begin_ns=seen.begin_ns,
-        end_ns=seen.end_ns,
-        accuracy=seen.accuracy,
-        samples=seen.samples,
-        split=seen.split,
+        Measurement(
+            label=label,
+            generation=seen.generation,
+            rungs=seen.names,
+            begin_ns=seen.begin_ns,
+            end_ns=seen.end_ns,
+            accuracy=seen.accuracy,
+            samples=seen.samples,
+            split=seen.split,
+        )
     )
 
 

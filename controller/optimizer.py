@@ -13,17 +13,14 @@ another gains more from. But every step that is kept was measured on the live pi
 validation split alone ([0039], claim 6).
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from controller.descent import Choice, Descent, Forecast
 from controller.ladder import Ladder
 from controller.pipeline import Observation, Pipeline, Rungs
 from controller.targets import FringeTargets
-from stage_node.events import Iteration, LoopEnded
-
-Emit = Callable[..., None]
-"""``EventLog.emit``: an event type and its fields."""
+from stage_node.events import Emit, Iteration, LoopEnded
 
 ROUNDING = 1e-9
 """Shares of whole images are compared; a floor is not broken by the last bit of a float."""
@@ -137,27 +134,29 @@ class _Record:
 
     def iteration(self, cut: int | None, seen: Observation, outcome: str, reason: str) -> None:
         self._emit(
-            Iteration,
-            index=self._index,
-            cut=cut,
-            generation=seen.generation,
-            rungs=seen.names,
-            accuracy=seen.accuracy,
-            samples=seen.samples,
-            latency_ms_median=seen.latency_ms_median,
-            bytes_per_inference=tuple(c.size_bytes for c in seen.connections),
-            outcome=outcome,
-            reason=reason,
+            Iteration(
+                index=self._index,
+                cut=cut,
+                generation=seen.generation,
+                rungs=seen.names,
+                accuracy=seen.accuracy,
+                samples=seen.samples,
+                latency_ms_median=seen.latency_ms_median,
+                bytes_per_inference=tuple(c.size_bytes for c in seen.connections),
+                outcome=outcome,
+                reason=reason,
+            )
         )
         self._index += 1
 
     def ended(self, outcome: Outcome) -> Outcome:
         self._emit(
-            LoopEnded,
-            reached=outcome.reached,
-            generation=outcome.best.generation,
-            rungs=outcome.best.names,
-            reason=outcome.reason,
+            LoopEnded(
+                reached=outcome.reached,
+                generation=outcome.best.generation,
+                rungs=outcome.best.names,
+                reason=outcome.reason,
+            )
         )
         return outcome
 

@@ -11,7 +11,6 @@ from controller.errors import FrozenLayerChangedError
 from controller.fringe import Fringe, find_fringe
 from controller.ladder import LadderTable
 from controller.modules import DistilledModule
-from controller.optimizer import Emit
 from controller.pipeline import Connection, Observation, Rungs, SplitName
 from controller.plan import PipelinePlan
 from stage_node.codecs import Codec
@@ -20,7 +19,7 @@ from stage_node.control import ControlClient
 from stage_node.cut import Cut
 from stage_node.digest import combined_sha256, frozen_sha256, layer_of
 from stage_node.errors import StageNodeError
-from stage_node.events import GenerationActivated, Progress
+from stage_node.events import Emit, GenerationActivated, Progress
 from stage_node.messages import Ack, Configure, Stop
 from stage_node.models import ChainModel
 from stage_node.rung import UNCOMPRESSED
@@ -195,7 +194,7 @@ class LivePipeline:
         total = self._images[split]
         for count in [*range(PROGRESS_IMAGES, total, PROGRESS_IMAGES), total]:
             results = self._source.results(generation, count, self._warmup_frames)
-            self._emit(Progress, task=f"{split} images", done=count, total=total)
+            self._emit(Progress(task=f"{split} images", done=count, total=total))
         return Observation(
             generation=generation,
             rungs=rungs,
@@ -221,10 +220,11 @@ class LivePipeline:
         """Let the source stamp its frames with a prepared generation from now on."""
         activated = self._source.activate(generation, split, frame_ms, go_on)
         self._emit(
-            GenerationActivated,
-            t_ns=activated.t_ns,
-            generation=generation,
-            rungs=tuple(rung.name for rung in self._generations[generation]),
+            GenerationActivated(
+                t_ns=activated.t_ns,
+                generation=generation,
+                rungs=tuple(rung.name for rung in self._generations[generation]),
+            )
         )
 
 

@@ -30,7 +30,7 @@ class Company:
     def tell(self, point: str) -> None:
         """Say that this process has come to ``point``."""
         if self._others:
-            self._events.emit(Reached, point=point)
+            self._events.emit(Reached(point=point))
 
     def meet(self, point: str) -> None:
         """Say so, and wait until all others have come there as well."""

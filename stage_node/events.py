@@ -8,10 +8,13 @@ and the analysis read the file; nobody rewrites it. Times are ``CLOCK_MONOTONIC`
 import json
 import os
 import time
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any, ClassVar, Self
+
+NOW = -1
+"""``t_ns`` of an event that happens as its log takes it."""
 
 LONE_PIPELINE = "pipeline"
 """What the only split model of a run is called."""
@@ -22,14 +25,15 @@ class Event:
     """One thing that happened; a subclass per kind.
 
     ``t_ns`` is the monotonic clock of the emulation when it happened, ``who`` the process
-    that saw it (a host name, a pipeline's controller, ``runner``).
+    that saw it (a host name, a pipeline's controller, ``runner``). A process that emits an event
+    leaves ``who`` to its log, and ``t_ns`` too unless it happened earlier.
     """
 
     kind: ClassVar[str]
     registry: ClassVar[dict[str, type["Event"]]] = {}
 
-    t_ns: int
-    who: str
+    t_ns: int = NOW
+    who: str = ""
 
     def __init_subclass__(cls) -> None:
         Event.registry[cls.kind] = cls
@@ -45,7 +49,11 @@ class Event:
             for name, value in record.items()
             if name in known
         }
-        return event_type(**values)
+        return event_type(**values | {"t_ns": record["t_ns"], "who": record["who"]})
+
+    def stamped(self, now_ns: int, who: str) -> Self:
+        """Fill in ``who`` and, unless it is given, the present time; returns the whole event."""
+        return replace(self, who=who, t_ns=now_ns if self.t_ns == NOW else self.t_ns)
 
     def to_json(self) -> str:
         """One line, without the newline."""
@@ -446,6 +454,10 @@ class FaultInjected(Event):
     at_byte: int
 
 
+Emit = Callable[[Event], None]
+"""Takes an event of this process: ``EventLog.emit``."""
+
+
 class EventLog:
     """Appends events of one process to the run's file."""
 
@@ -453,11 +465,10 @@ class EventLog:
         self._fd = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o644)
         self._who = who
 
-    def emit(self, event_type: type[Event], /, **values: object) -> None:
+    def emit(self, event: Event) -> None:
         """Record one event, stamped with this process and, unless given, the present time."""
-        values.setdefault("t_ns", time.monotonic_ns())
-        event = event_type(who=self._who, **values)  # type: ignore[arg-type]
-        os.write(self._fd, (event.to_json() + "\n").encode())
+        stamped = event.stamped(time.monotonic_ns(), self._who)
+        os.write(self._fd, (stamped.to_json() + "\n").encode())
 
     def close(self) -> None:
         """Close the file; further events are an error."""

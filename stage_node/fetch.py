@@ -117,20 +117,21 @@ class Fetcher:
             except (InterruptedDeliveryError, CorruptPartError) as error:
                 trouble = error
         self._events.emit(
-            DownloadEnded,
-            model=self._model,
-            begin_ns=begin_ns,
-            first_byte=first_byte,
-            end_byte=end_byte,
-            local_port=local_port,
-            server_port=self._server[1],
-            outcome=_outcome(trouble),
-            reason=str(trouble or ""),
-            attempt=attempt,
-            header_bytes=download.header_bytes,
-            receive_window_bytes=download.receive_window_bytes,
-            step=place.step,
-            round=place.round,
+            DownloadEnded(
+                model=self._model,
+                begin_ns=begin_ns,
+                first_byte=first_byte,
+                end_byte=end_byte,
+                local_port=local_port,
+                server_port=self._server[1],
+                outcome=_outcome(trouble),
+                reason=str(trouble or ""),
+                attempt=attempt,
+                header_bytes=download.header_bytes,
+                receive_window_bytes=download.receive_window_bytes,
+                step=place.step,
+                round=place.round,
+            )
         )
         if trouble is not None:
             raise _BrokenError(trouble, download.end_byte)

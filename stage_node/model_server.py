@@ -32,7 +32,7 @@ from stage_node.delivery import (
     UnsatisfiableRangeError,
     parse_range,
 )
-from stage_node.events import Admitted, EventLog, FaultInjected
+from stage_node.events import Admitted, Event, EventLog, FaultInjected
 from stage_node.faults import Fault, FaultPlan
 from stage_node.model_request import model_request
 from stage_node.responses import FileResponse, StreamResponse
@@ -100,16 +100,18 @@ class ModelServer:
     def _prefix(self, request: Request, name: str, admission: Admission) -> Response:
         """What a look-up has decided."""
         self._tell(
-            request,
-            name,
-            configuration=admission.configuration,
-            first_byte=admission.first_byte,
-            end_byte=admission.end_byte,
-            estimate_mbit=admission.estimate_mbit,
-            estimate_source=admission.estimate_source,
-            rtt_ms=admission.rtt_ms,
-            predicted_ms=admission.predicted_ms,
-            reason=admission.reason,
+            Admitted(
+                model=name,
+                ue=_address(request),
+                configuration=admission.configuration,
+                first_byte=admission.first_byte,
+                end_byte=admission.end_byte,
+                estimate_mbit=admission.estimate_mbit,
+                estimate_source=admission.estimate_source,
+                rtt_ms=admission.rtt_ms,
+                predicted_ms=admission.predicted_ms,
+                reason=admission.reason,
+            )
         )
         headers = {
             CONFIGURATION_HEADER: configuration_name(admission.configuration),
@@ -140,10 +142,18 @@ class ModelServer:
 
         def ended(configuration: tuple[int, ...], end_byte: int, mbit: float, reason: str) -> None:
             self._tell(
-                request, name, configuration=configuration, first_byte=streaming.first_byte,
-                end_byte=end_byte, estimate_mbit=mbit, estimate_source="measured",
-                reason=reason, admission="stream",
-            )  # fmt: skip
+                Admitted(
+                    model=name,
+                    ue=_address(request),
+                    configuration=configuration,
+                    first_byte=streaming.first_byte,
+                    end_byte=end_byte,
+                    estimate_mbit=mbit,
+                    estimate_source="measured",
+                    reason=reason,
+                    admission="stream",
+                )
+            )
 
         headers = _common(file) | {FIRST_BYTE_HEADER: str(streaming.first_byte)}
         return StreamResponse(
@@ -193,19 +203,17 @@ class ModelServer:
     def _strike(self, request: Request, name: str, first: int, end: int) -> Fault | None:
         """The fault that the experiment wants for these bytes."""
         fault = self.faults.strike(_address(request), first, end)
-        if fault is not None and self.events is not None:
-            self.events.emit(
-                FaultInjected,
-                model=name,
-                ue=_address(request),
-                fault=fault.name,
-                at_byte=fault.at_byte,
+        if fault is not None:
+            self._tell(
+                FaultInjected(
+                    model=name, ue=_address(request), fault=fault.name, at_byte=fault.at_byte
+                )
             )
         return fault
 
-    def _tell(self, request: Request, name: str, **values: object) -> None:
+    def _tell(self, event: Event) -> None:
         if self.events is not None:
-            self.events.emit(Admitted, model=name, ue=_address(request), **values)
+            self.events.emit(event)
 
 
 def serve(server: ModelServer, listener: socket.socket) -> None:

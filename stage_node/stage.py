@@ -66,7 +66,7 @@ def main(
         ledger.save()
         if events_path and isinstance(error, StageNodeError):
             with EventLog(Path(events_path), name) as events:
-                events.emit(MessageEvent, text=f"stage {name}: {error}")
+                events.emit(MessageEvent(text=f"stage {name}: {error}"))
         raise
 
 

@@ -150,12 +150,13 @@ class UserEquipment:
                 raise
             reason = refusal.reason if isinstance(refusal, RefusedError) else str(refusal)
             self._events.emit(
-                StepRefused,
-                model=self._model,
-                status=status,
-                reason=reason,
-                step=number,
-                round=self._round,
+                StepRefused(
+                    model=self._model,
+                    status=status,
+                    reason=reason,
+                    step=number,
+                    round=self._round,
+                )
             )
         finally:
             self.wait()
@@ -171,14 +172,15 @@ class UserEquipment:
             ran.append(self._runs.pop(0).result())
         for configuration, first_inference_ns in ran:
             self._events.emit(
-                ConfigurationEvaluated,
-                t_ns=first_inference_ns,
-                model=self._model,
-                configuration=configuration,
-                accuracy=self._runner.submit(self._accuracy, configuration).result(),
-                samples=len(self._images.labels),
-                split=self._split,
-                round=self._round,
+                ConfigurationEvaluated(
+                    t_ns=first_inference_ns,
+                    model=self._model,
+                    configuration=configuration,
+                    accuracy=self._runner.submit(self._accuracy, configuration).result(),
+                    samples=len(self._images.labels),
+                    split=self._split,
+                    round=self._round,
+                )
             )
 
     def close(self) -> None:
@@ -188,15 +190,16 @@ class UserEquipment:
     def _request(self, step: Step, number: int) -> None:
         """Ask the server, and receive what it sends."""
         self._events.emit(
-            ModelRequested,
-            model=self._model,
-            deadline_ms=step.deadline_ms,
-            max_bytes=step.max_bytes,
-            accuracy=step.accuracy,
-            first_byte=self._reader.received,
-            admission=step.admission or ("none" if step.all else "lookup"),
-            step=number,
-            round=self._round,
+            ModelRequested(
+                model=self._model,
+                deadline_ms=step.deadline_ms,
+                max_bytes=step.max_bytes,
+                accuracy=step.accuracy,
+                first_byte=self._reader.received,
+                admission=step.admission or ("none" if step.all else "lookup"),
+                step=number,
+                round=self._round,
+            )
         )
         self._fetcher.fetch(step, Place(number, self._round))
 
@@ -204,12 +207,13 @@ class UserEquipment:
         """Run another configuration of those that are here."""
         configuration, macs = affordable(self._reader, step)
         self._events.emit(
-            SteppedDown,
-            model=self._model,
-            configuration=configuration,
-            macs=macs,
-            step=number,
-            round=self._round,
+            SteppedDown(
+                model=self._model,
+                configuration=configuration,
+                macs=macs,
+                step=number,
+                round=self._round,
+            )
         )
         self._run(configuration)
 
@@ -221,11 +225,12 @@ class UserEquipment:
         finally:
             for configuration in self._reader.completed()[before:]:
                 self._events.emit(
-                    ConfigurationReady,
-                    model=self._model,
-                    configuration=configuration,
-                    file_bytes=self._reader.require_header().configurations[configuration],
-                    round=self._round,
+                    ConfigurationReady(
+                        model=self._model,
+                        configuration=configuration,
+                        file_bytes=self._reader.require_header().configurations[configuration],
+                        round=self._round,
+                    )
                 )
                 self._run(configuration)
 

@@ -120,13 +120,23 @@ class Emulation:
 
     def _tell(self, applied: Applied) -> None:
         self._late_ms.append(applied.late_ms)
-        self._events.emit(LinkChanged, **asdict(applied))
+        self._events.emit(
+            LinkChanged(
+                t_ns=applied.t_ns,
+                link=applied.link,
+                direction=applied.direction,
+                rate_mbit=applied.rate_mbit,
+                delay_ms=applied.delay_ms,
+                loss_percent=applied.loss_percent,
+                late_ms=applied.late_ms,
+            )
+        )
 
     @contextmanager
     def _phase(self, name: str) -> Iterator[None]:
-        self._events.emit(Phase, phase=name, state="begin")
+        self._events.emit(Phase(phase=name, state="begin"))
         yield
-        self._events.emit(Phase, phase=name, state="end")
+        self._events.emit(Phase(phase=name, state="end"))
 
 
 class Disturbances:

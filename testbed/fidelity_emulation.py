@@ -47,12 +47,12 @@ class Steps:
         """The step before has ended."""
         self.end()
         self._present = f"{self._profile}: {step}"
-        self._events.emit(Phase, phase=self._present, state="begin")
+        self._events.emit(Phase(phase=self._present, state="begin"))
 
     def end(self) -> None:
         """The present step has ended, if there is one."""
         if self._present:
-            self._events.emit(Phase, phase=self._present, state="end")
+            self._events.emit(Phase(phase=self._present, state="end"))
 
 
 if __name__ == "__main__":

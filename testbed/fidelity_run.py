@@ -99,13 +99,13 @@ def _measured(
             EventLog(directory / EVENTS, "fidelity") as events,
             RunDisplay(directory / EVENTS, console, choice.clock),
         ):
-            events.emit(Phase, phase=TASK, state="begin")
+            events.emit(Phase(phase=TASK, state="begin"))
             for number, profile in enumerate(profiles, start=1):
                 measured = _measure(profile, choice, directory)
                 report = report.model_copy(update={"profiles": (*report.profiles, measured)})
                 file.write_text(report.model_dump_json(indent=2))
-                events.emit(Message, text=_news(measured))
-                events.emit(Progress, task=TASK, done=number, total=len(profiles))
+                events.emit(Message(text=_news(measured)))
+                events.emit(Progress(task=TASK, done=number, total=len(profiles)))
     except Stopped as error:
         raise RunInterruptedError(
             f"interrupted after {len(report.profiles)} of {len(profiles)} profiles; nothing is "

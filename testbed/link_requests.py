@@ -146,7 +146,7 @@ class LinkRequests(Background):
             refusal = f"not a request: {error.errors()[0]['msg']}"
         except TopologyError as error:
             refusal = str(error)
-        self._events.emit(LinkCommanded, request=name, said=said, refusal=refusal)
+        self._events.emit(LinkCommanded(request=name, said=said, refusal=refusal))
 
     def _change(self, command: Command) -> None:
         if command.link not in self._profiles:

@@ -84,12 +84,13 @@ class Admissions:
         sample = sampled(path, self._links[ue].window_segments)
         self._links[ue] = belief = learned(self._links[ue], path)
         self._events.emit(
-            LinkLearned,
-            ue=ue,
-            rate_mbit=belief.rate_mbit,
-            rtt_ms=belief.rtt_ms,
-            low_mbit=sample.low_mbit if sample else None,
-            high_mbit=sample.high_mbit if sample else None,
+            LinkLearned(
+                ue=ue,
+                rate_mbit=belief.rate_mbit,
+                rtt_ms=belief.rtt_ms,
+                low_mbit=sample.low_mbit if sample else None,
+                high_mbit=sample.high_mbit if sample else None,
+            )
         )
 
 
@@ -135,17 +136,18 @@ def main(
             for model, file in catalog.items():
                 warm_up(ip, port, model)
                 events.emit(
-                    ModelOffered,
-                    model=model,
-                    configurations=tuple(map(configuration_name, file.configurations)),
-                    end_bytes=tuple(file.configurations.values()),
-                    accuracies=_accuracies(tables.get(model)),
+                    ModelOffered(
+                        model=model,
+                        configurations=tuple(map(configuration_name, file.configurations)),
+                        end_bytes=tuple(file.configurations.values()),
+                        accuracies=_accuracies(tables.get(model)),
+                    )
                 )
             while server.connections.open:  # its own visits teach nothing and are spared
                 time.sleep(POLL_S)
             server.connections.tell = admissions.learn
             server.faults.arm([Fault.model_validate(fault) for fault in faults])
-            events.emit(Listening, address=ip, port=port)
+            events.emit(Listening(address=ip, port=port))
 
         threading.Thread(target=announce, daemon=True).start()
         serve(server, listener)
@@ -159,5 +161,5 @@ def _with_window(ue: str, link: LinkEstimate, events: EventLog) -> LinkEstimate:
     """The same link, of which every connection begins with a window that fills it."""
     segments = path_window(link)
     open_window(ue, segments)
-    events.emit(WindowOpened, ue=ue, segments=segments)
+    events.emit(WindowOpened(ue=ue, segments=segments))
     return replace(link, window_segments=segments)

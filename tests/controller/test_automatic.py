@@ -5,7 +5,6 @@ import random
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from types import SimpleNamespace
-from typing import Any
 
 import pytest
 
@@ -16,7 +15,7 @@ from controller.known_rates import KnownRates
 from controller.ladder import Ladder, LadderRung
 from controller.pipeline import Rungs
 from controller.targets import AutomaticControl, FringeTargets
-from stage_node.events import ControlBegins, RungChosen
+from stage_node.events import ControlBegins, Event, RungChosen
 from stage_node.messages import RecentReply
 from stage_node.rung import Rung
 
@@ -71,7 +70,7 @@ class SimulatedPipeline:
     fresh: list[tuple[int, float]] = field(default_factory=list)
     measured: list[float | None] = field(default_factory=lambda: [None, None])
     served: list[tuple[str, float, float]] = field(default_factory=list)  # mode, latency, accuracy
-    events: list[tuple[type, dict[str, Any]]] = field(default_factory=list)
+    events: list[Event] = field(default_factory=list)
     mode: str = ""
 
     def prepare(self, rungs: Rungs) -> int:
@@ -82,10 +81,10 @@ class SimulatedPipeline:
         assert (split, frame_ms, go_on) == ("validation", 1e3 / FRAMES_PER_S, True)
         self.active = generation
 
-    def emit(self, kind: type, **fields: Any) -> None:
-        self.events.append((kind, fields))
-        if kind is ControlBegins:
-            self.mode, self.begin_s = fields["mode"], fields["begin_ns"] / 1e9
+    def emit(self, event: Event) -> None:
+        self.events.append(event)
+        if isinstance(event, ControlBegins):
+            self.mode, self.begin_s = event.mode, event.begin_ns / 1e9
             self.free_ms = [0.0, 0.0]
 
     def sleep(self, seconds: float) -> None:
@@ -160,8 +159,8 @@ class SimulatedPipeline:
             came[mode] = (within, sum(accuracy for _, accuracy in mine) / len(mine))
         return came
 
-    def chosen(self) -> list[dict[str, Any]]:
-        return [fields for kind, fields in self.events if kind is RungChosen]
+    def chosen(self) -> list[RungChosen]:
+        return [event for event in self.events if isinstance(event, RungChosen)]
 
 
 def test_choices_are_a_front_and_the_floor_cuts_it_off() -> None:
@@ -184,7 +183,7 @@ def test_the_floor_is_kept_to_the_last_image_and_one_that_the_model_misses_is_re
 def test_it_climbs_from_the_strongest_although_short_frames_tell_no_rate() -> None:
     pipeline = SimulatedPipeline((KnownRates(times_ms=(0.0,), mbit=(50.0,)), STATIC))
     pipeline.run("automatic", seconds=20)
-    accuracies = [each["accuracy"] for each in pipeline.chosen()]
+    accuracies = [each.accuracy for each in pipeline.chosen()]
     assert accuracies[0] == min(c.option.accuracy for c in CHOICES)
     assert accuracies == sorted(accuracies) and accuracies[-1] == 0.987
 
@@ -206,9 +205,7 @@ def test_a_link_that_breaks_down_is_answered_before_the_late_frame_has_arrived()
     pipeline = SimulatedPipeline((broken, STATIC))
     pipeline.run("automatic", seconds=20)
     down = [
-        each
-        for a, b in itertools.pairwise(pipeline.chosen())
-        if (each := b)["accuracy"] < a["accuracy"]
+        each for a, b in itertools.pairwise(pipeline.chosen()) if (each := b).accuracy < a.accuracy
     ]
     assert down
     late = [ms for _, ms, _ in pipeline.served if ms > BOUND_MS]
@@ -218,10 +215,10 @@ def test_a_link_that_breaks_down_is_answered_before_the_late_frame_has_arrived()
 def test_every_mode_is_announced_before_it_begins_and_fixed_rungs_stay() -> None:
     pipeline = SimulatedPipeline((STATIC, STATIC))
     pipeline.run(0, "uncompressed", seconds=3)
-    began = [fields for kind, fields in pipeline.events if kind is ControlBegins]
-    assert [each["mode"] for each in began] == [CHOICES[0].option.name, "uncompressed"]
-    assert began[0]["begin_ns"] == LEAD_S * 1e9
-    assert began[1]["begin_ns"] >= began[0]["end_ns"] - 1e9
+    began = [event for event in pipeline.events if isinstance(event, ControlBegins)]
+    assert [each.mode for each in began] == [CHOICES[0].option.name, "uncompressed"]
+    assert began[0].begin_ns == LEAD_S * 1e9
+    assert began[1].begin_ns >= began[0].end_ns - 1e9
     assert len(pipeline.chosen()) == 2
 
 

@@ -96,8 +96,8 @@ class Recorder:
     def __init__(self) -> None:
         self.events: list[Event] = []
 
-    def __call__(self, event_type: type[Event], /, **values: object) -> None:
-        self.events.append(event_type(t_ns=0, who="controller", **values))  # type: ignore[arg-type]
+    def __call__(self, event: Event) -> None:
+        self.events.append(event)
 
 
 def pipeline(

@@ -20,7 +20,7 @@ from controller.session import LivePipeline, configurations, connected, distribu
 from stage_node.cut import Cut
 from stage_node.digest import frozen_sha256
 from stage_node.errors import RefusedError
-from stage_node.events import GenerationActivated, Progress
+from stage_node.events import Event, GenerationActivated, Progress
 from stage_node.messages import (
     Ack,
     Activated,
@@ -245,12 +245,12 @@ def test_both_sides_of_a_cut_get_the_same_basis_and_receivers_start_first(
 def test_a_generation_is_prepared_everywhere_before_the_source_uses_it(
     stages: list[Any], log: list[tuple[str, str]]
 ) -> None:
-    events: list[tuple[type, dict[str, Any]]] = []
+    events: list[Event] = []
     live = LivePipeline(
         stages,
         {"validation": 1200, "test": 300},
         warmup_frames=2,
-        emit=lambda kind, **fields: events.append((kind, fields)),
+        emit=events.append,
     )
     seen = live.observe(RUNGS, "validation")
     assert log == [
@@ -268,17 +268,16 @@ def test_a_generation_is_prepared_everywhere_before_the_source_uses_it(
     ]
     assert (seen.generation, seen.samples, seen.correct) == (1, 1200, 1197)
     assert [(c.size_bytes, c.transfer_ms) for c in seen.connections] == [(500.0, 2.0)] * 2
-    assert events[0] == (
-        GenerationActivated,
-        {"t_ns": 1000, "generation": 1, "rungs": ("2 of 4 channels", "uncompressed")},
+    assert events[0] == GenerationActivated(
+        t_ns=1000, generation=1, rungs=("2 of 4 channels", "uncompressed")
     )
-    assert [fields["done"] for kind, fields in events if kind is Progress] == [500, 1000, 1200]
+    assert [event.done for event in events if isinstance(event, Progress)] == [500, 1000, 1200]
 
 
 def test_a_roll_back_switches_the_source_alone_for_the_rung_is_resident(
     stages: list[Any], log: list[tuple[str, str]]
 ) -> None:
-    live = LivePipeline(stages, {"validation": 10}, 0, lambda *_, **__: None)
+    live = LivePipeline(stages, {"validation": 10}, 0, lambda _: None)
     live.observe(RUNGS, "validation")
     log.clear()
     live.resume(0)

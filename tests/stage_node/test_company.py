@@ -15,7 +15,7 @@ def test_nobody_goes_on_before_all_are_there_and_points_are_not_confused(tmp_pat
     def work(name: str) -> None:
         with EventLog(path, name) as events:
             company = Company(events, path, [other for other in names if other != name])
-            events.emit(Message, text="on my way")
+            events.emit(Message(text="on my way"))
             for point in ("ready", "done"):
                 gates[name].wait(10)
                 company.meet(point)

@@ -16,9 +16,9 @@ def test_the_follower_hands_over_complete_lines_once(tmp_path: Path) -> None:
     follower = EventFollower(file)
     assert follower.fresh() == []
     with EventLog(file, "a") as log:
-        log.emit(Message, text="one")
+        log.emit(Message(text="one"))
         whole = file.read_bytes()
-        log.emit(Message, text="two")
+        log.emit(Message(text="two"))
     line = file.read_bytes().removeprefix(whole)
     file.write_bytes(whole + line[:7])
     assert [event.text for event in follower.fresh() if isinstance(event, Message)] == ["one"]
@@ -32,11 +32,11 @@ def test_the_display_tells_the_story(tmp_path: Path) -> None:
     file.touch()
     out = StringIO()
     with RunDisplay(file, Console(file=out, width=160)), EventLog(file, "runner") as log:
-        log.emit(Phase, phase="probe", state="begin")
-        log.emit(Progress, task="download", done=1, total=2)
-        log.emit(Progress, task="download", done=2, total=2)
-        log.emit(Phase, phase="probe", state="end")
-        log.emit(Message, text="all [links] are what they claim")
+        log.emit(Phase(phase="probe", state="begin"))
+        log.emit(Progress(task="download", done=1, total=2))
+        log.emit(Progress(task="download", done=2, total=2))
+        log.emit(Phase(phase="probe", state="end"))
+        log.emit(Message(text="all [links] are what they claim"))
     assert "all [links] are what they claim" in out.getvalue()
 
 
