@@ -8,11 +8,9 @@ Three disjoint splits: the cuts are calibrated on ``train``, every decision of t
 """
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
-
-from pydantic import ValidationError
 
 from controller.automatic import control
 from controller.cost import Cost, Meter
@@ -48,23 +46,29 @@ from stage_node.events import (
     WorkCost,
 )
 from stage_node.models import ChainModel, load_model
+from stage_node.process import ProcessConfiguration
 from stage_node.rung import UNCOMPRESSED
 
 
-def run_pipeline(plan: dict[str, Any], events_path: str, table_path: str) -> None:
-    """Process entry: run ``plan`` (the fields of ``PipelinePlan``) and exit.
+class ControllerConfiguration(ProcessConfiguration):
+    """What the controller of a pipeline is told; it leaves the ladder's table in ``table_path``."""
 
-    Leaves the ladder's table in ``table_path``. Exit status 0 also when the target was not reached:
-    that is a result. Otherwise one line on stderr and the status of the error.
+    plan: PipelinePlan
+    events_path: Path
+    table_path: Path
+
+
+def main(configuration: ControllerConfiguration | Mapping[str, Any]) -> None:
+    """Process entry: run the plan and exit.
+
+    Exit status 0 also when the target was not reached: that is a result. Otherwise one line on
+    stderr and the status of the error.
     """
-    try:
-        checked = PipelinePlan.model_validate(plan)
-    except ValidationError as error:
-        _fail(f"plan: {error}", 2)
-    path = Path(events_path)
-    with EventLog(path, checked.controller) as events:
+    told = ControllerConfiguration.parse(configuration)
+    with EventLog(told.events_path, told.plan.controller) as events:
+        company = Company(events, told.events_path, told.plan.company)
         try:
-            serve(checked, events.emit, Path(table_path), Company(events, path, checked.company))
+            serve(told.plan, events.emit, told.table_path, company)
         except (ControllerError, StageNodeError) as error:
             _fail(str(error), error.exit_status)
 

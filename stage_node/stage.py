@@ -9,7 +9,9 @@ import os
 import signal
 import threading
 import time
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -41,32 +43,42 @@ from stage_node.messages import (
     Stop,
     Traffic,
 )
+from stage_node.process import ProcessConfiguration
 from stage_node.serving import ServingStage
 
 CONTROLLER_TIMEOUT_S = 300.0
 
 
-def main(
-    name: str, control_ip: str, control_port: int, ledger_dir: str, events_path: str | None = None
-) -> None:
+class StageConfiguration(ProcessConfiguration):
+    """What a stage is told: where its controller connects, and where it leaves its records."""
+
+    name: str
+    control_ip: str
+    control_port: int
+    ledger_dir: Path
+    events_path: Path
+
+
+def main(configuration: StageConfiguration | Mapping[str, Any]) -> None:
     """Process entry: serve one controller until it says ``Stop``.
 
     Raises the ``StageNodeError`` that ended the stage, after an event of it. The ledger is saved
     however it ends, SIGTERM (exit status 143) included.
     """
+    told = StageConfiguration.parse(configuration)
     torch.set_num_threads(1)
-    ledger = Ledger(name, Path(ledger_dir))
+    ledger = Ledger(told.name, told.ledger_dir)
     _save_at_sigterm(ledger)
     try:
-        with listen(control_ip, control_port) as listener:
+        with listen(told.control_ip, told.control_port) as listener:
             sock = accept(listener, CONTROLLER_TIMEOUT_S, "the controller")
         log = ledger.frames(NOT_A_CUT, sock, "controller")
-        Stage(name, Channel(sock, {}, log), ledger).run()
+        Stage(told.name, Channel(sock, {}, log), ledger).run()
     except BaseException as error:
         ledger.save()
-        if events_path and isinstance(error, StageNodeError):
-            with EventLog(Path(events_path), name) as events:
-                events.emit(MessageEvent(text=f"stage {name}: {error}"))
+        if isinstance(error, StageNodeError):
+            with EventLog(told.events_path, told.name) as events:
+                events.emit(MessageEvent(text=f"stage {told.name}: {error}"))
         raise
 
 

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from pydantic import ValidationError
 
 from stage_node.charges import known_ms, sleep_exactly, spend
 from stage_node.company import Company
@@ -32,51 +31,60 @@ from stage_node.model_in_use import ModelInUse
 from stage_node.models import build_model
 from stage_node.prefix import PrefixReader
 from stage_node.priority import put_computing_last
+from stage_node.process import ProcessConfiguration
 from stage_node.rehearsal import rehearse_computing, rehearse_receiving
 from stage_node.steps import Step
 
 
-def main(
-    name: str,
-    server_ip: str,
-    server_port: int,
-    model: str,
-    steps: Sequence[Mapping[str, Any]],
-    dataset: str,
-    events_path: str,
-    split: SplitName = "test",
-    data_folder: str | None = None,
-    repeat: int = 1,
-    images: int = 300,
-    company: Sequence[str] = (),
-    receive_window_bytes: int | None = None,
-    inference_ms: Mapping[str, float] | None = None,
-) -> None:
-    """Process entry: take the steps one after the other, ``repeat`` times from no model at all.
+class UeConfiguration(ProcessConfiguration):
+    """What a UE is told: the steps it takes one after the other, ``repeat`` times from no model.
 
-    ``receive_window_bytes`` is what may be under way at once from the beginning; without it, what
-    the kernel offers. ``inference_ms`` is what an inference takes on the device that the UE stands
-    for, by configuration (``3-1-0``); without it, nothing is charged. The first step waits until
-    all processes of the ``company`` are ready to be measured. Errors of the house end it; a refusal
-    of a step that is not required is told and no error.
+    The first ``images`` of a ``split`` are what the model runs on. ``company`` are the processes
+    that wait for each other. ``receive_window_bytes`` is what may be under way at once from the
+    beginning; without it, what the kernel offers. ``inference_ms`` is what an inference takes on
+    the device that the UE stands for, by configuration (``3-1-0``); without it, nothing is charged.
     """
+
+    name: str
+    server_ip: str
+    server_port: int
+    model: str
+    steps: tuple[Step, ...]
+    dataset: str
+    events_path: Path
+    split: SplitName = "test"
+    repeat: int = 1
+    images: int = 300
+    company: tuple[str, ...] = ()
+    receive_window_bytes: int | None = None
+    inference_ms: dict[str, float] | None = None
+
+
+def main(configuration: UeConfiguration | Mapping[str, Any]) -> None:
+    """Process entry: take the steps once all processes of the company are ready to be measured.
+
+    Errors of the house end it; a refusal of a step that is not required is told and no error.
+    """
+    told = UeConfiguration.parse(configuration)
     torch.set_num_threads(1)
-    try:
-        checked = [Step.model_validate(step) for step in steps]
-    except ValidationError as error:
-        raise BadModelError(f"a step of the UE makes no sense: {error}") from None
-    data = load_dataset(dataset, Path(data_folder) if data_folder else None)
-    with EventLog(Path(events_path), name) as events:
-        server = server_ip, server_port
+    data = load_dataset(told.dataset)
+    with EventLog(told.events_path, told.name) as events:
         ue = UserEquipment(
-            server, model, data, split, events, images, receive_window_bytes, inference_ms
+            (told.server_ip, told.server_port),
+            told.model,
+            data,
+            told.split,
+            events,
+            told.images,
+            told.receive_window_bytes,
+            told.inference_ms,
         )
-        others = Company(events, Path(events_path), company)
+        others = Company(events, told.events_path, told.company)
         try:
             others.meet("ready")
-            for round_ in range(repeat):
+            for round_ in range(told.repeat):
                 ue.begin(round_)
-                for number, step in enumerate(checked):
+                for number, step in enumerate(told.steps):
                     ue.take(step, number)
             others.tell("done")
         finally:
@@ -99,7 +107,7 @@ class UserEquipment:
     ) -> None:
         """``server`` is an address and a port; the first ``images`` of ``split`` of ``data`` are
         what the model runs on. ``receive_window_bytes``: see ``Download.open``; ``inference_ms``:
-        see ``main``."""
+        see ``UeConfiguration``."""
         self._server = server
         self._receive_window_bytes = receive_window_bytes
         self._inference_ms = inference_ms

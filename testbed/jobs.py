@@ -81,7 +81,7 @@ def _spawn(place: Place, job: Job, logs: Path) -> int:
     pid = place.zygote.spawn(
         name=job.name,
         entry=job.entry,
-        kwargs=job.arguments,
+        kwargs={"configuration": job.arguments},
         log_path=logs / f"{job.name}.log",
         netns_pid=place.net.host_pid(job.host),
     )

@@ -1,15 +1,17 @@
 """The plan of a run: plain data, made outside the host (testbed.planning), carried out inside."""
 
-from typing import Any
+from typing import Any, Self
 
 from pydantic import BaseModel, ConfigDict
 
+from stage_node.process import ProcessConfiguration
 from topologies.fidelity import ClockKind
 from topologies.spec import NetworkSpec
 
 
 class Job(BaseModel):
-    """One process: its entry point (``module:function``), the emulated host, its arguments.
+    """One process: its entry point (``module:function``), the emulated host, its configuration's
+    fields as JSON values (``arguments``): whoever carries the plan out need not import the process.
 
     A ``service`` is started first, says when it listens, and is ended when the other jobs of its
     phase are done; the others end by themselves, and a failure of one fails the run.
@@ -22,6 +24,19 @@ class Job(BaseModel):
     entry: str
     arguments: dict[str, Any]
     service: bool = False
+
+    @classmethod
+    def of(
+        cls, name: str, host: str, configuration: ProcessConfiguration, service: bool = False
+    ) -> Self:
+        """Make the job of the process that takes a configuration."""
+        return cls(
+            name=name,
+            host=host,
+            entry=configuration.entry(),
+            arguments=configuration.model_dump(mode="json"),
+            service=service,
+        )
 
 
 class Phase(BaseModel):

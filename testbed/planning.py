@@ -7,16 +7,19 @@ Planning needs torch (models are split and ladders measured here); carrying the 
 from collections.abc import Mapping
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
 
 from controller.accordion.estimate import SEGMENT_BYTES, LinkEstimate, path_window
+from controller.accordion.serve import ServerConfiguration
 from controller.known_rates import KnownRates
+from controller.main import ControllerConfiguration
 from controller.plan import PipelinePlan, StagePlan, controller_name
 from stage_node.events import LONE_PIPELINE
 from stage_node.faults import Fault
 from stage_node.models import load_model
 from stage_node.served_file import ServedFile
+from stage_node.stage import StageConfiguration
 from stage_node.steps import Step
+from stage_node.ue import UeConfiguration
 from testbed.devices.assigning import computing_of, devices_of
 from testbed.devices.charging import charged_plan, inference_charges
 from testbed.devices.computing import Computing, HostDevice
@@ -187,31 +190,29 @@ def pipeline_jobs(plan: PipelinePlan, run: RunDirectory) -> tuple[Job, ...]:
     """A stage process per host, and the controller on the management network."""
     return (
         *(_stage_job(stage, run) for stage in plan.stages),
-        Job(
-            name=plan.controller,
-            host=CONTROLLER_NAME,
-            entry="controller.main:run_pipeline",
-            arguments={
-                "plan": plan.model_dump(mode="json"),
-                "events_path": str(run.events),
-                "table_path": str(run.ladder_table(plan.name)),
-            },
+        Job.of(
+            plan.controller,
+            CONTROLLER_NAME,
+            ControllerConfiguration(
+                plan=plan,
+                events_path=run.events,
+                table_path=run.ladder_table(plan.name),
+            ),
         ),
     )
 
 
 def _stage_job(stage: StagePlan, run: RunDirectory) -> Job:
-    return Job(
-        name=f"stage-{stage.name}",
-        host=stage.name,
-        entry="stage_node.stage:main",
-        arguments={
-            "name": stage.name,
-            "control_ip": stage.control_ip,
-            "control_port": stage.control_port,
-            "ledger_dir": str(run.ledger),
-            "events_path": str(run.events),
-        },
+    return Job.of(
+        f"stage-{stage.name}",
+        stage.name,
+        StageConfiguration(
+            name=stage.name,
+            control_ip=stage.control_ip,
+            control_port=stage.control_port,
+            ledger_dir=run.ledger,
+            events_path=run.events,
+        ),
     )
 
 
@@ -226,46 +227,44 @@ def accordion_jobs(
     """The model server, which knows each UE's link by its profile, and the UEs; ``company`` are
     all processes that wait for each other, if any do, ``computing`` what inferences are charged."""
     ues = [download.ue for download in section.downloads]
-    server = Job(
-        name="model-server",
-        host=section.server,
-        entry="controller.accordion.serve:main",
-        service=True,
-        arguments={
-            "name": section.server,
-            "ip": "0.0.0.0",
-            "port": HTTP_PORT,
-            "checkpoints": [
-                str(files.model(checkpoint_path(model))) for model in delivered_models(section)
-            ],
-            "initial_window": section.initial_window,
-            "faults": [_fault(fault, section, addresses) for fault in section.faults],
-            "estimates": {
+    server = Job.of(
+        "model-server",
+        section.server,
+        ServerConfiguration(
+            name=section.server,
+            ip="0.0.0.0",
+            port=HTTP_PORT,
+            checkpoints=tuple(
+                files.model(checkpoint_path(model)) for model in delivered_models(section)
+            ),
+            initial_window=section.initial_window,
+            faults=tuple(_fault(fault, section, addresses) for fault in section.faults),
+            estimates={
                 str(addresses.data_ip(ue, section.server)): _prior(spec, section.server, ue)
                 for ue in ues
             },
-            "events_path": str(INSIDE.events),
-        },
+            events_path=INSIDE.events,
+        ),
+        service=True,
     )
     downloads = [
-        Job(
-            name=f"ue-{download.ue}",
-            host=download.ue,
-            entry="stage_node.ue:main",
-            arguments={
-                "name": download.ue,
-                "server_ip": str(addresses.data_ip(section.server, download.ue)),
-                "server_port": HTTP_PORT,
-                "model": checkpoint_path(download.model or section.model).stem,
-                "steps": [_step(step, section) for step in download.steps],
-                "repeat": download.repeat,
-                "dataset": download.dataset or section.dataset,
-                "company": [each for each in company if each != download.ue],
-                "events_path": str(INSIDE.events),
-                "images": section.measured_images,
-                "receive_window_bytes": _receive_window_bytes(section, spec, download.ue),
-                "inference_ms": _inference_ms(section, download, computing),
-            },
+        Job.of(
+            f"ue-{download.ue}",
+            download.ue,
+            UeConfiguration(
+                name=download.ue,
+                server_ip=str(addresses.data_ip(section.server, download.ue)),
+                server_port=HTTP_PORT,
+                model=checkpoint_path(download.model or section.model).stem,
+                steps=tuple(_step(step, section) for step in download.steps),
+                repeat=download.repeat,
+                dataset=download.dataset or section.dataset,
+                company=tuple(each for each in company if each != download.ue),
+                events_path=INSIDE.events,
+                images=section.measured_images,
+                receive_window_bytes=_receive_window_bytes(section, spec, download.ue),
+                inference_ms=_inference_ms(section, download, computing),
+            ),
         )
         for download in section.downloads
     ]
@@ -283,31 +282,29 @@ def _inference_ms(
     return inference_charges(download.ue, checkpoint, configurations, computing)
 
 
-def _step(step: Step, section: AccordionSection) -> dict[str, Any]:
+def _step(step: Step, section: AccordionSection) -> Step:
     """A step that says how it is to be admitted where it is a request with needs."""
     admission = step.admission
     if admission is None and step.needs():
         streamed = section.admission == "stream" and step.deadline_ms is not None
         admission = "stream" if streamed else "lookup"
-    return step.model_copy(update={"admission": admission}).model_dump(mode="json")
+    return step.model_copy(update={"admission": admission})
 
 
-def _fault(fault: Fault, section: AccordionSection, addresses: Plan) -> dict[str, Any]:
+def _fault(fault: Fault, section: AccordionSection, addresses: Plan) -> Fault:
     """A fault that knows its UE by the address that the server sees."""
     ue = fault.ue and str(addresses.data_ip(fault.ue, section.server))
-    return fault.model_copy(update={"ue": ue}).model_dump(mode="json")
+    return fault.model_copy(update={"ue": ue})
 
 
 def _receive_window_bytes(section: AccordionSection, spec: NetworkSpec, ue: str) -> int | None:
     """What a UE offers to a server whose window is sized to the path: that and a queue as long."""
     if section.initial_window != "path":
         return None
-    prior = _prior(spec, section.server, ue)
-    link = LinkEstimate(prior["rate_mbit"], prior["rtt_ms"])
-    return 2 * path_window(link) * SEGMENT_BYTES
+    return 2 * path_window(_prior(spec, section.server, ue)) * SEGMENT_BYTES
 
 
-def _prior(spec: NetworkSpec, server: str, ue: str) -> dict[str, float]:
+def _prior(spec: NetworkSpec, server: str, ue: str) -> LinkEstimate:
     """What the profiles promise of the path: the server's first estimate, until it measures."""
     down, up = path_between(spec, server, ue), path_between(spec, ue, server)
-    return {"rate_mbit": bottleneck_mbit(down), "rtt_ms": delay_ms(down) + delay_ms(up)}
+    return LinkEstimate(bottleneck_mbit(down), delay_ms(down) + delay_ms(up))

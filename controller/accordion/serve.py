@@ -4,7 +4,7 @@ import signal
 import socket
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
@@ -31,6 +31,7 @@ from stage_node.delivery import (
 from stage_node.events import EventLog, LinkLearned, Listening, ModelOffered, WindowOpened
 from stage_node.faults import Fault
 from stage_node.model_server import ModelServer, serve, warm_up
+from stage_node.process import ProcessConfiguration
 from stage_node.served_file import ServedFile, read_catalog
 from stage_node.server_connections import Connections
 from stage_node.tcp_info import PathEstimate
@@ -94,38 +95,43 @@ class Admissions:
         )
 
 
-def main(
-    name: str,
-    ip: str,
-    port: int,
-    checkpoints: Sequence[str],
-    estimates: Mapping[str, Mapping[str, float]],
-    events_path: str,
-    initial_window: Literal["default", "path"] = "default",
-    faults: Sequence[Mapping[str, Any]] = (),
-) -> None:
-    """Serve ``checkpoints`` (paths) until SIGTERM; look up where there is a table beside one.
+class ServerConfiguration(ProcessConfiguration):
+    """What the model server is told: the ``checkpoints`` to serve, and the links to the UEs.
 
     ``estimates`` is what is believed of each UE's link before anything was measured, by the
-    UE's address: ``{"10.0.0.1": {"rate_mbit": 12, "rtt_ms": 70}}``, from its link profile.
-    ``initial_window: path`` sizes TCP's initial window to that and paces every connection to the
-    rate, so that no slow start overruns the path's buffer. A damaged checkpoint or table is
-    refused with ``BadModelError`` before anything listens. ``Listening`` is emitted once the
-    server has answered requests of its own: the first ones would pay for memory that a forked
-    process touches for the first time.
+    UE's address. ``initial_window: path`` sizes TCP's initial window to that and paces every
+    connection to the rate, so that no slow start overruns the path's buffer.
     """
-    files = [Path(checkpoint) for checkpoint in checkpoints]
-    catalog = read_catalog(files)
-    tables = {file.stem: read_table(file) for file in files if table_path(file).exists()}
-    links = {ue: LinkEstimate(**estimate) for ue, estimate in estimates.items()}  # type: ignore[arg-type]
+
+    name: str
+    ip: str
+    port: int
+    checkpoints: tuple[Path, ...]
+    estimates: dict[str, LinkEstimate]
+    events_path: Path
+    initial_window: Literal["default", "path"] = "default"
+    faults: tuple[Fault, ...] = ()
+
+
+def main(configuration: ServerConfiguration | Mapping[str, Any]) -> None:
+    """Process entry: serve until SIGTERM; look up where there is a table beside a checkpoint.
+
+    A damaged checkpoint or table is refused with ``BadModelError`` before anything listens.
+    ``Listening`` is emitted once the server has answered requests of its own: the first ones
+    would pay for memory that a forked process touches for the first time.
+    """
+    told = ServerConfiguration.parse(configuration)
+    catalog = read_catalog(told.checkpoints)
+    tables = {file.stem: read_table(file) for file in told.checkpoints if table_path(file).exists()}
+    links = told.estimates
     # Being told to stop is a clean end; uvicorn repeats the signal after its own shutdown.
     signal.signal(signal.SIGTERM, lambda *_: None)
     with (
-        EventLog(Path(events_path), name) as events,
-        socket.create_server((ip, port), backlog=BACKLOG) as listener,
+        EventLog(told.events_path, told.name) as events,
+        socket.create_server((told.ip, told.port), backlog=BACKLOG) as listener,
     ):
         pace_mbit = {}
-        if initial_window == "path":
+        if told.initial_window == "path":
             links = {ue: _with_window(ue, link, events) for ue, link in links.items()}
             pace_mbit = {ue: paced_mbit(link) for ue, link in links.items()}
         admissions = Admissions(catalog, tables, links, events)
@@ -134,7 +140,7 @@ def main(
         def announce() -> None:
             port = listener.getsockname()[1]
             for model, file in catalog.items():
-                warm_up(ip, port, model)
+                warm_up(told.ip, port, model)
                 events.emit(
                     ModelOffered(
                         model=model,
@@ -146,8 +152,8 @@ def main(
             while server.connections.open:  # its own visits teach nothing and are spared
                 time.sleep(POLL_S)
             server.connections.tell = admissions.learn
-            server.faults.arm([Fault.model_validate(fault) for fault in faults])
-            events.emit(Listening(address=ip, port=port))
+            server.faults.arm(told.faults)
+            events.emit(Listening(address=told.ip, port=port))
 
         threading.Thread(target=announce, daemon=True).start()
         serve(server, listener)

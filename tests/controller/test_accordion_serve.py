@@ -13,7 +13,7 @@ import pytest
 
 from controller.accordion.estimate import LinkEstimate
 from controller.accordion.lookup import read_table, table_path
-from controller.accordion.serve import Admissions
+from controller.accordion.serve import Admissions, ServerConfiguration
 from controller.accordion.serve import main as serve
 from stage_node.delivery import ModelRequest, Sending
 from stage_node.errors import BadModelError
@@ -31,7 +31,7 @@ from stage_node.events import (
 )
 from stage_node.served_file import read_catalog
 from stage_node.tcp_info import PathEstimate
-from stage_node.ue import main as run_ue
+from stage_node.ue import main as take_steps
 
 CHECKPOINTS = Path(__file__).parents[2] / "testbed" / "checkpoints"
 MODEL = "digits-resnet20-coml"
@@ -47,18 +47,16 @@ def serving(folder, **options):
     shutil.copytree(CHECKPOINTS, models)
     shutil.copy(models / f"{MODEL}.safetensors", models / "bare.safetensors")
     events = folder / "events.jsonl"
-    process = multiprocessing.get_context("spawn").Process(
-        target=serve,
-        kwargs={
-            "name": "edge",
-            "ip": "127.0.0.1",
-            "port": 0,
-            "checkpoints": [str(models / f"{name}.safetensors") for name in (MODEL, "bare")],
-            "estimates": {"127.0.0.1": PRIOR},
-            "events_path": str(events),
-            **options,
-        },
-    )
+    told = {
+        "name": "edge",
+        "ip": "127.0.0.1",
+        "port": 0,
+        "checkpoints": [models / f"{name}.safetensors" for name in (MODEL, "bare")],
+        "estimates": {"127.0.0.1": PRIOR},
+        "events_path": events,
+        **options,
+    }
+    process = multiprocessing.get_context("spawn").Process(target=serve, args=(told,))
     process.start()
     while not (listening := _of(events, Listening)):
         assert process.is_alive()
@@ -76,6 +74,11 @@ def server(tmp_path):
         yield running
 
 
+def run_ue(name, port, model, steps, events):
+    told = {"name": name, "server_ip": "127.0.0.1", "server_port": port, "model": model}
+    take_steps(told | {"steps": steps, "dataset": "digits", "events_path": events})
+
+
 def _of(path, kind):
     return [e for e in read_events(path) if isinstance(e, kind)] if path.exists() else []
 
@@ -84,7 +87,7 @@ def test_a_ue_is_sent_what_its_deadline_allows_and_later_only_what_it_lacks(serv
     port, served = server
     events = tmp_path / "events.jsonl"
     steps = [{"deadline_ms": 150}, {"accuracy": 0.977}, {"all": True}]
-    run_ue("ue1", "127.0.0.1", port, MODEL, steps, "digits", str(events))
+    run_ue("ue1", port, MODEL, steps, events)
     table = read_table(CHECKPOINTS / f"{MODEL}.safetensors")
     downloads = _of(events, DownloadEnded)
     assert downloads[0].first_byte == 0
@@ -112,13 +115,13 @@ def test_a_need_that_cannot_be_met_reaches_the_ue_as_one_line(server, tmp_path):
         r"more than max_bytes=100": {"max_bytes": 100},
     }
     events = tmp_path / "e.jsonl"
-    run_ue("u", "127.0.0.1", server[0], MODEL, list(refused.values()), "digits", str(events))
+    run_ue("u", server[0], MODEL, list(refused.values()), events)
     told = _of(events, StepRefused)
     assert [each.status for each in told] == [409] * 3
     for each, reason in zip(told, refused, strict=True):
         assert re.search(reason, each.reason)
     unknown = tmp_path / "f.jsonl"
-    run_ue("u", "127.0.0.1", server[0], "x", [{"accuracy": 0.5}], "digits", str(unknown))
+    run_ue("u", server[0], "x", [{"accuracy": 0.5}], unknown)
     (told,) = _of(unknown, StepRefused)
     assert (told.status, "no model 'x'" in told.reason) == (404, True)
 
@@ -129,7 +132,7 @@ def test_the_next_request_is_admitted_by_what_the_last_one_has_taught(server, tm
     events = tmp_path / "events.jsonl"
     main_steps = [{"deadline_ms": 180}]
     for _ in range(6):
-        run_ue("ue1", "127.0.0.1", port, MODEL, main_steps, "digits", str(events))
+        run_ue("ue1", port, MODEL, main_steps, events)
     admitted = _of(served, Admitted)
     assert admitted[0].estimate_source == "profile"
     assert admitted[-1].estimate_source == "measured"
@@ -141,7 +144,7 @@ def test_a_stream_needs_no_estimate_and_what_it_lacks_comes_later(tmp_path):
     events = tmp_path / "events.jsonl"
     steps = [{"deadline_ms": 2000, "admission": "stream", "max_bytes": 60_000}, {"all": True}]
     with serving(tmp_path / "served", estimates={}) as (port, served):
-        run_ue("ue1", "127.0.0.1", port, MODEL, steps, "digits", str(events))
+        run_ue("ue1", port, MODEL, steps, events)
     (offered,) = [o for o in _of(served, ModelOffered) if o.model == MODEL]
     ended = _of(events, DownloadEnded)
     (admitted,) = _of(served, Admitted)
@@ -161,7 +164,7 @@ def test_a_stream_that_could_bring_nothing_in_time_is_refused(tmp_path):
         _,
     ):
         steps = [{"deadline_ms": 100, "admission": "stream"}]
-        run_ue("ue1", "127.0.0.1", port, MODEL, steps, "digits", str(events))
+        run_ue("ue1", port, MODEL, steps, events)
     (told,) = _of(events, StepRefused)
     assert told.status == 409
     assert re.fullmatch(
@@ -175,7 +178,7 @@ def test_whatever_goes_wrong_on_the_way_the_ue_has_the_model_in_the_end(tmp_path
     events = tmp_path / "events.jsonl"
     faults = [{"flip_byte": 50}, {"cut_at_byte": 30_000}, {"flip_byte": 90_000, "times": 2}]
     with serving(tmp_path / "served", faults=faults) as (port, served):
-        run_ue("ue1", "127.0.0.1", port, MODEL, [{"all": True}], "digits", str(events))
+        run_ue("ue1", port, MODEL, [{"all": True}], events)
     assert len(_of(served, FaultInjected)) == 4
     table = read_table(CHECKPOINTS / f"{MODEL}.safetensors")
     evaluated = _of(events, ConfigurationEvaluated)
@@ -189,7 +192,16 @@ def test_a_server_with_a_damaged_checkpoint_does_not_start(tmp_path, damage):
     path = tmp_path / "m.safetensors"
     path.write_bytes(damage((CHECKPOINTS / f"{MODEL}.safetensors").read_bytes()))
     with pytest.raises(BadModelError, match=r"m\.safetensors is cut off or altered"):
-        serve("edge", "127.0.0.1", 0, [str(path)], {}, str(tmp_path / "events.jsonl"))
+        serve(
+            ServerConfiguration(
+                name="edge",
+                ip="127.0.0.1",
+                port=0,
+                checkpoints=(path,),
+                estimates={},
+                events_path=tmp_path / "events.jsonl",
+            )
+        )
 
 
 def test_a_checkpoint_without_a_table_is_a_plain_file(server):

@@ -130,11 +130,13 @@ def run(
             stage["name"],
             "stage_node.stage:main",
             {
-                "name": stage["name"],
-                "control_ip": stage["control_ip"],
-                "control_port": stage["control_port"],
-                "ledger_dir": str(directory),
-                "events_path": str(events),
+                "configuration": {
+                    "name": stage["name"],
+                    "control_ip": stage["control_ip"],
+                    "control_port": stage["control_port"],
+                    "ledger_dir": str(directory),
+                    "events_path": str(events),
+                }
             },
             log_path=directory / "log",
         )
@@ -142,8 +144,14 @@ def run(
     }
     pids["controller"] = zygote.spawn(
         "controller",
-        "controller.main:run_pipeline",
-        {"plan": plan, "events_path": str(events), "table_path": str(directory / "ladder.json")},
+        "controller.main:main",
+        {
+            "configuration": {
+                "plan": plan,
+                "events_path": str(events),
+                "table_path": str(directory / "ladder.json"),
+            }
+        },
         log_path=directory / "log",
     )
     statuses = {name: zygote.wait(pid, timeout_s=120) for name, pid in pids.items()}

@@ -13,7 +13,7 @@ from controller.cost import Cost
 from controller.errors import FrozenLayerChangedError
 from controller.fringe import find_fringe
 from controller.ladder import Ladder, LadderRung, LadderTable
-from controller.main import run_pipeline, whole_passes
+from controller.main import main, whole_passes
 from controller.partition import split_after
 from controller.plan import PipelinePlan
 from controller.session import LivePipeline, configurations, connected, distribute, load_cuts, start
@@ -32,6 +32,7 @@ from stage_node.messages import (
     TrafficReply,
 )
 from stage_node.models import ChainModel, ModelSpec, build_model, save_checkpoint
+from stage_node.process import BadConfigurationError
 from stage_node.rung import UNCOMPRESSED, Rung
 
 RUNGS = (Rung.of(4, width=2), UNCOMPRESSED)
@@ -314,16 +315,22 @@ def test_no_image_counts_more_often_than_another(wanted: int, measured: int) -> 
 
 def failure(plan: dict[str, Any], folder: Path) -> int | str | None:
     with pytest.raises(SystemExit) as ending:
-        run_pipeline(plan, str(folder / "events.jsonl"), str(folder / "ladder.json"))
+        main(
+            {
+                "plan": plan,
+                "events_path": folder / "events.jsonl",
+                "table_path": folder / "ladder.json",
+            }
+        )
     return ending.value.code
 
 
 def test_a_plan_that_makes_no_sense_ends_with_status_2_and_one_line(
-    plan: PipelinePlan, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    plan: PipelinePlan, tmp_path: Path
 ) -> None:
-    assert failure(plan.model_dump(mode="json") | {"batch": 0}, tmp_path) == 2
-    (line,) = capsys.readouterr().err.splitlines()
-    assert line.startswith("controller: plan: ") and "batch" in line
+    with pytest.raises(BadConfigurationError, match=r"^ControllerConfiguration: plan\.batch: .+$"):
+        failure(plan.model_dump(mode="json") | {"batch": 0}, tmp_path)
+    assert BadConfigurationError.exit_status == 2
 
 
 @pytest.mark.usefixtures("stages")

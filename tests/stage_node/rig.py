@@ -16,6 +16,7 @@ from stage_node.data import load_dataset
 from stage_node.messages import Configure
 from stage_node.models import ChainModel, ModelSpec, build_model
 from stage_node.rung import Rung
+from stage_node.stage import StageConfiguration
 from stage_node.wire import HEADER_BYTES, Header, Kind
 from stage_node.zygote import Zygote
 
@@ -170,17 +171,18 @@ def pipeline(
         pids, clients = [], []
         for name in NAMES[: len(stages)]:
             port = free_port()
+            told = StageConfiguration(
+                name=name,
+                control_ip=LOOPBACK,
+                control_port=port,
+                ledger_dir=folder,
+                events_path=folder / "events.jsonl",
+            )
             pids.append(
                 zygote.spawn(
                     name,
-                    "stage_node.stage:main",
-                    {
-                        "name": name,
-                        "control_ip": LOOPBACK,
-                        "control_port": port,
-                        "ledger_dir": str(folder),
-                        "events_path": str(folder / "events.jsonl"),
-                    },
+                    told.entry(),
+                    {"configuration": told.model_dump(mode="json")},
                     log_path=folder / f"{name}.log",
                 )
             )

@@ -19,7 +19,6 @@ from controller.accordion.training import evaluate
 from stage_node.charges import UnknownChargeError
 from stage_node.data import load_dataset
 from stage_node.download import DeliveryError, RefusedError
-from stage_node.errors import BadModelError
 from stage_node.events import (
     ConfigurationEvaluated,
     ConfigurationReady,
@@ -35,6 +34,7 @@ from stage_node.models import ModelSpec, build_model
 from stage_node.prefix import CorruptPartError, PrefixReader
 from stage_node.prefix_writer import arrange, encode
 from stage_node.priority import LAST
+from stage_node.process import BadConfigurationError
 from stage_node.ue import main
 
 LADDER = ((1, 0, 0), (1, 1, 0), (1, 1, 1))
@@ -85,12 +85,12 @@ def part(first, end, content=CONTENT):
     return lambda connection: connection.sendall(head(first, end) + content[first:end])
 
 
-def run(tmp_path, port, *steps, inference_ms=None):
+def run(tmp_path, port, *steps, **options):
     path = tmp_path / "events.jsonl"
+    told = {"name": "ue1", "server_ip": "127.0.0.1", "server_port": port, "model": "tiny"}
+    told |= {"steps": steps, "dataset": "digits", "events_path": path, **options}
     try:
-        main(
-            "ue1", "127.0.0.1", port, "tiny", steps, "digits", str(path), inference_ms=inference_ms
-        )
+        main(told)
     finally:
         events = list(read_events(path)) if path.exists() else []
     return events
@@ -388,10 +388,8 @@ def test_a_server_that_does_not_deliver_ends_it_with_one_clear_line(
 
 
 def test_a_ue_that_begins_anew_measures_the_same_bytes_once(tmp_path):
-    path = tmp_path / "events.jsonl"
     with server(part(0, ENDS[2])) as (port, _):
-        main("ue1", "127.0.0.1", port, "tiny", [{"all": True}], "digits", str(path), repeat=3)
-    events = list(read_events(path))
+        events = run(tmp_path, port, {"all": True}, repeat=3)
     assert [(e.round, e.first_byte, e.end_byte) for e in of(events, DownloadEnded)] == [
         (0, 0, ENDS[2]), (1, 0, ENDS[2]), (2, 0, ENDS[2]),
     ]  # fmt: skip
@@ -409,7 +407,7 @@ def test_no_server_and_no_sense_are_errors_too(tmp_path):
         {"deadline": 3}, {}, {"all": True, "run": "1-0-0"}, {"run": "one"},
         {"accuracy": 0.5, "admission": "stream"}, {"all": True, "admission": "lookup"},
     ):  # fmt: skip
-        with pytest.raises(BadModelError, match="a step of the UE makes no sense"):
+        with pytest.raises(BadConfigurationError, match=r"^UeConfiguration: steps\.0"):
             run(tmp_path, port, nonsense)
 
 

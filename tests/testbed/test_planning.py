@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
+from controller.accordion.estimate import LinkEstimate
 from testbed.errors import BadExperimentError
 from testbed.experiment import find_experiment, load_experiment
 from testbed.ladders import check_measured, ladder_tables, read_table
@@ -40,7 +41,8 @@ def test_the_demo_is_planned_whole_and_survives_the_way_into_the_host(run: RunDi
     server, ue = accordion.jobs
     assert server.service and not ue.service
     (estimate,) = server.arguments["estimates"].values()
-    assert estimate == {"rate_mbit": 12, "rtt_ms": 74}  # the slower of LTE and fibre, both RTTs
+    # The slower of LTE and fibre, and both round trips.
+    assert LinkEstimate(**estimate) == LinkEstimate(rate_mbit=12, rtt_ms=74)
     assert set(plan.modules) == {
         "stage_node.stage",
         "controller.main",
