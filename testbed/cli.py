@@ -76,7 +76,7 @@ def demo(
 
     The same as `concertina run demo`: a handwritten-digits ResNet in three stages on a UE, an
     edge server and a cloud server; the controller narrows its cuts while it serves; then a UE
-    downloads an Accordion model within a deadline and upgrades it. Takes about a minute.
+    downloads an Accordion model within a deadline and upgrades it. Takes less than half a minute.
     """
     _run(Path("demo"), [], wish(host, clock), seed, out)
 
