@@ -19,6 +19,7 @@ from testbed.kernel.guest_kernel import GuestKernel
 from testbed.kernel.recipe import configuration_hash, own_hash
 
 UNFINISHED = ".unfinished-"
+MAKE_CANNOT = " :"  # in the path of a source tree
 LOCK, OWN, LOG = "lock", "own", "build.log"
 
 
@@ -90,8 +91,10 @@ def sole_builder(console: Console) -> Iterator[None]:
 
 @contextmanager
 def workshop() -> Iterator[Path]:
-    """A folder to build in, gone at the end."""
-    folder = Path(tempfile.mkdtemp(prefix=UNFINISHED, dir=kernel_cache()))
+    """A folder to build in, gone at the end; outside the cache where make cannot bear its path."""
+    cache = kernel_cache().resolve()
+    place = tempfile.gettempdir() if set(MAKE_CANNOT) & set(str(cache)) else cache
+    folder = Path(tempfile.mkdtemp(prefix=UNFINISHED, dir=place))
     try:
         yield folder
     finally:
@@ -102,7 +105,10 @@ def keep(kernel: GuestKernel) -> GuestKernel:
     """Move a finished kernel to its place, instead of what may be there."""
     kernel.write()
     place = kernel_cache() / kernel.name
-    if place.exists():
-        place.rename(kernel.folder.with_name("replaced"))
-    kernel.folder.rename(place)
+    with tempfile.TemporaryDirectory(prefix=UNFINISHED, dir=kernel_cache()) as beside:
+        fresh = Path(beside) / "fresh"
+        shutil.copytree(kernel.folder, fresh)
+        if place.exists():
+            place.rename(Path(beside) / "replaced")
+        fresh.rename(place)
     return kernel.model_copy(update={"folder": place})

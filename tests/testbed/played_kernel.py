@@ -15,6 +15,7 @@ from testbed.kernel import inquiry, source
 from testbed.kernel.inquiry import NEEDED
 
 CONFIGURATION = "\n".join(["CONFIG_UML=y", *(f"CONFIG_{name}=y" for name in NEEDED)])
+NO_BLANKS = 'case $PWD in *" "*) echo "source directory cannot contain spaces"; exit 2 ;; esac'
 SHELL_TOOLS = ("sh", "cat", "cp", "dirname", "env", "id", "mkdir", "rm", "sleep", "sort", "tr")
 BUILD_PROGRAMS = ("flex", "bison", "bc", "xz", "bzip2", "awk")
 OLD_PACKAGE, PACKAGE = "linux-source-6.1 - old", "linux-source-6.12 - good"
@@ -64,7 +65,9 @@ class Workplace:
         program.chmod(0o755)
 
     def compiles_by(self, script: str) -> None:
-        self.provide("make", f"case $* in *allnoconfig*) {CONFIGURE}\n;; *) {script}\n;; esac")
+        self.provide(
+            "make", f"{NO_BLANKS}\ncase $* in *allnoconfig*) {CONFIGURE}\n;; *) {script}\n;; esac"
+        )
 
     def calls(self, program: str) -> list[str]:
         file = self.root / "calls"

@@ -43,6 +43,14 @@ def build(place: Workplace, again: bool = False) -> str:
     return said.getvalue()
 
 
+def test_a_cache_at_a_path_with_blanks_gets_its_kernel_too(place, tmp_path, monkeypatch):
+    cache = tmp_path / "a user's cache"
+    monkeypatch.setenv("XDG_CACHE_HOME", str(cache))
+    assert "kernel 6.12.117 built in" in build(place)
+    kernel = find_kernel()
+    assert kernel is not None and kernel.folder.is_relative_to(cache)
+
+
 def test_a_kernel_is_built_once_and_only_what_serves_is_kept(place):
     said = build(place)
     assert "from linux-source-6.12, once, about" in said and "kernel 6.12.117 built in" in said
