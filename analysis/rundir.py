@@ -229,6 +229,8 @@ def read_run(path: Path) -> Run:
     if not path.is_dir():
         raise NotARunError(f"{path}: no such directory")
     manifest = _json(path / "manifest.json")
+    if "clock" not in manifest:  # the run was killed before it took over what the emulation says
+        manifest |= _json(path / "machine.json", {})
     network = _model(Network, path / "network.json")
     events = _events(path / "events.jsonl")
     problems = _unfinished(events)

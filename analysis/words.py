@@ -325,9 +325,12 @@ def _worked(work: Work) -> str:
         "ladder": "Building the ladder, which is done once,",
         "loop": "The compression loop itself, its measurements on the live pipeline included,",
     }
+    # none at all where the clock stood still while it computed
+    computing = (
+        f", {number(work.cpu_s, 1)} s of them on the processor," if work.cpu_s >= 0.05 else ""
+    )
     return (
-        f"{what.get(work.work, work.work)} took {number(work.duration_s, 1)} s, "
-        f"{number(work.cpu_s, 1)} s of them on the processor, and "
+        f"{what.get(work.work, work.work)} took {number(work.duration_s, 1)} s{computing} and "
         f"{number(work.peak_memory_mib)} MiB of memory at its peak."
     )
 

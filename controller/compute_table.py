@@ -9,10 +9,10 @@ import tempfile
 import time
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Self
+from typing import Annotated, Self
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from controller.import_closure import source_code
 from controller.machine import cpu_model
@@ -37,7 +37,13 @@ class Column(_Record):
     cpu_model: str
     torch_version: str
     measured: str
-    layer_ms: dict[str, float]
+    layer_ms: dict[str, Annotated[float, Field(ge=0, allow_inf_nan=False)]]
+
+    @model_validator(mode="after")
+    def _takes_some_time(self) -> Self:
+        if not sum(self.layer_ms.values()):
+            raise ValueError("layer_ms: all layers together take no time")
+        return self
 
     @classmethod
     def measured_here(

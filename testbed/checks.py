@@ -78,7 +78,8 @@ def run_checks(pytest_arguments: Sequence[str]) -> int:
 
 def run_identity(repeats: int) -> int:
     """Repeat the runs of the identity tests ``repeats`` times in all; 0 if all were identical."""
-    _provide_kernel()
+    if not _provide_kernel():
+        return 1
     command = [sys.executable, "-m", "pytest", "--verbose", "--durations=0", IDENTITY_TESTS]
     environment = os.environ | {IDENTITY_REPEATS: str(repeats)}
     return subprocess.run(
@@ -86,9 +87,11 @@ def run_identity(repeats: int) -> int:
     ).returncode
 
 
-def _provide_kernel() -> None:
-    """Build the guest's kernel where it is missing; tests go on without it, and say so."""
+def _provide_kernel() -> bool:
+    """Build the guest's kernel where it is missing; says why where that cannot be."""
     try:
         ensure_kernel(Console())
     except KernelUnavailableError as error:
         print(error, flush=True)
+        return False
+    return True

@@ -97,7 +97,7 @@ def _measured(
         with (
             stopped_by_signals(),
             EventLog(directory / EVENTS, "fidelity") as events,
-            RunDisplay(directory / EVENTS, console, choice.clock),
+            RunDisplay(directory / EVENTS, console),
         ):
             events.emit(Phase(phase=TASK, state="begin"))
             for number, profile in enumerate(profiles, start=1):

@@ -24,7 +24,8 @@ HostOption = Annotated[
     typer.Option(
         "--host",
         help="Where Mininet runs: **native** (root and a kernel with netem), **microvm** "
-        "(User-Mode Linux, no root), or **auto**: native where it works, else microvm.",
+        "(User-Mode Linux, no root), or **auto**: microvm on the virtual clock where that can be "
+        "had, else native where it works, else microvm on the real clock.",
     ),
 ]
 

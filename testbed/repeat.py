@@ -15,6 +15,7 @@ from rich.console import Console
 
 from analysis.identity import Difference, captures, fingerprint, first_difference
 from testbed.errors import BadExperimentError, RunFailedError, RunInterruptedError
+from testbed.going_on import goes_on
 from testbed.hosts.choose import Choice, Wish, choose_host
 from testbed.interruption import Stopped, stopped_by_signals
 from testbed.kernel.build import ensure_kernel
@@ -26,7 +27,7 @@ from testbed.runner import emulate, failure_of
 MADE_BY_A_RUN = frozenset(
     {
         *("manifest.json", "machine.json", "events.jsonl", "network.json", "fidelity.json"),
-        "failure.json",
+        *("failure.json", "requests"),
         *("captures", "captures.json", "ledger", "logs", "plots", "report.html", "summary.json"),
     }
 )
@@ -41,6 +42,8 @@ def repeat_run(directory: Path, out: Path | None, console: Console) -> int:
     """
     first = RunDirectory(directory.resolve())
     plan, manifest = _read(first, directory)
+    if goes_on(first.path):
+        raise BadExperimentError(f"{directory}: the run still goes on")
     if not captures(first.path):
         raise BadExperimentError(f"{directory}: has no captures to compare with")
     choice = choose_host(Wish("microvm", "virtual"), lambda: ensure_kernel(console))

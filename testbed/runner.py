@@ -1,26 +1,24 @@
 """Runs one experiment: chooses the host, starts the emulation, shows it, builds the report."""
 
-import importlib
 import json
 import shutil
 import sys
-import threading
+import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
 import yaml
 from rich.console import Console
 
+from analysis.build import build_report
 from stage_node.data import data_folder
 from stage_node.events import LONE_PIPELINE
 from stage_node.ledger import to_parquet
 from testbed.errors import BadExperimentError, RunFailedError, RunInterruptedError
 from testbed.experiment import Experiment
 from testbed.going_on import going_on
-from testbed.hosts.choose import Choice, Wish, choose_host, tell_choice
+from testbed.hosts.choose import Choice, Wish, check_wish, choose_host, tell_choice
 from testbed.hosts.environment import PYTHON
 from testbed.hosts.host import Host
 from testbed.interruption import Stopped, stopped_by_signals
@@ -52,13 +50,13 @@ def run_experiment(
     starts, RunFailedError when the emulation failed (the report then tells of what there was),
     RunInterruptedError on Ctrl-C or SIGTERM.
     """
+    wish = replace(wish, clock=wish.clock or experiment.clock)
+    check_wish(wish)
     check_experiment(experiment, origin)
     with console.status("measuring the compression ladder (once; it is kept)"):
         for pipeline in plan_pipelines(experiment, build_network(experiment.network)):
             check_measured(pipeline, origin)
-    choice = choose_host(
-        replace(wish, clock=wish.clock or experiment.clock), lambda: ensure_kernel(console)
-    )
+    choice = choose_host(wish, lambda: ensure_kernel(console))
     tell_choice(choice, console)
     run = RunDirectory.create(experiment.name, out)
     console.print(f"run directory: {run.path}", highlight=False, soft_wrap=True)
@@ -67,8 +65,6 @@ def run_experiment(
     try:
         with stopped_by_signals():
             status = emulate(plan, run, choice.host, console)
-            from analysis.build import build_report
-
             with console.status("analysing captures and drawing the report"):
                 summary = build_report(run.path) if run.network.exists() else None
     except Stopped as error:
@@ -91,26 +87,18 @@ def emulate(plan: RunPlan, run: RunDirectory, host: Host, console: Console) -> i
         with (
             RunDisplay(run.events, console, plan.clock),
             going_on(run.path),
-            imported_meanwhile("analysis.build"),
+            tempfile.TemporaryDirectory() as nothing,
         ):
             return host.run(
                 [PYTHON, "-m", "testbed.emulation"],
                 writable=run.path,
-                readable={"CONCERTINA_DATA": data} if data.is_dir() else {},
+                # always something, for what is mounted in a guest moves its clock
+                readable={"CONCERTINA_DATA": data if data.is_dir() else Path(nothing)},
                 seed=plan.seed,
             )
     finally:
         to_parquet(run.ledger)
         run.complete_manifest()
-
-
-@contextmanager
-def imported_meanwhile(module: str) -> Iterator[None]:
-    """Import a module while the block waits for others: it is there when the block has ended."""
-    thread = threading.Thread(target=importlib.import_module, args=[module])
-    thread.start()
-    yield
-    thread.join()
 
 
 def show_ladder(experiment: Experiment, origin: str, console: Console) -> None:

@@ -237,8 +237,11 @@ def _place(wish: Wish, sweep: Sweep, workers: Workers, console: Console) -> Plac
     """The host and the clock of all cells; a cluster's machines may differ from this one, and are
     asked for nothing but what is named."""
     clocks = {combination.experiment.clock for combination in sweep.combinations}
-    if wish.clock is None and len(clocks) == 1:
-        wish = replace(wish, clock=clocks.pop())
+    if len(clocks) > 1:
+        raise BadExperimentError(
+            "parameters: clock: all cells of a sweep run on one clock; make a sweep for each"
+        )
+    wish = replace(wish, clock=wish.clock or clocks.pop())
     if workers.address is not None and wish.host != "auto" and wish.clock is not None:
         return Place(wish.host, wish.clock)
     choice = choose_host(wish, lambda: ensure_kernel(console))

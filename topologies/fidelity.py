@@ -263,7 +263,7 @@ def _probe_failures(probe: Probe) -> list[str]:
         if not goodput.ok and goodput.goodput_error is not None:
             reasons.append(
                 f"link {goodput.link} {goodput.direction}: goodput {goodput.goodput_mbit:.4g} "
-                f"Mbit/s is {goodput.goodput_error:+.1%} from the ideal "
+                f"Mbit/s is {goodput.goodput_error:+.4%} from the ideal "
                 f"{goodput.ideal_goodput_mbit:.4g} at the last of {len(goodput.attempt_errors)} "
                 f"attempts; longest pause {goodput.longest_pause_ms:.0f} ms"
             )

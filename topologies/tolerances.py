@@ -56,4 +56,4 @@ EXAMINATION: dict[ClockKind, SaturatedTolerances] = {
         loss_batches=2,
     ),
 }
-"""Of ``concertina fidelity``, which measures with iperf3 and ping."""
+"""Of ``concertina fidelity``."""

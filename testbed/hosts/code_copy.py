@@ -10,6 +10,7 @@ import hashlib
 import os
 import py_compile
 import shutil
+import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -28,7 +29,7 @@ def code_copy(seen_as: Path, spare: Path) -> Path:
     It is in the cache, or below ``spare`` where that cannot be written.
     """
     files = sorted(code_files())
-    digest = hashlib.sha256()
+    digest = hashlib.sha256(sys.version.encode())  # each Python compiles for itself
     for file in files:
         content = file.read_bytes()
         digest.update(f"{file.relative_to(REPOSITORY)} {len(content)}\n".encode() + content)

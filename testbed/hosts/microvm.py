@@ -37,6 +37,7 @@ from testbed.kernel.guest_kernel import GuestKernel
 
 KERNEL = "linux.uml"
 PRELOAD = "preload.so"  # in the guest's directory: the loader splits paths at their blanks
+KERNEL_HELPS = "`concertina kernel build` helps"
 SUPERVISOR_S = 10.0  # it ends a guest by force after 3 s
 
 
@@ -205,7 +206,7 @@ class RunningGuest:
             return ""
         text = self._console.read_text(errors="replace")
         if "set fp regs failed" in text:
-            return "; it does not know this processor's registers: `concertina kernel build` helps"
+            return f"; it does not know this processor's registers: {KERNEL_HELPS}"
         lines = text.splitlines()
         spoken = [line.strip() for line in lines if line.strip()][-3:]
         return f"; kernel log ({self._console}) ends: {' | '.join(spoken)}" if spoken else ""

@@ -73,6 +73,16 @@ def test_a_wrong_file_is_named(
     assert "\n" not in str(caught.value)
 
 
+def test_a_run_that_was_killed_before_its_manifest_was_complete_is_read(
+    copied: Callable[[], Path],
+) -> None:
+    path = copied()
+    manifest = json.loads((path / "manifest.json").read_text())
+    (path / "machine.json").write_text(json.dumps({"clock": manifest.pop("clock")}))
+    (path / "manifest.json").write_text(json.dumps(manifest))
+    assert read_run(path).captures
+
+
 def test_no_directory_is_no_run(tmp_path: Path) -> None:
     with pytest.raises(NotARunError, match="no such directory"):
         read_run(tmp_path / "nowhere")

@@ -69,7 +69,7 @@ def stopped_and_continued(directory: Path) -> Repeated:
 
 
 def elsewhere_as_somebody_else(directory: Path) -> Repeated:
-    """Another path, another user where we may become one, another copy of the kernel."""
+    """Another path, another user where we may become one, another copy of the kernel, no data."""
     place = Path(tempfile.mkdtemp(prefix="a place with a longer name, elsewhere "))
     cache = place / "cache"
     try:
@@ -81,6 +81,7 @@ def elsewhere_as_somebody_else(directory: Path) -> Repeated:
             for path in (place, *place.rglob("*")):
                 os.chown(path, NOBODY, NOBODY)
         home = {"HOME": str(place), "XDG_CACHE_HOME": str(cache)}
+        home["CONCERTINA_DATA"] = str(place / "not there")
         return repeat(place / "run", *become, env=home)
     finally:
         shutil.rmtree(place)

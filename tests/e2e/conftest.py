@@ -23,7 +23,7 @@ class GuestResult:
 
 @dataclass(frozen=True)
 class Guest:
-    """Runs commands in microVMs, one boot each (about 2 s), sharing one writable directory.
+    """Runs commands in microVMs, one boot each, sharing one writable directory.
 
     It is ``directory`` on this machine and ``guest_boot.RUN`` in the guest; commands start there,
     with this Python and its packages at hand.

@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -201,7 +202,9 @@ def test_an_interrupted_run_leaves_nothing_running(home: Path, number: signal.Si
     events = home / "o/events.jsonl"
     until(lambda: events.exists() and '"partition"' in events.read_text(), 240)
     process.send_signal(number)
+    asked = time.monotonic()
     output, _ = process.communicate(timeout=60)
+    assert time.monotonic() - asked < 5
     assert process.returncode == 128 + number
     assert "interrupted" in output and "Traceback" not in output
     assert '"teardown"' not in events.read_text()  # ended, not finished

@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from analysis import build
 from testbed import runner
 from testbed.errors import RunInterruptedError
 from testbed.experiment import find_experiment, load_experiment
@@ -31,7 +30,7 @@ def test_an_interruption_while_the_report_is_drawn_says_how_to_have_it(
     number: signal.Signals, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(runner, "choose_host", lambda wish, kernel: Choice(Host(), "of this test"))
-    monkeypatch.setattr(build, "build_report", lambda path: os.kill(os.getpid(), number))
+    monkeypatch.setattr(runner, "build_report", lambda path: os.kill(os.getpid(), number))
     file, out = find_experiment(Path("accordion-star")), tmp_path / "out"
     experiment = load_experiment(file)
     with pytest.raises(RunInterruptedError, match=f"concertina report {out}") as interrupted:

@@ -342,3 +342,14 @@ def test_a_directory_belongs_to_one_sweep_at_a_time(place: Path) -> None:
         sweep_run.SweepDirectory(place / "full").locked(),
     ):
         pass
+
+
+def test_a_sweep_over_clocks_is_refused_not_run_on_one_of_them(tmp_path: Path) -> None:
+    file = tmp_path / "clocks.yaml"
+    file.write_text(
+        "name: clocks\nexperiment: accordion-download\nparameters: {clock: [real, virtual]}\n"
+    )
+    with pytest.raises(BadExperimentError, match="clock: all cells of a sweep run on one clock"):
+        sweep_run.run_sweep(
+            file, Wish("microvm"), tmp_path / "out", Workers(1), False, Console(quiet=True)
+        )
