@@ -9,9 +9,12 @@ from pathlib import Path
 import pytest
 
 from stage_node.events import LinkChanged, LinkCommanded, ModelRequested, read_events
+from testbed.going_on import goes_on
 from testbed.hosts.environment import REPOSITORY
+from testbed.kernel.guest_kernel import GuestKernel
+from tests.e2e.processes import until
 
-pytestmark = [pytest.mark.microvm, pytest.mark.real_clock]
+pytestmark = pytest.mark.microvm
 
 EXPERIMENT = """
 name: live
@@ -46,6 +49,7 @@ def link_set(home: Path, *arguments: str) -> tuple[int, str]:
     return process.returncode, output
 
 
+@pytest.mark.real_clock
 def test_a_slower_link_is_slower_at_once_and_the_events_say_so(tmp_path: Path) -> None:
     (tmp_path / "live.yaml").write_text(EXPERIMENT)
     options = ("--host", "microvm", "--clock", "real", "--out", str(tmp_path / "out"))
@@ -84,3 +88,41 @@ def test_a_slower_link_is_slower_at_once_and_the_events_say_so(tmp_path: Path) -
     line_ms = downloads[-1]["end_byte"] * 8 / 1.5e3 * 1514 / 1448
     assert min(slow_ms) == pytest.approx(line_ms, rel=0.1)
     assert min(took_ms) < line_ms / 2, "none came before the change"
+
+
+def test_a_change_on_the_virtual_clock_belongs_to_the_run_and_repeats_with_it(
+    tmp_path: Path, kernel: GuestKernel
+) -> None:
+    (tmp_path / "live.yaml").write_text(EXPERIMENT)
+    options = ("--clock", "virtual", "--pace", "0.3", "--out", str(tmp_path / "out"))
+    run = start(tmp_path, "run", "live.yaml", *options)
+    assert run.stdout
+    for line in run.stdout:
+        if "asks for" in line:
+            break
+    status, told = link_set(tmp_path, "ue-server", "down.rate_mbit=1.5")
+    assert status == 0, told
+    run.stdout.read()
+    assert run.wait() == 0
+    (changed,) = (
+        e for e in read_events(tmp_path / "out/events.jsonl") if isinstance(e, LinkChanged)
+    )
+    assert changed.late_ms < 1
+    again = start(tmp_path, "repeat", str(tmp_path / "out"))
+    told, _ = again.communicate(timeout=200)
+    assert again.returncode == 0 and "identical: " in told, told
+
+
+def test_a_run_that_keeps_its_own_time_refuses_changes_and_says_what_helps(
+    tmp_path: Path, kernel: GuestKernel
+) -> None:
+    (tmp_path / "live.yaml").write_text(EXPERIMENT.replace("repeat: 12", "repeat: 400"))
+    out = tmp_path / "out"
+    run = start(tmp_path, "run", "live.yaml", "--clock", "virtual", "--out", str(out))
+    try:
+        until(lambda: (out / "plan.json").exists() and goes_on(out), 120)
+        status, told = link_set(tmp_path, "ue-server", "rate_mbit=1")
+        assert status == 2 and "start it with --pace 1" in told
+    finally:
+        run.terminate()
+        run.communicate()
