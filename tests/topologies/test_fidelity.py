@@ -102,7 +102,7 @@ def test_goodput_that_needed_more_than_one_attempt_warns_and_all_attempts_are_re
 def test_goodput_that_failed_at_every_attempt_is_told_once() -> None:
     last = replace(goodput(0.95), attempt_errors=(-0.04, -0.02, -0.05))
     (reason,) = judge(probe(goodput=(last,)), idle=CALM).reasons
-    assert "-5.0% from the ideal 95.6 at the last of 3 attempts" in reason
+    assert "-5.0000% from the ideal 95.6 at the last of 3 attempts" in reason
 
 
 def test_goodput_is_not_judged_where_it_cannot_be_the_lines_rate() -> None:
