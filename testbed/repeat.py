@@ -2,9 +2,7 @@
 
 import json
 import shutil
-import sys
 import tempfile
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,10 +17,10 @@ from testbed.going_on import goes_on
 from testbed.hosts.choose import Choice, Wish, choose_host
 from testbed.interruption import Stopped, stopped_by_signals
 from testbed.kernel.build import ensure_kernel
-from testbed.manifest import describe_code, describe_machine, describe_software
+from testbed.manifest import describe_code
 from testbed.plan import RunPlan
-from testbed.rundir import MANIFEST_SCHEMA, RunDirectory
-from testbed.runner import emulate, failure_of
+from testbed.rundir import RunDirectory
+from testbed.runner import describe_origin, emulate, failure_of
 
 MADE_BY_A_RUN = frozenset(
     {
@@ -50,7 +48,7 @@ def repeat_run(directory: Path, out: Path | None, console: Console) -> int:
     for note in differences_of_machines(manifest, choice):
         console.print(f"note: {note}", highlight=False, markup=False)
     with _second_directory(first, out) as second:
-        _describe(second, manifest, plan, choice)
+        describe_origin(second, str(manifest.get("name")), plan, choice)
         try:
             with stopped_by_signals():
                 status = emulate(plan, second, choice.host, console)
@@ -126,25 +124,6 @@ def _second_directory(first: RunDirectory, out: Path | None) -> Iterator[RunDire
             else:
                 shutil.copyfile(entry, second.path / entry.name)
         yield second
-
-
-def _describe(run: RunDirectory, first: dict[str, Any], plan: RunPlan, choice: Choice) -> None:
-    """The manifest of the second run."""
-    assert choice.kernel is not None, "the clock is virtual"
-    run.update_manifest(
-        schema=MANIFEST_SCHEMA,
-        name=first.get("name"),
-        host=choice.kind,
-        clock_kind=plan.clock,
-        pace=plan.pace,
-        seed=plan.seed,
-        guest_kernel=choice.kernel.model_dump(mode="json"),
-        started=time.strftime("%Y-%m-%dT%H:%M:%S%z"),
-        command=sys.argv[1:],
-        code=describe_code(),
-        outer_machine=describe_machine(),
-        software=describe_software(),
-    )
 
 
 def _show(difference: Difference, console: Console) -> None:

@@ -128,9 +128,14 @@ def describe(run: RunDirectory, experiment: Experiment, plan: RunPlan, choice: C
     run.plan.write_text(plan.model_dump_json(indent=2))
     if choice.kernel is not None:
         shutil.copyfile(choice.kernel.configuration, run.kernel_configuration)
+    describe_origin(run, experiment.name, plan, choice)
+
+
+def describe_origin(run: RunDirectory, name: str, plan: RunPlan, choice: Choice) -> None:
+    """Write into the manifest where, when, by what and with which clock and seed a run is made."""
     run.update_manifest(
         schema=MANIFEST_SCHEMA,
-        name=experiment.name,
+        name=name,
         host=choice.kind,
         clock_kind=plan.clock,
         pace=plan.pace,

@@ -16,6 +16,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from controller.user_cache import cache_folder
 from testbed.hosts.environment import PACKAGES, REPOSITORY
 
 KINDS = frozenset({".py", ".yaml"})
@@ -33,8 +34,7 @@ def code_copy(seen_as: Path, spare: Path) -> Path:
     for file in files:
         content = file.read_bytes()
         digest.update(f"{file.relative_to(REPOSITORY)} {len(content)}\n".encode() + content)
-    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    cache = Path(base) / "concertina" / "code"
+    cache = cache_folder("code")
     place = cache / digest.hexdigest()[:16]
     try:
         if not place.exists():

@@ -6,7 +6,6 @@ the configuration hash>``. A folder of that form is whole, because it was rename
 """
 
 import fcntl
-import os
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -15,6 +14,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from controller.user_cache import cache_folder
 from testbed.kernel.guest_kernel import GuestKernel
 from testbed.kernel.recipe import configuration_hash, own_hash
 
@@ -25,8 +25,7 @@ LOCK, OWN, LOG = "lock", "own", "build.log"
 
 def kernel_cache() -> Path:
     """Where this user's kernels are."""
-    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(base) / "concertina" / "kernels"
+    return cache_folder("kernels")
 
 
 def find_kernel() -> GuestKernel | None:
