@@ -14,7 +14,7 @@ from analysis.metrics.pipeline import window_frames
 from analysis.summary.pipeline import Window
 from analysis.summary.section import Accuracy, Distribution
 from analysis.summary.traffic import CutTraffic
-from stage_node.events import Measurement
+from stage_node.records.events import Measurement
 
 Floats = npt.NDArray[np.float64]
 Reduce = Literal["median", "mean"]

@@ -20,7 +20,7 @@ from analysis.summary import Summary
 from analysis.summary.network import Fidelity, LinkTraffic
 from analysis.summary.pipeline import Pipeline
 from analysis.wire import Wire
-from stage_node.events import LONE_PIPELINE, Phase
+from stage_node.records.events import LONE_PIPELINE, Phase
 
 RECONCILED = 0.01
 """Captures and the kernel's counters begin and end a moment apart; more than this is a problem."""

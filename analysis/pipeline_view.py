@@ -9,7 +9,7 @@ from dataclasses import replace
 import polars as pl
 
 from analysis.rundir import Run
-from stage_node.events import PartitionChosen
+from stage_node.records.events import PartitionChosen
 
 
 def pipeline_views(run: Run) -> tuple[Run, ...]:

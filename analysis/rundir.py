@@ -17,7 +17,7 @@ from analysis.errors import DamagedCaptureError, NotARunError
 from analysis.network import Described, Network
 from analysis.packets import PACKET_SCHEMA
 from analysis.summary.section import Direction
-from stage_node.events import LONE_PIPELINE, Event, PartitionChosen, Phase, read_events
+from stage_node.records.events import LONE_PIPELINE, Event, PartitionChosen, Phase, read_events
 
 EventT = TypeVar("EventT", bound=Event)
 

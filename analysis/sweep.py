@@ -22,7 +22,7 @@ from scipy.stats import t as student_t
 from analysis.summary import Summary
 from analysis.summary.network import Fidelity
 from analysis.summary.pipeline import Pipeline
-from stage_node.events import LONE_PIPELINE
+from stage_node.records.events import LONE_PIPELINE
 
 CONFIDENCE = 0.95
 TRUSTED = ("pass", "warn")

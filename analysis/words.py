@@ -9,7 +9,7 @@ from analysis.summary.control import Control, ControlMode
 from analysis.summary.pipeline import AccuracyFloor, Breakdown, ImagesUse, Pipeline, Window, Work
 from analysis.summary.section import Accuracy
 from analysis.summary.traffic import Against, Baselines
-from stage_node.configuration import configuration_name
+from stage_node.models.configuration import configuration_name
 
 TOLD_DOWNLOADS = 6
 

@@ -13,8 +13,8 @@ from controller.known_rates import KnownRates
 from controller.ladder import Ladder
 from controller.session import LivePipeline
 from controller.targets import AutomaticControl, FringeTargets
-from stage_node.control import ControlClient
-from stage_node.events import ControlBegins, Emit, RungChosen
+from stage_node.fringe.rpc import ControlClient
+from stage_node.records.events import ControlBegins, Emit, RungChosen
 
 LEAD_S = 0.5
 """From the announcement of a mode to its beginning: whoever plays the traces has to hear of it."""

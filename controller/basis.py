@@ -16,7 +16,7 @@ from torch import Tensor
 
 from controller.partition import Partition
 from controller.ranges import calibrated_ranges
-from stage_node.cut import Cut
+from stage_node.fringe.cut import Cut
 from stage_node.models import ChainModel
 
 PIXELS_PER_BATCH = 512

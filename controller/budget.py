@@ -7,7 +7,7 @@ every packet are taken off before a byte is given to the activation.
 import math
 
 from controller.errors import BadTargetsError
-from stage_node.wire import HEADER_BYTES
+from stage_node.wire.frame import HEADER_BYTES
 
 SEGMENT_BYTES = 1448
 """Payload of a full TCP segment: 1500 less IPv4 and TCP headers with time stamps (RFC 7323)."""

@@ -9,7 +9,7 @@ from controller.ladder import Ladder
 from controller.pipeline import Rungs
 from controller.policy import Option, front
 from controller.targets import AutomaticControl, FringeTargets
-from stage_node.wire import HEADER_BYTES
+from stage_node.wire.frame import HEADER_BYTES
 
 MOST_RUNGS = 12
 """Of each ladder; the rest lie between these and would only make the policy hesitate."""

@@ -18,8 +18,8 @@ from controller.import_closure import source_code
 from controller.machine import cpu_model
 from controller.profiling import measure_layers
 from controller.user_cache import cache_folder
-from stage_node.charges import interpolated
 from stage_node.models import ChainModel, load_model
+from stage_node.processes.charges import interpolated
 
 MEASURED_BY = "controller.compute_table"
 

@@ -17,10 +17,10 @@ from controller.distill_start import continue_from, warm_start
 from controller.distill_training import Progress, Recipe, Student, Teacher, accuracy, train
 from controller.errors import BadPartitionError, BadTargetsError
 from controller.partition import split_after
-from stage_node.bottleneck import BottleneckSpec, TrainedBottleneck, save_bottleneck
 from stage_node.data import Dataset
-from stage_node.digest import frozen_sha256
+from stage_node.fringe.bottleneck import BottleneckSpec, TrainedBottleneck, save_bottleneck
 from stage_node.models import ChainModel
+from stage_node.models.frozen import frozen_sha256
 
 CALIBRATION_IMAGES = 1500
 VERSIONS = 5

@@ -16,8 +16,8 @@ from torch import Tensor
 from controller.accordion.training import augmented
 from controller.distill_frozen import channels_last, folded
 from stage_node.data import Dataset, SplitName
-from stage_node.digest import frozen_sha256
 from stage_node.models import ChainModel
+from stage_node.models.frozen import frozen_sha256
 
 BATCH = 250
 

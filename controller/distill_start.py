@@ -10,8 +10,8 @@ from torch import Tensor, nn
 
 from controller.basis import Moments, principal_basis
 from controller.distill_training import Student
-from stage_node.bottleneck import TrainedBottleneck
 from stage_node.errors import BadModelError
+from stage_node.fringe.bottleneck import TrainedBottleneck
 
 # sigmoid(1.7 z) is close to the distribution function of a standard normal: levels equally used.
 SPREAD = 1.7

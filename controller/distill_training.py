@@ -21,7 +21,7 @@ from torch.nn import functional as F
 
 from controller.distill_cache import Activations
 from controller.distill_frozen import channels_last, folded
-from stage_node.bottleneck import Bottleneck, BottleneckSpec
+from stage_node.fringe.bottleneck import Bottleneck, BottleneckSpec
 from stage_node.models import ChainModel
 from stage_node.models.chain import Segment
 

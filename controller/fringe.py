@@ -10,9 +10,9 @@ from dataclasses import dataclass
 
 from controller.errors import BadTargetsError
 from controller.partition import Partition
-from stage_node.digest import layer_of
+from stage_node.fringe.pruning import sliced_layer
 from stage_node.models import ChainModel
-from stage_node.pruning import sliced_layer
+from stage_node.models.frozen import layer_of
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
 
-REPOSITORY = Path(__file__).resolve().parents[1]
+from stage_node.repository import REPOSITORY
 
 
 @lru_cache

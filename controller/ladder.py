@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from controller.cost import Cost
 from controller.mechanisms import MechanismName
-from stage_node.rung import Rung
+from stage_node.wire.rung import Rung
 
 
 class FringeCost(BaseModel):

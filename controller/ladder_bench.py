@@ -1,7 +1,7 @@
 """One cut with both of its sides in one process: what a rung does to real activations, measured.
 
-The sides are the very halves that stages use (``stage_node.residents``), so what is measured here
-is what the live pipeline will do. Frozen layers run once; their activations are kept.
+The sides are the very halves that stages use (``stage_node.fringe.halves``), so what is measured
+here is what the live pipeline will do. Frozen layers run once; their activations are kept.
 """
 
 import time
@@ -18,14 +18,14 @@ from controller.ladder_cost import fringe_cost
 from controller.ladder_request import LadderRequest
 from controller.mechanisms import CutFacts
 from controller.modules import DistilledModule
-from stage_node.codecs import ALL_CODECS
-from stage_node.contract import ActivationContract
-from stage_node.cut import Cut
 from stage_node.data import Split
-from stage_node.messages import Side
+from stage_node.fringe.cut import Cut
+from stage_node.fringe.halves import Half, Residents
+from stage_node.fringe.messages import Side
 from stage_node.models import ChainModel, Segment
-from stage_node.residents import Half, Residents
-from stage_node.rung import Rung
+from stage_node.wire.codecs import ALL_CODECS
+from stage_node.wire.contract import ActivationContract
+from stage_node.wire.rung import Rung
 
 PREVIEW_IMAGES = 128
 """Images on which a combination has to show that it is worth an accuracy measurement."""

@@ -19,10 +19,10 @@ from controller.ladder_request import BuiltLadder, LadderRequest
 from controller.mechanisms import CODING, Mechanism, combinations
 from controller.modules import load_modules
 from controller.profiling import one_thread
-from stage_node.cut import Cut
 from stage_node.data import load_dataset
+from stage_node.fringe.cut import Cut
 from stage_node.models import ChainModel, load_model
-from stage_node.rung import UNCOMPRESSED, Rung
+from stage_node.wire.rung import UNCOMPRESSED, Rung
 
 Report = Callable[[str, int, int], None]
 """Told of a task, how much of it is done, and of how much."""

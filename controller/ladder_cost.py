@@ -5,8 +5,8 @@ from collections.abc import Iterator
 from torch import Tensor, nn
 
 from controller.ladder import FringeCost
-from stage_node.codecs import Codec, Coding
 from stage_node.models.chain import counted_macs
+from stage_node.wire.codecs import Codec, Coding
 
 
 def fringe_cost(sending: nn.Module, receiving: nn.Module, inputs: Tensor) -> FringeCost:

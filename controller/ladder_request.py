@@ -23,7 +23,7 @@ from controller.mechanisms import MechanismName
 from controller.modules import DistilledModule, load_modules
 from controller.partition import Partition
 from controller.user_cache import cache_folder
-from stage_node.cut import Cut
+from stage_node.fringe.cut import Cut
 from stage_node.models import ChainModel
 
 MEASURED_BY = "controller.ladder_builder"

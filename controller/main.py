@@ -31,11 +31,13 @@ from controller.session import (
     load_cuts,
     start,
 )
-from stage_node.company import Company
-from stage_node.control import ControlClient
 from stage_node.data import load_dataset
 from stage_node.errors import StageNodeError
-from stage_node.events import (
+from stage_node.fringe.rpc import ControlClient
+from stage_node.models import ChainModel, load_model
+from stage_node.processes.configuration import ProcessConfiguration
+from stage_node.processes.rendezvous import Company
+from stage_node.records.events import (
     Emit,
     EventLog,
     FrozenHash,
@@ -45,9 +47,7 @@ from stage_node.events import (
     Progress,
     WorkCost,
 )
-from stage_node.models import ChainModel, load_model
-from stage_node.process import ProcessConfiguration
-from stage_node.rung import UNCOMPRESSED
+from stage_node.wire.rung import UNCOMPRESSED
 
 
 class ControllerConfiguration(ProcessConfiguration):

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
-from stage_node.rung import QUANTISED, UNCOMPRESSED, Bits, Rung
+from stage_node.wire.rung import QUANTISED, UNCOMPRESSED, Bits, Rung
 
 MechanismName = Literal["channels", "weights", "width", "distill", "sparse", "quantise", "zstd"]
 

@@ -10,11 +10,11 @@ from controller.errors import BadTargetsError
 from controller.fringe import find_fringe
 from controller.ladder import ModuleFile
 from controller.partition import Partition
-from stage_node.bottleneck import TrainedBottleneck, load_bottleneck
-from stage_node.digest import layer_of
-from stage_node.messages import LoadModule, Side
+from stage_node.fringe.bottleneck import TrainedBottleneck, load_bottleneck
+from stage_node.fringe.messages import LoadModule, Side
 from stage_node.models import ChainModel
-from stage_node.rung import Bits
+from stage_node.models.frozen import layer_of
+from stage_node.wire.rung import Bits
 
 
 @dataclass(frozen=True, eq=False)

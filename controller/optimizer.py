@@ -20,7 +20,7 @@ from controller.descent import Choice, Descent, Forecast
 from controller.ladder import Ladder
 from controller.pipeline import Observation, Pipeline, Rungs
 from controller.targets import FringeTargets
-from stage_node.events import Emit, Iteration, LoopEnded
+from stage_node.records.events import Emit, Iteration, LoopEnded
 
 ROUNDING = 1e-9
 """Shares of whole images are compared; a floor is not broken by the last bit of a float."""

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
-from stage_node.rung import Rung
+from stage_node.wire.rung import Rung
 
 Rungs = tuple[Rung, ...]
 """What crosses each cut."""

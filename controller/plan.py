@@ -16,11 +16,11 @@ from controller.modules import load_modules
 from controller.partition import Partition
 from controller.placement import Placement
 from controller.targets import AutomaticControl, FringeTargets, check_goal
-from stage_node.charges import StageCharges
-from stage_node.codecs import Codec, Coding
-from stage_node.events import LONE_PIPELINE
 from stage_node.models import ChainModel
-from stage_node.rung import Rung
+from stage_node.processes.charges import StageCharges
+from stage_node.records.events import LONE_PIPELINE
+from stage_node.wire.codecs import Codec, Coding
+from stage_node.wire.rung import Rung
 
 
 def controller_name(pipeline: str) -> str:

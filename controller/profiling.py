@@ -9,7 +9,7 @@ import torch
 from pydantic import BaseModel, ConfigDict
 
 from stage_node.models import ChainModel
-from stage_node.wire import HEADER_BYTES
+from stage_node.wire.frame import HEADER_BYTES
 
 RUNS = 100
 LEAST_RUNS = 5

@@ -8,8 +8,8 @@ the two ends are moved inwards to where the mean squared error of calibration ac
 import torch
 from torch import Tensor
 
-from stage_node.codecs import Ranges
-from stage_node.rung import QUANTISED
+from stage_node.wire.codecs import Ranges
+from stage_node.wire.rung import QUANTISED
 
 SHARES = tuple(1 - 0.06 * step for step in range(13))
 """How much of the way from the middle to the outermost value is tried."""

@@ -13,16 +13,16 @@ from controller.ladder import LadderTable
 from controller.modules import DistilledModule
 from controller.pipeline import Connection, Observation, Rungs, SplitName
 from controller.plan import PipelinePlan
-from stage_node.codecs import Codec
-from stage_node.contract import ActivationContract
-from stage_node.control import ControlClient
-from stage_node.cut import Cut
-from stage_node.digest import combined_sha256, frozen_sha256, layer_of
 from stage_node.errors import StageNodeError
-from stage_node.events import Emit, GenerationActivated, Progress
-from stage_node.messages import Ack, Configure, Stop
+from stage_node.fringe.cut import Cut
+from stage_node.fringe.messages import Ack, Configure, Stop
+from stage_node.fringe.rpc import ControlClient
 from stage_node.models import ChainModel
-from stage_node.rung import UNCOMPRESSED
+from stage_node.models.frozen import combined_sha256, frozen_sha256, layer_of
+from stage_node.records.events import Emit, GenerationActivated, Progress
+from stage_node.wire.codecs import Codec
+from stage_node.wire.contract import ActivationContract
+from stage_node.wire.rung import UNCOMPRESSED
 
 PROGRESS_IMAGES = 500
 """A measurement over more images than this reports its progress in between."""

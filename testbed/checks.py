@@ -13,8 +13,9 @@ from dataclasses import dataclass
 
 from rich.console import Console
 
+from stage_node.repository import REPOSITORY
 from testbed.errors import KernelUnavailableError
-from testbed.hosts.environment import PACKAGES, REPOSITORY
+from testbed.hosts.environment import PACKAGES
 from testbed.kernel.build import ensure_kernel
 
 

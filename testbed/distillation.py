@@ -14,8 +14,8 @@ from controller.distill import Distilled, distil, receiving_fringe, sending_frin
 from controller.distill_training import Progress as TrainingProgress
 from controller.distill_training import Recipe
 from controller.user_cache import cache_folder
-from stage_node.bottleneck import BottleneckSpec, choose_bottleneck, load_bottleneck
 from stage_node.data import Dataset, load_dataset
+from stage_node.fringe.bottleneck import BottleneckSpec, choose_bottleneck, load_bottleneck
 from stage_node.models import ChainModel, load_model
 from testbed.devices.assigning import devices_of
 from testbed.errors import BadExperimentError

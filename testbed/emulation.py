@@ -15,8 +15,9 @@ from pathlib import Path
 from types import FrameType
 from typing import Self
 
-from stage_node.event_follower import EventFollower
-from stage_node.events import (
+from stage_node.processes.zygote import Zygote
+from stage_node.records.event_follower import EventFollower
+from stage_node.records.events import (
     ControlBegins,
     DownloadEnded,
     Event,
@@ -26,7 +27,6 @@ from stage_node.events import (
     Phase,
     read_events,
 )
-from stage_node.zygote import Zygote
 from testbed.errors import OUR_ERRORS
 from testbed.jobs import Place, run_phase
 from testbed.link_requests import LinkRequests

@@ -13,9 +13,9 @@ from pydantic import Field, field_validator, model_validator
 
 from controller.ladder import ModuleFile
 from controller.targets import AutomaticControl, FringeTargets, check_goal
-from stage_node.events import LONE_PIPELINE
-from stage_node.faults import Fault
-from stage_node.steps import AdmissionName, Step
+from stage_node.accordion.needs import AdmissionName, Step
+from stage_node.accordion.server.faults import Fault
+from stage_node.records.events import LONE_PIPELINE
 from testbed.assignment import assign
 from testbed.devices.section import Devices
 from testbed.errors import BadExperimentError

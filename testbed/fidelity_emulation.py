@@ -7,7 +7,7 @@
 import sys
 from pathlib import Path
 
-from stage_node.events import EventLog, Phase
+from stage_node.records.events import EventLog, Phase
 from testbed.errors import OUR_ERRORS
 from testbed.rundir import EVENTS
 from topologies.claims import ProfileFidelity

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from stage_node.events import EventLog, Message, Phase, Progress
+from stage_node.records.events import EventLog, Message, Phase, Progress
 from testbed.errors import (
     BadExperimentError,
     HostUnavailableError,

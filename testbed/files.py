@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from testbed.hosts.environment import REPOSITORY
+from stage_node.repository import REPOSITORY
 from topologies.catalogue import FILE_ENDINGS, split_reference
 
 

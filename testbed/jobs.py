@@ -6,9 +6,9 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from stage_node.event_follower import EventFollower
-from stage_node.events import Listening
-from stage_node.zygote import Zygote
+from stage_node.processes.zygote import Zygote
+from stage_node.records.event_follower import EventFollower
+from stage_node.records.events import Listening
 from testbed.errors import RunFailedError
 from testbed.plan import Job, Phase
 from testbed.rundir import RunDirectory

@@ -7,7 +7,7 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
-from stage_node.events import LinkChanged, read_events
+from stage_node.records.events import LinkChanged, read_events
 from testbed.assignment import assign
 from testbed.errors import BadExperimentError
 from testbed.going_on import goes_on

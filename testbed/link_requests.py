@@ -19,8 +19,8 @@ from typing import Self
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from stage_node.event_follower import EventFollower
-from stage_node.events import EventLog, LinkCommanded
+from stage_node.records.event_follower import EventFollower
+from stage_node.records.events import EventLog, LinkCommanded
 from testbed.errors import BadExperimentError, TestbedError
 from testbed.going_on import goes_on
 from testbed.rundir import RunDirectory

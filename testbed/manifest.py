@@ -9,7 +9,7 @@ from importlib.metadata import distributions
 from typing import Any
 
 from controller.machine import cpu_model
-from testbed.hosts.environment import REPOSITORY
+from stage_node.repository import REPOSITORY
 
 
 def describe_code() -> dict[str, Any]:

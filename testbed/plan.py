@@ -4,7 +4,7 @@ from typing import Any, Self
 
 from pydantic import BaseModel, ConfigDict
 
-from stage_node.process import ProcessConfiguration
+from stage_node.processes.configuration import ProcessConfiguration
 from topologies.fidelity import ClockKind
 from topologies.spec import NetworkSpec
 

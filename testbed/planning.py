@@ -13,13 +13,13 @@ from controller.accordion.serve import ServerConfiguration
 from controller.known_rates import KnownRates
 from controller.main import ControllerConfiguration
 from controller.plan import PipelinePlan, StagePlan, controller_name
-from stage_node.events import LONE_PIPELINE
-from stage_node.faults import Fault
+from stage_node.accordion.needs import Step
+from stage_node.accordion.server.faults import Fault
+from stage_node.accordion.server.served_file import ServedFile
+from stage_node.accordion.ue.ue import UeConfiguration
+from stage_node.fringe.stage import StageConfiguration
 from stage_node.models import load_model
-from stage_node.served_file import ServedFile
-from stage_node.stage import StageConfiguration
-from stage_node.steps import Step
-from stage_node.ue import UeConfiguration
+from stage_node.records.events import LONE_PIPELINE
 from testbed.devices.assigning import computing_of, devices_of
 from testbed.devices.charging import charged_plan, inference_charges
 from testbed.devices.computing import Computing, HostDevice

@@ -18,9 +18,9 @@ from rich.progress import (
 )
 from rich.progress import TimeElapsedColumn as Elapsed
 
-from stage_node.configuration import configuration_name
-from stage_node.event_follower import EventFollower
-from stage_node.events import (
+from stage_node.models.configuration import configuration_name
+from stage_node.records.event_follower import EventFollower
+from stage_node.records.events import (
     Admitted,
     ConfigurationEvaluated,
     Event,
@@ -34,7 +34,7 @@ from stage_node.events import (
     RungChosen,
     StepRefused,
 )
-from stage_node.events import Progress as ProgressEvent
+from stage_node.records.events import Progress as ProgressEvent
 from topologies.background import Background
 from topologies.fidelity import ClockKind
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from stage_node.events import LONE_PIPELINE
+from stage_node.records.events import LONE_PIPELINE
 from testbed.errors import BadExperimentError
 
 MANIFEST_SCHEMA = 1

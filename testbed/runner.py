@@ -13,8 +13,8 @@ from rich.console import Console
 
 from analysis.build import build_report
 from stage_node.data import data_folder
-from stage_node.events import LONE_PIPELINE
-from stage_node.ledger import to_parquet
+from stage_node.records.events import LONE_PIPELINE
+from stage_node.records.ledger import to_parquet
 from testbed.errors import BadExperimentError, RunFailedError, RunInterruptedError
 from testbed.experiment import Experiment
 from testbed.going_on import going_on

@@ -16,8 +16,8 @@ from pathlib import Path
 
 from distributed import Event, get_worker
 
+from stage_node.repository import REPOSITORY
 from testbed.hosts.cpu import own_cpu
-from testbed.hosts.environment import REPOSITORY
 
 TICK_S = 0.5
 END_S = 20.0  # the host ends a guest by force after 3 s and waits 10 s for its supervisor

@@ -18,10 +18,10 @@ from controller.accordion.sampling import SCHEMES, Distribution, draws_in_words
 from controller.accordion.train import BadTrainingError, Training, train_checkpoint
 from controller.accordion.training import SCHEDULES, EpochDone, Hooks, Recipe
 from controller.accordion.variant import write_variant
-from stage_node.configuration import Configuration, configuration_name
+from stage_node.accordion.server.served_file import ServedFile
 from stage_node.data import SOURCES
-from stage_node.served_file import ServedFile
-from stage_node.weight_format import WeightFormat
+from stage_node.models.configuration import Configuration, configuration_name
+from stage_node.models.weight_format import WeightFormat
 from testbed.errors import BadExperimentError
 from testbed.named_models import existing_checkpoint
 from topologies.errors import BadTopologyError

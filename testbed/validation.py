@@ -12,11 +12,11 @@ from controller.errors import ControllerError
 from controller.fringe import find_fringe
 from controller.partition import Partition
 from controller.plan import check_modules, check_targets
-from stage_node.configuration import configuration_name
+from stage_node.accordion.server.served_file import ServedFile
 from stage_node.data import SOURCES, Dataset, load_dataset
 from stage_node.errors import StageNodeError
 from stage_node.models import ChainModel, load_model
-from stage_node.served_file import ServedFile
+from stage_node.models.configuration import configuration_name
 from testbed.devices.assigning import device_mistakes, devices_of
 from testbed.devices.computing import HostDevice
 from testbed.errors import BadExperimentError

@@ -11,7 +11,7 @@ from analysis.metrics.transfers import Transfer
 from analysis.rundir import Run
 from analysis.streams import NEVER, Int64s
 from analysis.summary.accordion import BlockFigures
-from stage_node.events import ConfigurationReady
+from stage_node.records.events import ConfigurationReady
 
 BLOCKS_SCHEMA: dict[str, type[pl.DataType]] = {
     "ue": pl.String,

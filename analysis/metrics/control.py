@@ -8,7 +8,7 @@ from analysis.summary.control import ChosenRungs, Control, ControlMode
 from analysis.summary.network import LinkReplay
 from analysis.summary.section import Accuracy, Distribution
 from analysis.summary.traffic import CutTraffic, Reduction, Reductions
-from stage_node.events import ControlBegins, ImagesUsed, LinkChanged, RungChosen
+from stage_node.records.events import ControlBegins, ImagesUsed, LinkChanged, RungChosen
 
 SPLIT = "validation"
 """Control serves the validation split alone; see ``controller.automatic``."""

@@ -21,7 +21,7 @@ from analysis.summary.accordion import (
     UeDeliveries,
 )
 from analysis.summary.section import Accuracy
-from stage_node.events import (
+from stage_node.records.events import (
     ConfigurationReady,
     DownloadEnded,
     FaultInjected,

@@ -26,7 +26,7 @@ from analysis.streams import NEVER
 from analysis.summary.accordion import Accordion, ConfigurationFigures, Download
 from analysis.summary.section import Accuracy
 from analysis.wire import TwoEnds, Wire
-from stage_node.events import (
+from stage_node.records.events import (
     Admitted,
     ConfigurationReady,
     DownloadEnded,

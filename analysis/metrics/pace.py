@@ -30,7 +30,7 @@ from analysis.metrics.links import Links
 from analysis.network import LinkDirection
 from analysis.rundir import Run
 from analysis.streams import NEVER, Int64s
-from stage_node.events import LinkChanged
+from stage_node.records.events import LinkChanged
 
 BUSY_PACKETS = 200
 """Fewer packets that found the link busy say too little of its capacity."""

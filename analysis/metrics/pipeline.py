@@ -24,7 +24,7 @@ from analysis.summary.pipeline import (
 )
 from analysis.summary.section import Accuracy, Distribution
 from analysis.summary.traffic import CutTraffic, Reduction, Reductions
-from stage_node.events import (
+from stage_node.records.events import (
     FrozenHash,
     ImagesUsed,
     Iteration,
@@ -275,7 +275,7 @@ def _reductions(
 
 
 def _decided(step: Iteration) -> Accuracy:
-    """The loop judges by the validation split alone; see ``stage_node.events.Iteration``."""
+    """The loop judges by the validation split alone; see ``records.events.Iteration``."""
     return Accuracy(value=step.accuracy, images=step.samples, split="validation")
 
 

@@ -7,7 +7,7 @@ import numpy as np
 from analysis.rundir import Run
 from analysis.summary.accordion import ExpectedDownload
 from analysis.wire import TwoEnds
-from stage_node.events import (
+from stage_node.records.events import (
     ConfigurationEvaluated,
     ConfigurationReady,
     DownloadEnded,

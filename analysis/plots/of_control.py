@@ -14,7 +14,7 @@ from analysis.plots.control import (
 )
 from analysis.plots.plot import Plot
 from analysis.rundir import Run
-from stage_node.events import ControlBegins, LinkChanged
+from stage_node.records.events import ControlBegins, LinkChanged
 
 
 def control_plots(measured: MeasuredPipeline) -> Iterator[Plot]:

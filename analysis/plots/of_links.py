@@ -20,7 +20,7 @@ from analysis.plots.rates import RATES_SCHEMA, plot_rates
 from analysis.plots.sharing import plot_sharing
 from analysis.plots.throughput import Span, plot_throughput
 from analysis.rundir import Run
-from stage_node.events import LinkChanged, Measurement
+from stage_node.records.events import LinkChanged, Measurement
 
 LEAST_PACKETS = 30
 """A distribution of fewer packets would be a drawing of chance."""

@@ -15,7 +15,7 @@ from analysis.plots.plot import Plot
 from analysis.plots.time_sequence import SEQUENCE_MARKS, drawable, plot_time_sequence
 from analysis.plots.waterfall import WATERFALL_SCHEMA, plot_waterfall
 from analysis.streams import Flow
-from stage_node.events import Iteration, Measurement
+from stage_node.records.events import Iteration, Measurement
 
 FRAMES_SHOWN = 3
 

@@ -15,7 +15,7 @@ from analysis.summary.computing import Computing
 from analysis.summary.network import Fidelity, LinkReplay, LinkTraffic
 from analysis.summary.pipeline import Pipeline
 from analysis.summary.section import Section
-from stage_node.events import LONE_PIPELINE
+from stage_node.records.events import LONE_PIPELINE
 
 SCHEMA_VERSION: Literal[2] = 2
 

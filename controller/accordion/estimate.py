@@ -27,7 +27,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from stage_node.tcp_info import PathEstimate
+from stage_node.wire.tcp_info import PathEstimate
 
 SEGMENT_BYTES, FRAME_BYTES = 1448, 1514  # Ethernet, IPv4, TCP with timestamps
 INITIAL_WINDOW_SEGMENTS = 10  # RFC 6928

@@ -2,7 +2,7 @@
 
 See ip-route(8). RFC 6928's ten segments leave a fast path with a long round trip idle for most
 of its first round trips; a server that knows the path can fill it at once, where the receiver
-offers as much (:mod:`stage_node.receive_window`).
+offers as much (:mod:`stage_node.wire.receive_window`).
 """
 
 import json

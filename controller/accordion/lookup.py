@@ -10,11 +10,11 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from controller.accordion.training import evaluate
-from stage_node.configuration import Configuration
+from stage_node.accordion.prefix import PrefixReader
 from stage_node.data import Dataset
 from stage_node.errors import BadModelError
 from stage_node.models import build_model
-from stage_node.prefix import PrefixReader
+from stage_node.models.configuration import Configuration
 
 
 class LookupEntry(BaseModel):

@@ -21,20 +21,20 @@ from controller.accordion.estimate import (
 from controller.accordion.initial_window import open_window
 from controller.accordion.lookup import LookupTable, read_table, table_path
 from controller.accordion.streaming import stream
-from stage_node.configuration import configuration_name
-from stage_node.delivery import (
+from stage_node.accordion.protocol import (
     Admission,
     ModelRequest,
     NotAdmittedError,
     Streaming,
 )
-from stage_node.events import EventLog, LinkLearned, Listening, ModelOffered, WindowOpened
-from stage_node.faults import Fault
-from stage_node.model_server import ModelServer, serve, warm_up
-from stage_node.process import ProcessConfiguration
-from stage_node.served_file import ServedFile, read_catalog
-from stage_node.server_connections import Connections
-from stage_node.tcp_info import PathEstimate
+from stage_node.accordion.server.connections import Connections
+from stage_node.accordion.server.faults import Fault
+from stage_node.accordion.server.model_server import ModelServer, serve, warm_up
+from stage_node.accordion.server.served_file import ServedFile, read_catalog
+from stage_node.models.configuration import configuration_name
+from stage_node.processes.configuration import ProcessConfiguration
+from stage_node.records.events import EventLog, LinkLearned, Listening, ModelOffered, WindowOpened
+from stage_node.wire.tcp_info import PathEstimate
 
 BACKLOG = 128
 POLL_S = 0.01

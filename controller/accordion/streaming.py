@@ -15,14 +15,14 @@ from controller.accordion.estimate import (
     download_time_ms,
     goodput_mbit,
 )
-from stage_node.configuration import Configuration, configuration_name
-from stage_node.delivery import (
+from stage_node.accordion.protocol import (
     Block,
     ModelRequest,
     NotAdmittedError,
     Sending,
     Streaming,
 )
+from stage_node.models.configuration import Configuration, configuration_name
 
 HEADROOM = 0.04
 """Share of the deadline that is kept free, as by look-up."""

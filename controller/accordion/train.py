@@ -26,11 +26,11 @@ from controller.accordion.sampling import (
 from controller.accordion.start import BadStartError, adopt
 from controller.accordion.training import SILENT, Hooks, Recipe, frozen_layers, train
 from controller.errors import ControllerError
-from stage_node.configuration import Configuration, configuration_name
+from stage_node.accordion.prefix_writer import Statistics, prefix_bytes, write_prefix_checkpoint
 from stage_node.data import Dataset, load_dataset
 from stage_node.errors import BadModelError
 from stage_node.models import ChainModel, ModelSpec, build_model, load_model
-from stage_node.prefix_writer import Statistics, prefix_bytes, write_prefix_checkpoint
+from stage_node.models.configuration import Configuration, configuration_name
 
 
 class BadTrainingError(ControllerError):

@@ -8,11 +8,11 @@ from pathlib import Path
 
 from controller.accordion.lookup import LookupTable, write_table
 from controller.errors import ControllerError
+from stage_node.accordion.prefix import PrefixReader
+from stage_node.accordion.prefix_writer import write_prefix_checkpoint
 from stage_node.data import Dataset, load_dataset
 from stage_node.models import load_checkpoint
-from stage_node.prefix import PrefixReader
-from stage_node.prefix_writer import write_prefix_checkpoint
-from stage_node.weight_format import FULL, WeightFormat
+from stage_node.models.weight_format import FULL, WeightFormat
 
 
 class BadVariantError(ControllerError):

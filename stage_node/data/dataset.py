@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from stage_node.errors import BadModelError
+from stage_node.repository import REPOSITORY
 
 SplitName = Literal["train", "validation", "test"]
 
@@ -137,7 +138,7 @@ def data_folder() -> Path:
     the sibling folder ``shared/data`` of the repository."""
     if "CONCERTINA_DATA" in os.environ:
         return Path(os.environ["CONCERTINA_DATA"]).resolve()
-    return Path(__file__).resolve().parents[3] / "shared" / "data"
+    return REPOSITORY.parent / "shared" / "data"
 
 
 def find_archive(names: Sequence[str], folder: Path | None) -> Path:

@@ -7,8 +7,8 @@ from typing import Protocol, runtime_checkable
 import torch
 from torch import Tensor, nn
 
-from stage_node.configuration import Configuration
 from stage_node.errors import BadModelError
+from stage_node.models.configuration import Configuration
 from stage_node.models.family import (
     Family,
     ModelSpec,

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from stage_node.errors import BadModelError
 from stage_node.models.chain import ChainModel, build_model
 from stage_node.models.family import ModelSpec
-from stage_node.weight_format import SUFFIXES, WeightFormat
+from stage_node.models.weight_format import SUFFIXES, WeightFormat
 
 
 def save_checkpoint(

@@ -7,8 +7,8 @@ from typing import ClassVar, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from torch import nn
 
-from stage_node.configuration import Configuration, configuration_name
 from stage_node.errors import BadModelError
+from stage_node.models.configuration import Configuration, configuration_name
 
 
 class ModelSpec(BaseModel):

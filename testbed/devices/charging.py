@@ -12,9 +12,9 @@ from pathlib import Path
 from controller.compute_table import content_sha256
 from controller.ladder import Ladder, LadderTable
 from controller.plan import PipelinePlan, StagePlan
-from stage_node.charges import StageCharges
-from stage_node.configuration import Configuration, configuration_name
 from stage_node.models import load_model
+from stage_node.models.configuration import Configuration, configuration_name
+from stage_node.processes.charges import StageCharges
 from testbed.devices.computing import Computing
 
 

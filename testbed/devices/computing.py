@@ -9,7 +9,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict
 
 from controller.compute_table import ComputeTable
-from stage_node.charges import UnknownChargeError
+from stage_node.processes.charges import UnknownChargeError
 from testbed.devices.profiles import DeviceProfile
 
 DEFAULT_DEVICE = "server-core"

@@ -25,11 +25,11 @@ from controller.ladder_bench import CutBench
 from controller.ladder_request import LadderRequest
 from controller.modules import load_modules
 from controller.partition import split_after
-from stage_node.bottleneck import TrainedBottleneck, load_bottleneck
 from stage_node.data import SOURCES, Dataset, load_dataset
+from stage_node.fringe.bottleneck import TrainedBottleneck, load_bottleneck
 from stage_node.models import load_model
 from stage_node.models.checkpoint import read_metadata
-from stage_node.rung import QUANTISED, Rung
+from stage_node.wire.rung import QUANTISED, Rung
 from testbed.errors import OUR_ERRORS
 from testbed.evidence.command import reading_table
 from testbed.named_models import existing_checkpoint

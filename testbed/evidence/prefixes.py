@@ -23,10 +23,10 @@ from matplotlib.figure import Figure
 
 from analysis.plots import style
 from controller.accordion.training import evaluate
-from stage_node.configuration import configuration_name
+from stage_node.accordion.prefix import PrefixReader
 from stage_node.data import Dataset, load_dataset
 from stage_node.models.checkpoint import read_metadata
-from stage_node.prefix import PrefixReader
+from stage_node.models.configuration import configuration_name
 from testbed.errors import OUR_ERRORS
 from testbed.evidence.command import reading_table
 from testbed.named_models import existing_checkpoint

@@ -17,7 +17,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from controller.user_cache import cache_folder
-from testbed.hosts.environment import PACKAGES, REPOSITORY
+from stage_node.repository import REPOSITORY
+from testbed.hosts.environment import PACKAGES
 
 KINDS = frozenset({".py", ".yaml"})
 NOT_CODE = frozenset({"__pycache__", "evidence", "checkpoints"})

@@ -3,10 +3,9 @@
 import sys
 from pathlib import Path
 
-from stage_node.seeds import SEED_VARIABLE
+from stage_node.processes.seeds import SEED_VARIABLE
 
 PACKAGES = ("topologies", "stage_node", "controller", "analysis", "testbed")
-REPOSITORY = Path(__file__).resolve().parents[2]
 PYTHON = Path(sys.executable).name
 """The name by which a command in a host finds this Python: its folder is the first of the path."""
 

@@ -20,7 +20,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, ClassVar, Self
 
-from stage_node.seeds import SEED_VARIABLE
+from stage_node.processes.seeds import SEED_VARIABLE
 from testbed.errors import GuestDiedError, HostUnavailableError
 from testbed.hosts.cpu import claim_cpu
 from testbed.hosts.guest_boot import (

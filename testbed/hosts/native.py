@@ -12,8 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
+from stage_node.repository import REPOSITORY
 from testbed.errors import HostUnavailableError
-from testbed.hosts.environment import REPOSITORY, emulation_environment
+from testbed.hosts.environment import emulation_environment
 from testbed.hosts.host import output_file
 
 # `ip netns add` would otherwise leave names in the machine's own /run/netns.

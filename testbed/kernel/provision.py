@@ -2,8 +2,8 @@
 
 import subprocess
 
+from stage_node.repository import REPOSITORY
 from testbed.errors import KernelUnavailableError
-from testbed.hosts.environment import REPOSITORY
 
 SCRIPT = str(REPOSITORY / "provision" / "system-packages")
 

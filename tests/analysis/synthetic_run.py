@@ -11,7 +11,7 @@ from pathlib import Path
 import polars as pl
 
 from analysis.rundir import LEDGER_SCHEMA
-from stage_node.events import (
+from stage_node.records.events import (
     Admitted,
     ConfigurationEvaluated,
     ConfigurationReady,

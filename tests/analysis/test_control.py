@@ -10,7 +10,7 @@ from analysis.build import build_report
 from analysis.metrics.control import replay_figures, whole_passes, wire_bytes
 from analysis.rundir import LEDGER_SCHEMA, read_run
 from analysis.summary import Summary
-from stage_node.events import ControlBegins, Event, LinkChanged, RungChosen
+from stage_node.records.events import ControlBegins, Event, LinkChanged, RungChosen
 from tests.analysis.synthetic_run import SyntheticRun
 
 MS = 1_000_000

@@ -13,7 +13,7 @@ from analysis.measure import measure
 from analysis.metrics.transfers import ProbedPath
 from analysis.rundir import read_run
 from analysis.summary.accordion import Accordion
-from stage_node.events import (
+from stage_node.records.events import (
     DownloadEnded,
     Event,
     FaultInjected,

@@ -14,7 +14,7 @@ from analysis.metrics.sequence import sequence_table
 from analysis.metrics.transfers import expected_download
 from analysis.rundir import read_run
 from analysis.summary.pipeline import Window
-from stage_node.events import Measurement
+from stage_node.records.events import Measurement
 from tests.analysis import synthetic_run as synthetic
 from tests.analysis.conftest import Known
 from tests.analysis.tcp_simulator import HEADERS, MSS

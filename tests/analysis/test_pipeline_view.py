@@ -16,7 +16,7 @@ from analysis.summary import Summary
 from analysis.summary.pipeline import Pipeline
 from analysis.sweep import figures
 from analysis.trace import traced_flows
-from stage_node.events import PartitionChosen
+from stage_node.records.events import PartitionChosen
 from tests.analysis import synthetic_run
 from tests.analysis.synthetic_run import SyntheticRun
 

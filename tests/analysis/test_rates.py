@@ -7,7 +7,7 @@ import polars as pl
 from analysis.measure import measure
 from analysis.plots.of_links import applied_rates, link_plots
 from analysis.rundir import Run, read_run
-from stage_node.events import LinkChanged
+from stage_node.records.events import LinkChanged
 from tests.analysis.conftest import Known
 
 

@@ -21,7 +21,7 @@ from analysis.plots.time_sequence import plot_time_sequence
 from analysis.rundir import read_run
 from analysis.summary import Summary
 from analysis.words import number, percent, result_paragraphs
-from stage_node.events import Phase
+from stage_node.records.events import Phase
 from tests.analysis.conftest import Known
 from tests.analysis.synthetic_run import SyntheticRun
 

@@ -14,7 +14,7 @@ from analysis.clock import Clock
 from analysis.errors import NotARunError
 from analysis.network import Network
 from analysis.rundir import LEDGER_SCHEMA, read_run
-from stage_node.ledger import TABLES
+from stage_node.records.ledger import TABLES
 from tests.analysis.conftest import Known
 
 

@@ -9,9 +9,9 @@ import pytest
 
 from controller.accordion.serve import ServerConfiguration
 from controller.main import ControllerConfiguration
-from stage_node.process import BadConfigurationError, ProcessConfiguration
-from stage_node.stage import StageConfiguration
-from stage_node.ue import UeConfiguration
+from stage_node.accordion.ue.ue import UeConfiguration
+from stage_node.fringe.stage import StageConfiguration
+from stage_node.processes.configuration import BadConfigurationError, ProcessConfiguration
 from testbed.plan import Job
 
 KINDS = (StageConfiguration, UeConfiguration, ControllerConfiguration, ServerConfiguration)
@@ -55,5 +55,5 @@ def test_a_job_is_of_its_configuration() -> None:
         events_path=Path("events.jsonl"),
     )
     job = Job.of("stage-edge", "edge", stage)
-    assert job.entry == "stage_node.stage:main"
+    assert job.entry == "stage_node.fringe.stage:main"
     assert StageConfiguration.parse(job.arguments) == stage

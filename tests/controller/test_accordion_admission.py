@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from controller.accordion.admission import HEADROOM, lookup
 from controller.accordion.estimate import LinkEstimate, download_time_ms, path_window
 from controller.accordion.lookup import LookupEntry, LookupTable
-from stage_node.delivery import ModelRequest, NotAdmittedError
+from stage_node.accordion.protocol import ModelRequest, NotAdmittedError
 
 LINK = LinkEstimate(rate_mbit=8, rtt_ms=20)
 ENTRIES = [

@@ -19,7 +19,7 @@ from controller.accordion.estimate import (
     sampled,
 )
 from controller.accordion.initial_window import route_arguments
-from stage_node.tcp_info import PathEstimate
+from stage_node.wire.tcp_info import PathEstimate
 
 PRIOR = LinkEstimate(rate_mbit=20, rtt_ms=50)
 

@@ -15,9 +15,11 @@ from controller.accordion.estimate import LinkEstimate
 from controller.accordion.lookup import read_table, table_path
 from controller.accordion.serve import Admissions, ServerConfiguration
 from controller.accordion.serve import main as serve
-from stage_node.delivery import ModelRequest, Sending
+from stage_node.accordion.protocol import ModelRequest, Sending
+from stage_node.accordion.server.served_file import read_catalog
+from stage_node.accordion.ue.ue import main as take_steps
 from stage_node.errors import BadModelError
-from stage_node.events import (
+from stage_node.records.events import (
     Admitted,
     ConfigurationEvaluated,
     DownloadEnded,
@@ -29,9 +31,7 @@ from stage_node.events import (
     StepRefused,
     read_events,
 )
-from stage_node.served_file import read_catalog
-from stage_node.tcp_info import PathEstimate
-from stage_node.ue import main as take_steps
+from stage_node.wire.tcp_info import PathEstimate
 
 CHECKPOINTS = Path(__file__).parents[2] / "testbed" / "checkpoints"
 MODEL = "digits-resnet20-coml"

@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 
 from controller.accordion.estimate import LinkEstimate, download_time_ms
 from controller.accordion.streaming import HEADROOM, arrival_ms, stream
-from stage_node.delivery import ModelRequest, NotAdmittedError, Sending
-from stage_node.tcp_info import PathEstimate
+from stage_node.accordion.protocol import ModelRequest, NotAdmittedError, Sending
+from stage_node.wire.tcp_info import PathEstimate
 
 ENDS = {(1, 0): 10_000, (2, 0): 20_000, (2, 1): 60_000, (2, 2): 100_000}
 

@@ -15,9 +15,9 @@ from controller.known_rates import KnownRates
 from controller.ladder import Ladder, LadderRung
 from controller.pipeline import Rungs
 from controller.targets import AutomaticControl, FringeTargets
-from stage_node.events import ControlBegins, Event, RungChosen
-from stage_node.messages import RecentReply
-from stage_node.rung import Rung
+from stage_node.fringe.messages import RecentReply
+from stage_node.records.events import ControlBegins, Event, RungChosen
+from stage_node.wire.rung import Rung
 
 BATCH, OTHER_MS, BOUND_MS, STEP_S, FRAMES_PER_S = 20, 80.0, 200.0, 0.02, 5.0
 FIRST = ((None, 4096, 0.987), (16, 352, 0.987), (12, 256, 0.983), (6, 96, 0.967), (4, 64, 0.88))

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from controller.budget import bytes_for_bandwidth, bytes_for_latency
 from controller.errors import BadTargetsError
-from stage_node.bottleneck import choose_bottleneck
+from stage_node.fringe.bottleneck import choose_bottleneck
 
 
 def ms_on_the_link(payload_bytes: int, images: int, rate_mbit: float) -> float:

@@ -17,10 +17,10 @@ from controller.distill_training import (
     learning_rate,
     train,
 )
-from stage_node.bottleneck import BottleneckSpec, bottleneck_from_tensors
-from stage_node.digest import frozen_sha256
 from stage_node.errors import BadModelError
+from stage_node.fringe.bottleneck import BottleneckSpec, bottleneck_from_tensors
 from stage_node.models import ModelSpec, build_model
+from stage_node.models.frozen import frozen_sha256
 
 FRINGE = ("block3_0",)
 SPEC = BottleneckSpec(in_shape=(8, 8, 8), stride=2, channels=4, bits=2, hidden=16)

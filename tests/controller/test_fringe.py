@@ -9,8 +9,8 @@ from torch import Tensor
 from controller.errors import BadTargetsError
 from controller.fringe import find_fringe
 from controller.partition import split_after
-from stage_node.digest import combined_sha256, frozen_sha256
 from stage_node.models import ChainModel, ModelSpec, build_model
+from stage_node.models.frozen import combined_sha256, frozen_sha256
 
 SPEC = ModelSpec(depth=8, width=4, classes=10, in_channels=1, image_size=8)
 CUTS = ("block1_0", "block2_0")

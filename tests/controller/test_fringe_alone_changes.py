@@ -23,15 +23,15 @@ from controller.optimizer import optimize
 from controller.partition import Partition, split_after
 from controller.pipeline import Connection, Observation, Rungs, SplitName
 from controller.targets import FringeTargets
-from stage_node.bottleneck import Bottleneck, BottleneckSpec, save_bottleneck
-from stage_node.codecs import ALL_CODECS
-from stage_node.contract import ActivationContract
 from stage_node.data import load_dataset
-from stage_node.digest import layer_of
-from stage_node.messages import Configure
+from stage_node.fringe.bottleneck import Bottleneck, BottleneckSpec, save_bottleneck
+from stage_node.fringe.messages import Configure
+from stage_node.fringe.stage_model import StageModel
 from stage_node.models import ChainModel, ModelSpec
-from stage_node.rung import UNCOMPRESSED, Rung
-from stage_node.stage_model import StageModel
+from stage_node.models.frozen import layer_of
+from stage_node.wire.codecs import ALL_CODECS
+from stage_node.wire.contract import ActivationContract
+from stage_node.wire.rung import UNCOMPRESSED, Rung
 from tests.stage_node.rig import SPEC, random_model
 
 CHAIN = SPEC.model_copy(update={"family": "vgg", "downsample": "max"})

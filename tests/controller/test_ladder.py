@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 
 from controller.ladder import Ladder, LadderRung, pareto
 from controller.mechanisms import ORDER, CutFacts, Mechanism, combinations
-from stage_node.rung import UNCOMPRESSED, Rung
+from stage_node.wire.rung import UNCOMPRESSED, Rung
 
 
 def width_ladder(channels: int) -> Ladder:

@@ -11,9 +11,9 @@ from controller.ladder_builder import build_ladder
 from controller.ladder_cost import coded_weights, weights_coding
 from controller.ladder_request import BadLadderError, BuiltLadder, LadderRequest, ensure_ladder
 from controller.partition import split_after
-from stage_node.bottleneck import Bottleneck, BottleneckSpec, save_bottleneck
+from stage_node.fringe.bottleneck import Bottleneck, BottleneckSpec, save_bottleneck
 from stage_node.models import ChainModel, ModelSpec, build_model, save_checkpoint
-from stage_node.rung import UNCOMPRESSED
+from stage_node.wire.rung import UNCOMPRESSED
 
 SPEC = ModelSpec(depth=8, width=4, classes=10, in_channels=1, image_size=8)
 CUTS = ("block1_0", "block2_0")

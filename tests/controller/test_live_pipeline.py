@@ -17,9 +17,10 @@ from controller.ladder_builder import build_ladder
 from controller.ladder_request import BuiltLadder, ensure_ladder
 from controller.partition import split_after
 from controller.plan import PipelinePlan
-from stage_node.codecs import Codec, Coding
 from stage_node.data import Split, load_dataset
-from stage_node.events import (
+from stage_node.models import ChainModel, ModelSpec, build_model, save_checkpoint
+from stage_node.processes.zygote import Zygote
+from stage_node.records.events import (
     Event,
     FrozenHash,
     Iteration,
@@ -28,9 +29,8 @@ from stage_node.events import (
     RungChosen,
     read_events,
 )
-from stage_node.models import ChainModel, ModelSpec, build_model, save_checkpoint
-from stage_node.wire import HEADER_BYTES
-from stage_node.zygote import Zygote
+from stage_node.wire.codecs import Codec, Coding
+from stage_node.wire.frame import HEADER_BYTES
 
 HOSTS = ("ue", "edge", "cloud")
 CUTS = ("block1_0", "block2_0")
@@ -60,7 +60,7 @@ def model() -> ChainModel:
 
 @pytest.fixture(scope="module")
 def zygote() -> Iterator[Zygote]:
-    with Zygote.start(["stage_node.stage", "controller.main"]) as zygote:
+    with Zygote.start(["stage_node.fringe.stage", "controller.main"]) as zygote:
         yield zygote
 
 
@@ -128,7 +128,7 @@ def run(
     pids = {
         stage["name"]: zygote.spawn(
             stage["name"],
-            "stage_node.stage:main",
+            "stage_node.fringe.stage:main",
             {
                 "configuration": {
                     "name": stage["name"],

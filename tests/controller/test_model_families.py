@@ -10,12 +10,12 @@ from controller.distill_training import Recipe
 from controller.ladder_builder import build_ladder
 from controller.ladder_request import LadderRequest
 from controller.partition import split_after
-from stage_node.bottleneck import BottleneckSpec, load_bottleneck
+from stage_node.accordion.prefix import PrefixReader
+from stage_node.accordion.prefix_writer import write_prefix_checkpoint
 from stage_node.data import Dataset, load_dataset
-from stage_node.digest import frozen_sha256
+from stage_node.fringe.bottleneck import BottleneckSpec, load_bottleneck
 from stage_node.models import ChainModel, ModelSpec, build_model, save_checkpoint
-from stage_node.prefix import PrefixReader
-from stage_node.prefix_writer import write_prefix_checkpoint
+from stage_node.models.frozen import frozen_sha256
 
 VGG = ModelSpec(
     family="vgg", depth=8, width=8, classes=10, in_channels=1, image_size=8, downsample="max"

@@ -13,8 +13,8 @@ from controller.ladder import Ladder, LadderRung
 from controller.optimizer import Outcome, optimize
 from controller.pipeline import Connection, Observation, Rungs, SplitName
 from controller.targets import FringeTargets
-from stage_node.events import Event, Iteration, LoopEnded
-from stage_node.rung import Rung
+from stage_node.records.events import Event, Iteration, LoopEnded
+from stage_node.wire.rung import Rung
 
 SHAPES = ((16, 8, 8), (32, 4, 4))  # 4096 and 2048 bytes per image
 IMAGES = {"validation": 300, "test": 300}

@@ -14,7 +14,7 @@ from controller.plan import PipelinePlan, check_ladder, check_modules, check_tar
 from controller.targets import FringeTargets
 from stage_node.errors import BadModelError
 from stage_node.models import ChainModel, ModelSpec, build_model
-from stage_node.rung import UNCOMPRESSED, Rung
+from stage_node.wire.rung import UNCOMPRESSED, Rung
 
 MODEL = build_model(ModelSpec(depth=8, width=16, classes=10, in_channels=1, image_size=8)).eval()
 PARTITION = split_after(MODEL.layer_names, ["block1_0", "block2_0"])

@@ -17,11 +17,9 @@ from controller.main import main, whole_passes
 from controller.partition import split_after
 from controller.plan import PipelinePlan
 from controller.session import LivePipeline, configurations, connected, distribute, load_cuts, start
-from stage_node.cut import Cut
-from stage_node.digest import frozen_sha256
 from stage_node.errors import RefusedError
-from stage_node.events import Event, GenerationActivated, Progress
-from stage_node.messages import (
+from stage_node.fringe.cut import Cut
+from stage_node.fringe.messages import (
     Ack,
     Activated,
     ArrivalsReply,
@@ -32,8 +30,10 @@ from stage_node.messages import (
     TrafficReply,
 )
 from stage_node.models import ChainModel, ModelSpec, build_model, save_checkpoint
-from stage_node.process import BadConfigurationError
-from stage_node.rung import UNCOMPRESSED, Rung
+from stage_node.models.frozen import frozen_sha256
+from stage_node.processes.configuration import BadConfigurationError
+from stage_node.records.events import Event, GenerationActivated, Progress
+from stage_node.wire.rung import UNCOMPRESSED, Rung
 
 RUNGS = (Rung.of(4, width=2), UNCOMPRESSED)
 SPEC = ModelSpec(depth=8, width=4, classes=10, in_channels=1, image_size=8)

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from testbed.hosts.environment import REPOSITORY
+from stage_node.repository import REPOSITORY
 from testbed.kernel.cache import kernel_cache
 
 NOBODY = 65534

@@ -16,7 +16,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 from analysis.identity import Fingerprint, fingerprint
-from testbed.hosts.environment import REPOSITORY
+from stage_node.repository import REPOSITORY
 from testbed.kernel.cache import find_kernel
 
 EXPERIMENTS = Path(__file__).with_name("identity")

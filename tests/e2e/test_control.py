@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from testbed.hosts.environment import REPOSITORY
+from stage_node.repository import REPOSITORY
 
 pytestmark = [pytest.mark.microvm, pytest.mark.usefixtures("kernel")]
 

@@ -16,8 +16,8 @@ from pathlib import Path
 import pytest
 
 from analysis.identity import fingerprint, first_difference
+from stage_node.repository import REPOSITORY
 from testbed.checks import IDENTITY_REPEATS
-from testbed.hosts.environment import REPOSITORY
 from testbed.kernel.cache import find_kernel
 from tests.e2e import golden
 from tests.e2e.conditions import CONDITIONS, quiet, repeat

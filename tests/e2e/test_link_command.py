@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from stage_node.events import LinkChanged, LinkCommanded, ModelRequested, read_events
+from stage_node.records.events import LinkChanged, LinkCommanded, ModelRequested, read_events
+from stage_node.repository import REPOSITORY
 from testbed.going_on import goes_on
-from testbed.hosts.environment import REPOSITORY
 from testbed.kernel.guest_kernel import GuestKernel
 from tests.e2e.processes import until
 

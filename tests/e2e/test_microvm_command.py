@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from testbed.hosts.environment import PACKAGES, REPOSITORY
+from stage_node.repository import REPOSITORY
+from testbed.hosts.environment import PACKAGES
 from testbed.hosts.guest_boot import CODE, RUN
 from tests.e2e.conftest import give_kernel, virtual_host
 from tests.e2e.processes import is_kernel, until

@@ -8,8 +8,8 @@ import sys
 
 import pytest
 
+from stage_node.repository import REPOSITORY
 from testbed.errors import GuestDiedError
-from testbed.hosts.environment import REPOSITORY
 from testbed.hosts.leftovers import end_leftovers
 from testbed.hosts.microvm import MicroVm
 from tests.e2e.conftest import virtual_host

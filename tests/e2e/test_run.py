@@ -20,7 +20,7 @@ import pytest
 from scapy.layers.inet import IP, TCP
 from scapy.utils import PcapReader
 
-from testbed.hosts.environment import REPOSITORY
+from stage_node.repository import REPOSITORY
 from tests.e2e.conftest import give_kernel
 from tests.e2e.processes import until
 

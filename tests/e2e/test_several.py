@@ -9,8 +9,8 @@ import yaml
 from rich.console import Console
 
 from stage_node.data import load_dataset
-from stage_node.events import ConfigurationEvaluated, Measurement, Reached, read_events
 from stage_node.models import load_model
+from stage_node.records.events import ConfigurationEvaluated, Measurement, Reached, read_events
 from testbed.experiment import load_experiment
 from testbed.hosts.choose import Wish
 from testbed.named_models import checkpoint_path

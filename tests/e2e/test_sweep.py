@@ -9,7 +9,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from testbed.hosts.environment import REPOSITORY
+from stage_node.repository import REPOSITORY
 
 pytestmark = [pytest.mark.microvm, pytest.mark.usefixtures("kernel")]
 

@@ -10,15 +10,15 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from stage_node.contract import ActivationContract
-from stage_node.control import ControlClient
 from stage_node.data import load_dataset
-from stage_node.messages import Configure
+from stage_node.fringe.messages import Configure
+from stage_node.fringe.rpc import ControlClient
+from stage_node.fringe.stage import StageConfiguration
 from stage_node.models import ChainModel, ModelSpec, build_model
-from stage_node.rung import Rung
-from stage_node.stage import StageConfiguration
-from stage_node.wire import HEADER_BYTES, Header, Kind
-from stage_node.zygote import Zygote
+from stage_node.processes.zygote import Zygote
+from stage_node.wire.contract import ActivationContract
+from stage_node.wire.frame import HEADER_BYTES, Header, Kind
+from stage_node.wire.rung import Rung
 
 LOOPBACK = "127.0.0.1"
 SPEC = ModelSpec(depth=8, width=8, classes=10, in_channels=1, image_size=8)

@@ -6,7 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from stage_node.bottleneck import (
+from stage_node.errors import BadModelError
+from stage_node.fringe.bottleneck import (
     HIDDEN,
     Bottleneck,
     BottleneckSpec,
@@ -14,7 +15,6 @@ from stage_node.bottleneck import (
     load_bottleneck,
     save_bottleneck,
 )
-from stage_node.errors import BadModelError
 
 SHAPE = (32, 16, 16)
 

@@ -12,12 +12,12 @@ from pathlib import Path
 
 import pytest
 
-from stage_node.channel import UNSENT_BYTES, Channel, Frame, Ring
-from stage_node.connection import greet
-from stage_node.contract import HELLO_LIMITS, Hello
 from stage_node.errors import ContractMismatchError, PeerLostError, WireError
-from stage_node.ledger import Ledger
-from stage_node.wire import HEADER_BYTES, Header, Kind
+from stage_node.records.ledger import Ledger
+from stage_node.wire.channel import UNSENT_BYTES, Channel, Frame, Ring
+from stage_node.wire.connection import greet
+from stage_node.wire.contract import HELLO_LIMITS, Hello
+from stage_node.wire.frame import HEADER_BYTES, Header, Kind
 
 SIOCOUTQNSD = 0x894B
 """Bytes in the socket's buffer that were not sent yet, tcp(7)."""

@@ -11,12 +11,18 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stage_node.charges import StageCharges, UnknownChargeError, interpolated, known_ms, spend
 from stage_node.errors import StageNodeError
-from stage_node.ledger import Ledger, to_parquet
-from stage_node.rung import UNCOMPRESSED, Rung
-from stage_node.workers import Batch, compute
-from stage_node.zygote import Zygote
+from stage_node.fringe.workers import Batch, compute
+from stage_node.processes.charges import (
+    StageCharges,
+    UnknownChargeError,
+    interpolated,
+    known_ms,
+    spend,
+)
+from stage_node.processes.zygote import Zygote
+from stage_node.records.ledger import Ledger, to_parquet
+from stage_node.wire.rung import UNCOMPRESSED, Rung
 from tests.stage_node.rig import NAMES, pipeline
 
 BATCH = 8
@@ -106,7 +112,7 @@ def test_the_ledger_has_charged_computing_as_computing(tmp_path: Path) -> None:
 
 
 def test_without_charges_nothing_is_spent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("stage_node.workers.spend", None)
+    monkeypatch.setattr("stage_node.fringe.workers.spend", None)
     computed_ms(tmp_path, None)
 
 

@@ -10,11 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from stage_node.codecs import ALL_CODECS, Codec, Coding, Ranges, plain
-from stage_node.contract import ActivationContract
 from stage_node.errors import WireError
-from stage_node.rung import Rung
-from stage_node.wire import DType, Header, Kind
+from stage_node.wire.codecs import ALL_CODECS, Codec, Coding, Ranges, plain
+from stage_node.wire.contract import ActivationContract
+from stage_node.wire.frame import DType, Header, Kind
+from stage_node.wire.rung import Rung
 
 SHAPE = (6, 5, 4)
 

@@ -3,8 +3,8 @@
 import threading
 from pathlib import Path
 
-from stage_node.company import Company
-from stage_node.events import EventLog, Message, Reached, read_events
+from stage_node.processes.rendezvous import Company
+from stage_node.records.events import EventLog, Message, Reached, read_events
 
 
 def test_nobody_goes_on_before_all_are_there_and_points_are_not_confused(tmp_path: Path) -> None:

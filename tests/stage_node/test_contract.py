@@ -5,10 +5,10 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stage_node.codecs import Codec, plain
-from stage_node.contract import ActivationContract, Hello
 from stage_node.errors import ContractMismatchError, WireError
-from stage_node.wire import DType, Header, Kind
+from stage_node.wire.codecs import Codec, plain
+from stage_node.wire.contract import ActivationContract, Hello
+from stage_node.wire.frame import DType, Header, Kind
 
 CONTRACT = ActivationContract(cut=0, shape=(16, 8, 8), max_batch=4)
 HELLO = Hello(

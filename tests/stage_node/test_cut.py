@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from stage_node.cut import Cut
 from stage_node.errors import BadModelError
+from stage_node.fringe.cut import Cut
 
 torch.manual_seed(0)
 X = torch.randn(5, 12, 4, 4) * torch.linspace(3, 0.1, 12).view(1, -1, 1, 1)

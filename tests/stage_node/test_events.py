@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from stage_node.events import EventLog, GenerationActivated, Phase, read_events
+from stage_node.records.events import EventLog, GenerationActivated, Phase, read_events
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ import numpy as np
 import polars
 import pytest
 
-from stage_node.ledger import COMPUTE, FRAMES, RESULTS, Ledger, Rows, to_parquet
+from stage_node.records.ledger import COMPUTE, FRAMES, RESULTS, Ledger, Rows, to_parquet
 
 
 def test_rows_outgrow_their_first_array() -> None:

@@ -13,21 +13,21 @@ from hypothesis import given
 from hypothesis import strategies as st
 from starlette.staticfiles import StaticFiles
 
-from stage_node.delivery import (
+from stage_node.accordion.prefix import PrefixReader
+from stage_node.accordion.prefix_writer import arrange, encode
+from stage_node.accordion.protocol import (
     Admission,
     NotAdmittedError,
     UnsatisfiableRangeError,
     parse_range,
 )
+from stage_node.accordion.server.connections import SO_MAX_PACING_RATE, Connections
+from stage_node.accordion.server.faults import Fault
+from stage_node.accordion.server.model_server import ModelServer
+from stage_node.accordion.server.served_file import ServedFile, read_catalog
 from stage_node.errors import BadModelError
-from stage_node.events import Admitted, EventLog, FaultInjected, read_events
-from stage_node.faults import Fault
-from stage_node.model_server import ModelServer
 from stage_node.models import ModelSpec, build_model
-from stage_node.prefix import PrefixReader
-from stage_node.prefix_writer import arrange, encode
-from stage_node.served_file import ServedFile, read_catalog
-from stage_node.server_connections import SO_MAX_PACING_RATE, Connections
+from stage_node.records.events import Admitted, EventLog, FaultInjected, read_events
 
 torch.manual_seed(0)
 MODEL = build_model(

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stage_node.packing import (
+from stage_node.wire.packing import (
     INDEX_BITS,
     index_bits,
     pack,

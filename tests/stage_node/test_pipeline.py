@@ -13,17 +13,17 @@ import pytest
 import torch
 from torch import Tensor
 
-from stage_node.channel import Channel
-from stage_node.codecs import plain
-from stage_node.contract import HELLO_LIMITS, ActivationContract, Hello
 from stage_node.data import SplitName, load_dataset
-from stage_node.digest import frozen_sha256
 from stage_node.errors import RefusedError, StageNodeError
-from stage_node.events import Message, read_events
-from stage_node.ledger import to_parquet
 from stage_node.models import ChainModel
-from stage_node.wire import HEADER_BYTES, Header, Kind
-from stage_node.zygote import Zygote
+from stage_node.models.frozen import frozen_sha256
+from stage_node.processes.zygote import Zygote
+from stage_node.records.events import Message, read_events
+from stage_node.records.ledger import to_parquet
+from stage_node.wire.channel import Channel
+from stage_node.wire.codecs import plain
+from stage_node.wire.contract import HELLO_LIMITS, ActivationContract, Hello
+from stage_node.wire.frame import HEADER_BYTES, Header, Kind
 from tests.stage_node.rig import LOOPBACK, STAGES, pipeline, random_cut, rungs_of
 
 BATCH = 8

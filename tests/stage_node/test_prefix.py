@@ -16,9 +16,9 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from safetensors import SafetensorError, safe_open
 
+from stage_node.accordion.prefix import LENGTH_BYTES, CorruptPartError, PrefixError, PrefixReader
+from stage_node.accordion.prefix_writer import arrange, encode, write_prefix_checkpoint
 from stage_node.models import ModelSpec, build_model, load_checkpoint
-from stage_node.prefix import LENGTH_BYTES, CorruptPartError, PrefixError, PrefixReader
-from stage_node.prefix_writer import arrange, encode, write_prefix_checkpoint
 
 CHECKPOINTS = Path(__file__).parents[2] / "testbed" / "checkpoints"
 SPEC = ModelSpec(depth=14, width=2, classes=3, in_channels=1, image_size=8, downsample="pool")
@@ -226,7 +226,7 @@ def test_the_first_configuration_is_loaded_at_once():
     program = (
         "import sys, time\n"
         "from pathlib import Path\n"
-        "from stage_node.prefix import PrefixReader\n"
+        "from stage_node.accordion.prefix import PrefixReader\n"
         "reader = PrefixReader()\n"
         "reader.feed(Path(sys.argv[1]).read_bytes())\n"
         "begin = time.process_time()\n"

@@ -9,11 +9,11 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 from torch.nn.utils import prune
 
-from stage_node.digest import frozen_sha256
 from stage_node.errors import BadModelError
+from stage_node.fringe.pruning import Pruning, sliced_layer, with_weights
 from stage_node.models import ChainModel, ModelSpec, build_model
+from stage_node.models.frozen import frozen_sha256
 from stage_node.models.slicing import with_inputs, with_outputs
-from stage_node.pruning import Pruning, sliced_layer, with_weights
 
 WIDTH = 6
 VGG = ModelSpec(

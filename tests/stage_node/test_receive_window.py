@@ -8,7 +8,7 @@ from typing import cast
 
 import pytest
 
-from stage_node.receive_window import (
+from stage_node.wire.receive_window import (
     REPAIR_OFF_SILENTLY,
     REPAIR_ON,
     TCP_REPAIR,

@@ -6,10 +6,10 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 import torch
 
-from stage_node import rehearsal
-from stage_node.model_in_use import ModelInUse
-from stage_node.priority import LAST, put_computing_last
-from stage_node.rehearsal import LADDER, rehearse_computing, rehearse_receiving
+from stage_node.accordion.ue import rehearsal
+from stage_node.accordion.ue.model_in_use import ModelInUse
+from stage_node.accordion.ue.rehearsal import LADDER, rehearse_computing, rehearse_receiving
+from stage_node.processes.priority import LAST, put_computing_last
 
 
 @pytest.mark.parametrize("shape", [(1, 8, 8), (3, 32, 32)])

@@ -9,7 +9,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stage_node.seeds import SEED_VARIABLE, START_S, begin_as_seeded, seed_of
+from stage_node.processes.seeds import SEED_VARIABLE, START_S, begin_as_seeded, seed_of
 
 seeds = st.integers(0, 2**64 - 1)
 

@@ -9,8 +9,8 @@ import torch
 
 from stage_node.data import Dataset, Split
 from stage_node.errors import RefusedError, WireError
-from stage_node.ledger import Ledger
-from stage_node.source import Admitted, Source
+from stage_node.fringe.source import Admitted, Source
+from stage_node.records.ledger import Ledger
 
 
 def splits(name: str) -> Split:

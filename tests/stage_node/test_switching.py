@@ -14,19 +14,19 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from stage_node.bottleneck import Bottleneck, BottleneckSpec
-from stage_node.codecs import ALL_CODECS, Codec, Coding, Ranges
-from stage_node.contract import ActivationContract
-from stage_node.cut import Cut
 from stage_node.data import load_dataset
 from stage_node.errors import BadModelError, RefusedError
-from stage_node.ledger import to_parquet
-from stage_node.messages import LoadModule, Side
+from stage_node.fringe.bottleneck import Bottleneck, BottleneckSpec
+from stage_node.fringe.cut import Cut
+from stage_node.fringe.halves import Residents
+from stage_node.fringe.messages import LoadModule, Side
 from stage_node.models import ChainModel, ModelSpec, Segment, build_model
-from stage_node.residents import Residents
-from stage_node.rung import QUANTISED, UNCOMPRESSED, Rung
-from stage_node.wire import Kind
-from stage_node.zygote import Zygote
+from stage_node.processes.zygote import Zygote
+from stage_node.records.ledger import to_parquet
+from stage_node.wire.codecs import ALL_CODECS, Codec, Coding, Ranges
+from stage_node.wire.contract import ActivationContract
+from stage_node.wire.frame import Kind
+from stage_node.wire.rung import QUANTISED, UNCOMPRESSED, Rung
 from tests.stage_node.rig import SPEC as MODEL
 from tests.stage_node.rig import STAGES, Rig, pipeline, random_cut
 

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from stage_node.channel import Channel, Ring
-from stage_node.wire import Header, Kind
+from stage_node.wire.channel import Channel, Ring
+from stage_node.wire.frame import Header, Kind
 
 PAYLOAD = bytes(200_000)
 HEADER = Header(kind=Kind.ACTIVATION, payload_bytes=len(PAYLOAD)).encode()

@@ -16,10 +16,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from controller.accordion.training import evaluate
-from stage_node.charges import UnknownChargeError
+from stage_node.accordion.prefix import CorruptPartError, PrefixReader
+from stage_node.accordion.prefix_writer import arrange, encode
+from stage_node.accordion.ue.download import DeliveryError, RefusedError
+from stage_node.accordion.ue.fetch import FRUITLESS_ATTEMPTS
+from stage_node.accordion.ue.model_in_use import ModelInUse
+from stage_node.accordion.ue.ue import main
 from stage_node.data import load_dataset
-from stage_node.download import DeliveryError, RefusedError
-from stage_node.events import (
+from stage_node.models import ModelSpec, build_model
+from stage_node.processes.charges import UnknownChargeError
+from stage_node.processes.configuration import BadConfigurationError
+from stage_node.processes.priority import LAST
+from stage_node.records.events import (
     ConfigurationEvaluated,
     ConfigurationReady,
     DownloadEnded,
@@ -28,14 +36,6 @@ from stage_node.events import (
     StepRefused,
     read_events,
 )
-from stage_node.fetch import FRUITLESS_ATTEMPTS
-from stage_node.model_in_use import ModelInUse
-from stage_node.models import ModelSpec, build_model
-from stage_node.prefix import CorruptPartError, PrefixReader
-from stage_node.prefix_writer import arrange, encode
-from stage_node.priority import LAST
-from stage_node.process import BadConfigurationError
-from stage_node.ue import main
 
 LADDER = ((1, 0, 0), (1, 1, 0), (1, 1, 1))
 torch.manual_seed(0)

@@ -7,11 +7,11 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from stage_node.accordion.prefix import PrefixReader
+from stage_node.accordion.prefix_writer import write_prefix_checkpoint
 from stage_node.errors import BadModelError
 from stage_node.models import ModelSpec, build_model, load_checkpoint
-from stage_node.prefix import PrefixReader
-from stage_node.prefix_writer import write_prefix_checkpoint
-from stage_node.weight_format import FULL, WeightFormat
+from stage_node.models.weight_format import FULL, WeightFormat
 
 SPEC = ModelSpec(depth=8, width=4, classes=3, in_channels=1, image_size=8, downsample="pool")
 LADDER = ((1, 0, 0), (1, 1, 0), (1, 1, 1))

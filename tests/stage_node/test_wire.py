@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stage_node.errors import WireError
-from stage_node.wire import HEADER_BYTES, MAX_DIMENSIONS, DType, Header, Kind
+from stage_node.wire.frame import HEADER_BYTES, MAX_DIMENSIONS, DType, Header, Kind
 
 headers = st.builds(
     Header,

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from stage_node.netns import NamespaceError, enter_network_of
-from stage_node.zygote import Zygote, ZygoteError
+from stage_node.processes.netns import NamespaceError, enter_network_of
+from stage_node.processes.zygote import Zygote, ZygoteError
 
 ENTRIES = "tests.stage_node.entries"
 
@@ -129,7 +129,7 @@ def test_children_die_with_a_killed_client(tmp_path: Path) -> None:
     program = f"""
 import os, signal
 from pathlib import Path
-from stage_node.zygote import Zygote
+from stage_node.processes.zygote import Zygote
 zygote = Zygote.start()
 pid = zygote.spawn("test", "{ENTRIES}:sleep", {{}}, log_path=Path({str(tmp_path / "log")!r}))
 print(pid, flush=True)

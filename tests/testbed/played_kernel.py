@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from testbed.hosts.environment import REPOSITORY
+from stage_node.repository import REPOSITORY
 from testbed.kernel import inquiry, source
 from testbed.kernel.inquiry import NEEDED
 

@@ -6,10 +6,10 @@ import pytest
 
 from controller.accordion.lookup import read_table
 from controller.accordion.training import evaluate
+from stage_node.accordion.prefix import PrefixReader
 from stage_node.data import load_dataset
 from stage_node.models import load_checkpoint
 from stage_node.models.checkpoint import read_metadata
-from stage_node.prefix import PrefixReader
 
 CHECKPOINTS = Path(__file__).parents[2] / "testbed" / "checkpoints"
 NAMES = ("digits-resnet20", "digits-resnet20-coml", "digits-vgg8", "digits-vit4")

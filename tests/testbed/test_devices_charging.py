@@ -8,8 +8,8 @@ import pytest
 from controller.compute_table import Column, ComputeTable
 from controller.ladder import Ladder, LadderRung
 from controller.plan import PipelinePlan, StagePlan
-from stage_node.charges import UnknownChargeError
-from stage_node.rung import UNCOMPRESSED, Rung
+from stage_node.processes.charges import UnknownChargeError
+from stage_node.wire.rung import UNCOMPRESSED, Rung
 from testbed.devices.charging import stage_charges
 from testbed.devices.computing import Computing, HostDevice
 from testbed.devices.profiles import DeviceProfile

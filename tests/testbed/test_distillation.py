@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from stage_node.bottleneck import load_bottleneck
 from stage_node.data import load_dataset
+from stage_node.fringe.bottleneck import load_bottleneck
 from stage_node.models import load_checkpoint
 from stage_node.models.checkpoint import read_metadata
 from testbed import cli

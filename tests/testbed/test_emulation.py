@@ -1,6 +1,6 @@
 """When the network is to set the pace: only of these times is an idle CPU asked for."""
 
-from stage_node.events import DownloadEnded, Measurement, Phase
+from stage_node.records.events import DownloadEnded, Measurement, Phase
 from testbed.emulation import network_bound
 
 

@@ -13,8 +13,8 @@ from analysis.summary.control import Control, ControlMode
 from analysis.summary.section import Accuracy
 from controller.distill import distil
 from controller.distill_training import Recipe
-from stage_node.bottleneck import BottleneckSpec
 from stage_node.data import load_dataset
+from stage_node.fringe.bottleneck import BottleneckSpec
 from stage_node.models import load_checkpoint
 from testbed.evidence import control, plot
 from testbed.evidence import measure as measuring

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from controller.accordion.lookup import table_path
+from stage_node.repository import REPOSITORY
 from testbed.files import find_file
-from testbed.hosts.environment import REPOSITORY
 from testbed.run_files import RunFiles
 from testbed.rundir import RunDirectory
 

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
+from stage_node.repository import REPOSITORY
 from testbed.doctor import Finding, conclude, render
 from testbed.errors import BadExperimentError, HostUnavailableError, KernelUnavailableError
 from testbed.hosts.choose import NATIVE_IS_REAL, Choice, Wish, choose, tell_choice
-from testbed.hosts.environment import REPOSITORY
 from testbed.hosts.machine import KERNEL_TRIALS, TOOL_PACKAGES, Machine
 from testbed.kernel.guest_kernel import GuestKernel
 

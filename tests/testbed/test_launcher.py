@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from testbed.hosts.environment import REPOSITORY
+from stage_node.repository import REPOSITORY
 
 PROGRAM = """
 import os, sys

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from stage_node.events import EventLog, LinkCommanded, read_events
+from stage_node.records.events import EventLog, LinkCommanded, read_events
 from testbed.errors import BadExperimentError
 from testbed.going_on import goes_on, going_on
 from testbed.link_control import find_run, read_setting, values_of

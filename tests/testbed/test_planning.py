@@ -44,10 +44,10 @@ def test_the_demo_is_planned_whole_and_survives_the_way_into_the_host(run: RunDi
     # The slower of LTE and fibre, and both round trips.
     assert LinkEstimate(**estimate) == LinkEstimate(rate_mbit=12, rtt_ms=74)
     assert set(plan.modules) == {
-        "stage_node.stage",
+        "stage_node.fringe.stage",
         "controller.main",
         "controller.accordion.serve",
-        "stage_node.ue",
+        "stage_node.accordion.ue.ue",
     }
 
 

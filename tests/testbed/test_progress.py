@@ -5,8 +5,8 @@ from pathlib import Path
 
 from rich.console import Console
 
-from stage_node.event_follower import EventFollower
-from stage_node.events import EventLog, Iteration, Message, Phase, Progress, StepRefused
+from stage_node.records.event_follower import EventFollower
+from stage_node.records.events import EventLog, Iteration, Message, Phase, Progress, StepRefused
 from testbed.progress import RunDisplay, describe
 
 

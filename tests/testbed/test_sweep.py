@@ -18,10 +18,10 @@ from distributed import Client, LocalCluster
 from rich.console import Console
 
 from analysis.sweep import read_cell
+from stage_node.repository import REPOSITORY
 from testbed import sweep_run
 from testbed.errors import BadExperimentError, HostUnavailableError
 from testbed.hosts.choose import Wish
-from testbed.hosts.environment import REPOSITORY
 from testbed.sweep import find_sweep, load_sweep, shipped_sweeps
 from testbed.sweep_run import Place, Workers, list_cells, run_sweep
 from tests.testbed.third_party import published_data_may_be_absent

@@ -11,10 +11,10 @@ import torch
 from controller.accordion.lookup import read_table, table_path
 from controller.accordion.train import Training
 from controller.accordion.training import Recipe
+from stage_node.accordion.prefix import PrefixReader
 from stage_node.errors import BadModelError
 from stage_node.models import load_checkpoint
 from stage_node.models.checkpoint import read_metadata
-from stage_node.prefix import PrefixReader
 from testbed import cli
 from tests.testbed.tensorboard_events import scalars
 

@@ -1,0 +1,1 @@
+"""Accordion on its hosts: prefixes of a model, the protocol, the model server and the UE."""

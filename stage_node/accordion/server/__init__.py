@@ -1,0 +1,1 @@
+"""The model server: checkpoints over HTTP/1.1."""

@@ -1,0 +1,1 @@
+"""How processes come onto emulated hosts, what they are told, and what their computing costs."""

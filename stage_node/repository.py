@@ -1,0 +1,5 @@
+"""Where our packages lie: everything that is shipped is found from here."""
+
+from pathlib import Path
+
+REPOSITORY = Path(__file__).resolve().parents[1]
