@@ -6,7 +6,7 @@ import yaml
 
 from testbed.errors import BadExperimentError
 from testbed.network_section import LinkChoice
-from topologies.strict_yaml import first_line
+from topologies.catalogues.strict_yaml import first_line
 
 
 def assign(raw: dict[str, Any], assignment: str, option: str = "--set") -> None:

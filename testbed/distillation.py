@@ -30,7 +30,7 @@ from testbed.named_models import existing_checkpoint
 from testbed.networks import build_network
 from testbed.planning import plan_pipeline
 from testbed.validation import check_data, check_split
-from topologies.paths import bottleneck_mbit, delay_ms, path_between
+from topologies.networks.paths import bottleneck_mbit, delay_ms, path_between
 
 DATA = "cifar10"
 """The data set of a model for which none is named."""

@@ -27,7 +27,7 @@ from testbed.hosts.microvm import KERNEL_HELPS, MicroVm, VirtualClock
 from testbed.kernel.cache import find_kernel
 from testbed.kernel.guest_kernel import GuestKernel
 from testbed.kernel.status import absence
-from topologies.cpu_share import obstacle
+from topologies.machine.cpu_share import obstacle
 
 GIB = 1 << 30
 

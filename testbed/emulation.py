@@ -34,17 +34,17 @@ from testbed.manifest import clock_pair, describe_machine
 from testbed.plan import Phase as PlannedPhase
 from testbed.plan import RunPlan
 from testbed.rundir import RunDirectory, write_json
-from topologies.capture import Captures
-from topologies.changer import Applied, Changer
-from topologies.cpu import CpuSampler, IdleSample, Window, idle_during
-from topologies.cpu_share import CpuShares
-from topologies.fidelity import ClockKind, Probe, judge
-from topologies.network import EmulatedNetwork
-from topologies.pauses import Paused, PauseSampler, paused_during
-from topologies.probe import probe_network
-from topologies.qdiscs import since
-from topologies.replay import Replay
-from topologies.schedule import varies
+from topologies.emulation.capture import Captures
+from topologies.emulation.changer import Applied, Changer
+from topologies.emulation.network import EmulatedNetwork
+from topologies.emulation.qdiscs import since
+from topologies.emulation.replay import Replay
+from topologies.fidelity.probe import probe_network
+from topologies.fidelity.verdict import ClockKind, Probe, judge
+from topologies.machine.cpu import CpuSampler, IdleSample, Window, idle_during
+from topologies.machine.cpu_share import CpuShares
+from topologies.machine.pauses import Paused, PauseSampler, paused_during
+from topologies.networks.schedule import varies
 
 
 class Emulation:

@@ -22,7 +22,7 @@ from testbed.errors import BadExperimentError
 from testbed.files import anchored_reference, find_file
 from testbed.network_section import LinkValues, Network, TraceFile
 from testbed.typed_yaml import Section, read_mapping, validated
-from topologies.fidelity import ClockKind
+from topologies.fidelity.verdict import ClockKind
 
 SHIPPED = Path(__file__).parent / "experiments"
 CHECKPOINTS = Path(__file__).parent / "checkpoints"

@@ -10,10 +10,10 @@ from pathlib import Path
 from stage_node.records.events import EventLog, Phase
 from testbed.errors import OUR_ERRORS
 from testbed.rundir import EVENTS
-from topologies.claims import ProfileFidelity
-from topologies.examination import examine
-from topologies.fidelity import ClockKind
-from topologies.profiles import LinkProfile
+from topologies.fidelity.claims import ProfileFidelity
+from topologies.fidelity.profile_check import examine
+from topologies.fidelity.verdict import ClockKind
+from topologies.links.profiles import LinkProfile
 
 PROFILE = "profile.json"
 MEASURED = "fidelity.json"

@@ -27,8 +27,8 @@ from testbed.kernel.build import ensure_kernel
 from testbed.manifest import describe_code
 from testbed.progress import RunDisplay
 from testbed.rundir import EVENTS, fresh_directory
-from topologies.claims import FidelityReport, ProfileFidelity
-from topologies.profiles import LinkProfile, catalogue, load_profiles
+from topologies.fidelity.claims import FidelityReport, ProfileFidelity
+from topologies.links.profiles import LinkProfile, catalogue, load_profiles
 
 TASK = "profiles"
 

@@ -3,7 +3,7 @@
 from rich.table import Table
 from rich.text import Text
 
-from topologies.claims import (
+from topologies.fidelity.claims import (
     FidelityReport,
     LossClaim,
     ProfileFidelity,
@@ -11,7 +11,7 @@ from topologies.claims import (
     SaturationClaim,
     Verdict,
 )
-from topologies.fidelity import ClockKind
+from topologies.fidelity.verdict import ClockKind
 
 AMPLE_WIDTH = 150
 TOOLS: dict[ClockKind, str] = {"real": "iperf3 and ping", "virtual": "tcpdump and ping"}

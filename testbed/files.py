@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from stage_node.repository import REPOSITORY
-from topologies.catalogue import FILE_ENDINGS, split_reference
+from topologies.catalogues.catalogue import FILE_ENDINGS, split_reference
 
 
 def find_file(name: str, folder: Path | None = None) -> Path:

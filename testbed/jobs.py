@@ -12,8 +12,8 @@ from stage_node.records.events import Listening
 from testbed.errors import RunFailedError
 from testbed.plan import Job, Phase
 from testbed.rundir import RunDirectory
-from topologies.cpu_share import CpuShares
-from topologies.network import EmulatedNetwork
+from topologies.emulation.network import EmulatedNetwork
+from topologies.machine.cpu_share import CpuShares
 
 SERVICE_START_TIMEOUT_S = 30.0
 POLL_INTERVAL_S = 0.05

@@ -17,8 +17,8 @@ from testbed.networks import link_name
 from testbed.plan import RunPlan
 from testbed.rundir import RunDirectory
 from testbed.typed_yaml import read_mapping, validated
-from topologies.profiles import DirectionProfile, load_profile
-from topologies.spec import DIRECTIONS, NetworkSpec, direction_of
+from topologies.links.profiles import DirectionProfile, load_profile
+from topologies.networks.spec import DIRECTIONS, NetworkSpec, direction_of
 
 COMMAND = "link set"
 

@@ -24,10 +24,10 @@ from stage_node.records.events import EventLog, LinkCommanded
 from testbed.errors import BadExperimentError, TestbedError
 from testbed.going_on import goes_on
 from testbed.rundir import RunDirectory
-from topologies.background import Background
-from topologies.changer import Changer
-from topologies.command import Command, commanded, steps_between
+from topologies.emulation.changer import Changer
 from topologies.errors import BadTopologyError, TopologyError
+from topologies.machine.background import Background
+from topologies.networks.link_change import Command, commanded, steps_between
 
 SUFFIX = ".json"
 LOOK_S = 0.1

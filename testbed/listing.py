@@ -6,8 +6,8 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from topologies.profiles import LinkProfile, catalogue, load_profiles
-from topologies.shaping import shape_of
+from topologies.links.profiles import LinkProfile, catalogue, load_profiles
+from topologies.networks.shaping import shape_of
 
 AMPLE_WIDTH = 160
 LEAST_SOURCE_WIDTH = 12

@@ -6,14 +6,14 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Discriminator, Field, Tag, model_validator
 
 from testbed.typed_yaml import Section
-from topologies.generators import Pattern
-from topologies.profiles import DirectionProfile
-from topologies.shapes import Branch, Inner, full_tree
-from topologies.traces import BIN_MS
+from topologies.links.generators import Pattern
+from topologies.links.profiles import DirectionProfile
+from topologies.links.traces import BIN_MS
+from topologies.networks.shapes import Branch, Inner, full_tree
 
 
 class GeneratedTrace(Section):
-    """A trace made by topologies.generators; it repeats after ``duration_s``."""
+    """A trace made by topologies.links.generators; it repeats after ``duration_s``."""
 
     generate: Pattern
     seed: int = 1

@@ -19,12 +19,12 @@ from testbed.network_section import (
     TreeNetwork,
 )
 from topologies.errors import BadTopologyError, TopologyError
-from topologies.generators import generate
-from topologies.profiles import DirectionProfile, LinkProfile, load_profile, parse_profile
-from topologies.scripted import Edit, changeable, scripted
-from topologies.shapes import chain, edge_cloud, star, tree
-from topologies.spec import Direction, LinkSpec, NetworkSpec
-from topologies.traces import LinkTrace, read_trace
+from topologies.links.generators import generate
+from topologies.links.profiles import DirectionProfile, LinkProfile, load_profile, parse_profile
+from topologies.links.traces import LinkTrace, read_trace
+from topologies.networks.scripted import Edit, changeable, scripted
+from topologies.networks.shapes import chain, edge_cloud, star, tree
+from topologies.networks.spec import Direction, LinkSpec, NetworkSpec
 
 
 def build_network(section: Network) -> NetworkSpec:

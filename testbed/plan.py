@@ -5,8 +5,8 @@ from typing import Any, Self
 from pydantic import BaseModel, ConfigDict
 
 from stage_node.processes.configuration import ProcessConfiguration
-from topologies.fidelity import ClockKind
-from topologies.spec import NetworkSpec
+from topologies.fidelity.verdict import ClockKind
+from topologies.networks.spec import NetworkSpec
 
 
 class Job(BaseModel):

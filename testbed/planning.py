@@ -32,11 +32,11 @@ from testbed.run_files import RunFiles
 from testbed.rundir import RunDirectory
 from testbed.splitting import split_of
 from testbed.validation import delivered_models
-from topologies.addressing import CONTROLLER_NAME, Plan, management_ips, plan_of
-from topologies.fidelity import ClockKind
-from topologies.paths import bottleneck_mbit, delay_ms, path_between
-from topologies.schedule import bottleneck_over_time
-from topologies.spec import NetworkSpec
+from topologies.fidelity.verdict import ClockKind
+from topologies.networks.addressing import CONTROLLER_NAME, Plan, management_ips, plan_of
+from topologies.networks.paths import bottleneck_mbit, delay_ms, path_between
+from topologies.networks.schedule import bottleneck_over_time
+from topologies.networks.spec import NetworkSpec
 
 CONTROL_PORT = 4000
 HTTP_PORT = 8000

@@ -35,8 +35,8 @@ from stage_node.records.events import (
     StepRefused,
 )
 from stage_node.records.events import Progress as ProgressEvent
-from topologies.background import Background
-from topologies.fidelity import ClockKind
+from topologies.fidelity.verdict import ClockKind
+from topologies.machine.background import Background
 
 POLL_INTERVAL_S = 0.2
 

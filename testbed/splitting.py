@@ -13,8 +13,8 @@ from controller.profiling import layer_costs
 from stage_node.models import ChainModel
 from testbed.devices.computing import HostDevice
 from testbed.experiment import PipelineSection
-from topologies.paths import bottleneck_mbit, delay_ms, path_between
-from topologies.spec import NetworkSpec
+from topologies.networks.paths import bottleneck_mbit, delay_ms, path_between
+from topologies.networks.spec import NetworkSpec
 
 FASTEST = 1e9
 """What computes in no time is taken to be so fast: plans are JSON, which has no infinity."""

@@ -30,7 +30,7 @@ from testbed.sweep import Cell, Sweep, find_sweep, load_sweep, words
 from testbed.sweep_cell import END_S, CellOutcome, CellRequest, run_cell
 from testbed.sweep_cluster import connected
 from testbed.sweep_display import SweepDisplay, sweep_table
-from topologies.fidelity import ClockKind
+from topologies.fidelity.verdict import ClockKind
 
 
 @dataclass(frozen=True)

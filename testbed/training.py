@@ -24,9 +24,9 @@ from stage_node.models.configuration import Configuration, configuration_name
 from stage_node.models.weight_format import WeightFormat
 from testbed.errors import BadExperimentError
 from testbed.named_models import existing_checkpoint
+from topologies.catalogues.wording import in_words
 from topologies.errors import BadTopologyError
-from topologies.profiles import load_profile
-from topologies.wording import in_words
+from topologies.links.profiles import load_profile
 
 RECIPE = ("epochs", "batch", "learning_rate", "schedule", "seed", "frozen_blocks")
 CHOICES = {

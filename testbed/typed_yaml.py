@@ -8,8 +8,8 @@ import yaml
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
 from testbed.errors import BadExperimentError
-from topologies.strict_yaml import first_line, load_strictly
-from topologies.wording import in_words
+from topologies.catalogues.strict_yaml import first_line, load_strictly
+from topologies.catalogues.wording import in_words
 
 
 class Section(BaseModel):

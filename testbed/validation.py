@@ -30,8 +30,8 @@ from testbed.named_models import checkpoint_path, existing_checkpoint
 from testbed.networks import build_network
 from testbed.splitting import split_of
 from topologies.errors import TopologyError
-from topologies.schedule import varies
-from topologies.spec import NetworkSpec
+from topologies.networks.schedule import varies
+from topologies.networks.spec import NetworkSpec
 
 
 def check_experiment(experiment: Experiment, origin: str) -> None:

@@ -13,7 +13,7 @@ from testbed.devices.section import DeviceChoice
 from testbed.experiment import Experiment
 from testbed.named_models import checkpoint_path
 from topologies.errors import TopologyError
-from topologies.spec import NetworkSpec
+from topologies.networks.spec import NetworkSpec
 
 DOWNLOADED_BATCH = 1
 """A UE infers one image at a time."""

@@ -7,9 +7,9 @@ from typing import Self
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from controller.compute_table import ComputeTable
-from topologies.catalogue import Catalogue
+from topologies.catalogues.catalogue import Catalogue
 from topologies.errors import BadTopologyError
-from topologies.profiles import reasons
+from topologies.links.profiles import reasons
 
 
 class DeviceProfile(BaseModel):

@@ -17,7 +17,7 @@ from testbed.hosts.machine import (
 from testbed.hosts.microvm import MicroVm, VirtualClock
 from testbed.hosts.native import Native
 from testbed.kernel.guest_kernel import GuestKernel
-from topologies.fidelity import ClockKind
+from topologies.fidelity.verdict import ClockKind
 
 NATIVE_IS_REAL = "the native host has the real clock only"
 

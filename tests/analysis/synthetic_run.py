@@ -28,10 +28,10 @@ from stage_node.records.events import (
     WorkCost,
 )
 from tests.analysis.tcp_simulator import HEADERS, MSS, Connection, Endpoint, Tap, Wire, write_pcap
-from topologies.cpu import IdleSample
-from topologies.fidelity import Fidelity, GoodputProbe, Probe, RttProbe
-from topologies.pauses import Paused
-from topologies.qdiscs import QdiscCounters
+from topologies.emulation.qdiscs import QdiscCounters
+from topologies.fidelity.verdict import Fidelity, GoodputProbe, Probe, RttProbe
+from topologies.machine.cpu import IdleSample
+from topologies.machine.pauses import Paused
 
 MS = 1_000_000
 START_NS = 50_000 * MS

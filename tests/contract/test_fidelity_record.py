@@ -3,11 +3,11 @@
 from typing import Any
 
 from analysis.rundir import FidelityRecord
-from topologies.capture_counters import CaptureCounters
-from topologies.cpu import IdleSample
-from topologies.fidelity import GoodputProbe, LossProbe, Probe, RttProbe, judge
-from topologies.pauses import Paused
-from topologies.qdiscs import QdiscCounters
+from topologies.emulation.capture_counters import CaptureCounters
+from topologies.emulation.qdiscs import QdiscCounters
+from topologies.fidelity.verdict import GoodputProbe, LossProbe, Probe, RttProbe, judge
+from topologies.machine.cpu import IdleSample
+from topologies.machine.pauses import Paused
 
 
 def written() -> dict[str, Any]:

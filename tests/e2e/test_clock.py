@@ -53,10 +53,10 @@ def test_who_waits_for_the_time_without_sleeping_is_ended_by_name(virtual_guest:
 OVERLAPPING = """
 import json, os
 from pathlib import Path
-from topologies.namespaces import spawn_inside
-from topologies.network import EmulatedNetwork
-from topologies.profiles import load_profile
-from topologies.shapes import chain
+from topologies.machine.namespaces import spawn_inside
+from topologies.emulation.network import EmulatedNetwork
+from topologies.links.profiles import load_profile
+from topologies.networks.shapes import chain
 
 NAP = "import time; print(time.monotonic()); time.sleep(2); print(time.monotonic())"
 with EmulatedNetwork(chain(["a", "b"], load_profile("lte")), Path("logs")) as net:

@@ -15,7 +15,7 @@ pytestmark = [pytest.mark.microvm, pytest.mark.real_clock]
 
 PROGRAM = """
 import json, os, subprocess, sys, time
-from topologies.cpu_share import CpuShares
+from topologies.machine.cpu_share import CpuShares
 
 WORK = '''
 import json, sys, time

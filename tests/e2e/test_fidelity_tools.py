@@ -13,10 +13,10 @@ pytestmark = pytest.mark.microvm
 PROGRAM = """
 import json
 from pathlib import Path
-from topologies.network import EmulatedNetwork
-from topologies.profiles import parse_profile
-from topologies.shapes import chain
-from topologies.virtual_bench import VirtualBench
+from topologies.emulation.network import EmulatedNetwork
+from topologies.links.profiles import parse_profile
+from topologies.networks.shapes import chain
+from topologies.fidelity.virtual_bench import VirtualBench
 
 def profile(name, rate_mbit, delay_ms, loss_percent=0):
     way = {"rate_mbit": rate_mbit, "delay_ms": delay_ms, "loss_percent": loss_percent}

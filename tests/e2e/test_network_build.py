@@ -6,19 +6,19 @@ from typing import Any
 import pytest
 
 from tests.e2e.conftest import Guest
-from topologies.profiles import load_profile
-from topologies.shaping import serialisation_ms
-from topologies.spec import direction_of
+from topologies.links.profiles import load_profile
+from topologies.networks.shaping import serialisation_ms
+from topologies.networks.spec import direction_of
 
 pytestmark = pytest.mark.microvm
 
 PREAMBLE = """
 import json, os, re, socket, subprocess, sys, time
 from pathlib import Path
-from topologies.namespaces import inside, run_inside
-from topologies.network import EmulatedNetwork
-from topologies.profiles import load_profile
-from topologies.shapes import chain, edge_cloud, star
+from topologies.machine.namespaces import inside, run_inside
+from topologies.emulation.network import EmulatedNetwork
+from topologies.links.profiles import load_profile
+from topologies.networks.shapes import chain, edge_cloud, star
 
 here = Path.cwd()
 lte, fibre = load_profile("lte"), load_profile("fibre")
@@ -186,10 +186,10 @@ def test_a_runner_killed_outright_leaves_neither_process_nor_namespace(
 child = '''
 import sys, time
 from pathlib import Path
-from topologies.capture import Captures
-from topologies.network import EmulatedNetwork
-from topologies.profiles import load_profile
-from topologies.shapes import chain
+from topologies.emulation.capture import Captures
+from topologies.emulation.network import EmulatedNetwork
+from topologies.links.profiles import load_profile
+from topologies.networks.shapes import chain
 here = Path.cwd()
 net = EmulatedNetwork(chain(["a", "b"], load_profile("lte")), here / "logs")
 net.start()

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from tests.e2e.conftest import Guest, virtual_host
-from topologies.profiles import catalogue, load_profile
-from topologies.shaping import ideal_goodput_mbit
-from topologies.spec import direction_of
+from topologies.links.profiles import catalogue, load_profile
+from topologies.networks.shaping import ideal_goodput_mbit
+from topologies.networks.spec import direction_of
 
 pytestmark = pytest.mark.microvm
 
@@ -19,12 +19,12 @@ PROGRAM = """
 import json
 from dataclasses import asdict
 from pathlib import Path
-from topologies.capture import Captures
-from topologies.fidelity import judge
-from topologies.network import EmulatedNetwork
-from topologies.probe import probe_network
-from topologies.profiles import catalogue
-from topologies.shapes import chain
+from topologies.emulation.capture import Captures
+from topologies.fidelity.verdict import judge
+from topologies.emulation.network import EmulatedNetwork
+from topologies.fidelity.probe import probe_network
+from topologies.links.profiles import catalogue
+from topologies.networks.shapes import chain
 
 profiles = list(catalogue().values())
 hosts = [f"h{number}" for number in range(len(profiles) + 1)]
@@ -89,13 +89,13 @@ def test_captures_are_complete_on_both_sides_of_a_queue(record: dict[str, Any]) 
 IPERF3 = """
 import json
 from pathlib import Path
-from topologies.network import EmulatedNetwork
-from topologies.profiles import load_profile
-from topologies.receive_buffer import receive_buffer_bytes
-from topologies.shapes import chain
-from topologies.sysctls import write_sysctls
-from topologies.tools import iperf3
-from topologies.vantage import vantages
+from topologies.emulation.network import EmulatedNetwork
+from topologies.links.profiles import load_profile
+from topologies.networks.receive_buffer import receive_buffer_bytes
+from topologies.networks.shapes import chain
+from topologies.emulation.sysctls import write_sysctls
+from topologies.fidelity.probes.independent_tools import iperf3
+from topologies.fidelity.probes.link_ends import vantages
 
 lte, slower = load_profile("lte"), load_profile("4g")
 with EmulatedNetwork(chain(["a", "b"], lte), Path("logs")) as net:
@@ -131,12 +131,12 @@ def test_iperf3_agrees_before_and_after_a_change_in_place(virtual_guest: Guest) 
 WINDOW = """
 import json, socket, statistics, struct, threading
 from pathlib import Path
-from topologies.network import EmulatedNetwork
-from topologies.profiles import load_profile
-from topologies.receive_buffer import receive_buffer_bytes
-from topologies.shapes import chain
-from topologies.sysctls import write_sysctls
-from topologies.vantage import vantages
+from topologies.emulation.network import EmulatedNetwork
+from topologies.links.profiles import load_profile
+from topologies.networks.receive_buffer import receive_buffer_bytes
+from topologies.networks.shapes import chain
+from topologies.emulation.sysctls import write_sysctls
+from topologies.fidelity.probes.link_ends import vantages
 
 TCP_REPAIR, TCP_REPAIR_WINDOW, SILENTLY = 19, 29, -1
 WINDOW_BYTES = 200 * 1448

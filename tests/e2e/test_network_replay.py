@@ -8,8 +8,8 @@ import pytest
 
 from analysis.capture import read_capture
 from tests.e2e.conftest import Guest
-from topologies.generators import generate
-from topologies.profiles import load_profile
+from topologies.links.generators import generate
+from topologies.links.profiles import load_profile
 
 pytestmark = pytest.mark.microvm
 
@@ -19,15 +19,15 @@ PROGRAM = """
 import json, sys, time
 from dataclasses import asdict
 from pathlib import Path
-from topologies.capture import Captures
-from topologies.changer import Changer
-from topologies.generators import generate
-from topologies.namespaces import run_inside, spawn_inside
-from topologies.network import EmulatedNetwork
-from topologies.profiles import load_profile
-from topologies.qdiscs import since
-from topologies.replay import Replay
-from topologies.shapes import chain
+from topologies.emulation.capture import Captures
+from topologies.emulation.changer import Changer
+from topologies.links.generators import generate
+from topologies.machine.namespaces import run_inside, spawn_inside
+from topologies.emulation.network import EmulatedNetwork
+from topologies.links.profiles import load_profile
+from topologies.emulation.qdiscs import since
+from topologies.emulation.replay import Replay
+from topologies.networks.shapes import chain
 
 here, seed, seconds, lead_s = Path.cwd(), *map(float, sys.argv[1:])
 lte = load_profile("lte")

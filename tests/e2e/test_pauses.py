@@ -19,7 +19,7 @@ PROGRAM = """
 import json, sys, time
 from dataclasses import asdict
 from pathlib import Path
-from topologies.pauses import PauseSampler
+from topologies.machine.pauses import PauseSampler
 
 here = Path.cwd()
 with PauseSampler() as machine:

@@ -17,7 +17,7 @@ from testbed.experiment import load_experiment
 from testbed.networks import build_network
 from testbed.planning import plan_pipelines, plan_run
 from testbed.rundir import RunDirectory
-from topologies.fidelity import ClockKind
+from topologies.fidelity.verdict import ClockKind
 
 NARROW = Rung.of(16, width=4)
 

@@ -17,8 +17,8 @@ from testbed.networks import build_network
 from testbed.validation import check_experiment
 from tests.testbed.third_party import published_data_may_be_absent
 from topologies.errors import BadTopologyError
-from topologies.profiles import DirectionProfile
-from topologies.spec import NetworkSpec
+from topologies.links.profiles import DirectionProfile
+from topologies.networks.spec import NetworkSpec
 
 GOOD = {
     "name": "t",

@@ -22,15 +22,15 @@ from testbed.fidelity_run import check_tools, chosen_profiles, measure_fidelity
 from testbed.fidelity_table import conclusion, fidelity_table
 from testbed.hosts.choose import Choice, Wish
 from testbed.hosts.machine import KERNEL_TRIALS, TOOL_PACKAGES, Machine
-from topologies.claims import (
+from topologies.errors import BadTopologyError
+from topologies.fidelity.claims import (
     FidelityReport,
     LossClaim,
     ProfileFidelity,
     RttClaim,
     SaturationClaim,
 )
-from topologies.errors import BadTopologyError
-from topologies.profiles import LinkProfile, catalogue, load_profile
+from topologies.links.profiles import LinkProfile, catalogue, load_profile
 
 MACHINE = Machine(
     root=True,

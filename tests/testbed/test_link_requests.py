@@ -16,8 +16,8 @@ from testbed.link_control import find_run, read_setting, values_of
 from testbed.link_requests import LinkRequest, LinkRequests, NoAnswerError, ask
 from testbed.rundir import RunDirectory
 from topologies.errors import BadTopologyError
-from topologies.profiles import load_profile
-from topologies.shapes import chain
+from topologies.links.profiles import load_profile
+from topologies.networks.shapes import chain
 
 LTE = load_profile("lte")
 

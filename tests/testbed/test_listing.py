@@ -10,7 +10,7 @@ from testbed.experiment import load_experiment
 from testbed.listing import show_profiles
 from testbed.networks import build_network
 from topologies.errors import BadTopologyError
-from topologies.profiles import catalogue
+from topologies.links.profiles import catalogue
 
 MINE = {
     "home": {

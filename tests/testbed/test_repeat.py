@@ -17,9 +17,9 @@ from testbed.plan import RunPlan
 from testbed.repeat import MADE_BY_A_RUN, differences_of_machines, repeat_run
 from testbed.rundir import RunDirectory
 from tests.analysis.tcp_simulator import write_pcap
-from topologies.fidelity import ClockKind
-from topologies.profiles import load_profile
-from topologies.shapes import chain
+from topologies.fidelity.verdict import ClockKind
+from topologies.links.profiles import load_profile
+from topologies.networks.shapes import chain
 
 FRAMES = [(10**18 + number, bytes([number]) * 60) for number in range(3)]
 KERNEL = GuestKernel(

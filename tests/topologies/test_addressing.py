@@ -7,12 +7,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from topologies.addressing import Plan, mac_of, management_ips, plan_of
 from topologies.errors import BadTopologyError
-from topologies.paths import path_between
-from topologies.profiles import load_profile
-from topologies.shapes import chain, edge_cloud, star
-from topologies.spec import LinkSpec, NetworkSpec
+from topologies.links.profiles import load_profile
+from topologies.networks.addressing import Plan, mac_of, management_ips, plan_of
+from topologies.networks.paths import path_between
+from topologies.networks.shapes import chain, edge_cloud, star
+from topologies.networks.spec import LinkSpec, NetworkSpec
 
 LTE = load_profile("lte")
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from topologies.background import Background
+from topologies.machine.background import Background
 
 
 class Counting(Background):

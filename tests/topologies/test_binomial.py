@@ -3,7 +3,7 @@
 import pytest
 from scipy.stats import binomtest
 
-from topologies.binomial import exact_interval
+from topologies.fidelity.binomial import exact_interval
 
 
 @pytest.mark.parametrize(

@@ -2,9 +2,9 @@
 
 import pytest
 
-from topologies.capture import ring_kib, tcpdump_argv
-from topologies.capture_counters import CaptureCounters, parse_counters, total, verdict
-from topologies.profiles import catalogue, load_profile
+from topologies.emulation.capture import ring_kib, tcpdump_argv
+from topologies.emulation.capture_counters import CaptureCounters, parse_counters, total, verdict
+from topologies.links.profiles import catalogue, load_profile
 
 # As tcpdump 4.99 prints it: one line per SIGUSR1, three lines at the end.
 LOG = """\

@@ -4,14 +4,14 @@ from typing import Any, Literal
 
 import pytest
 
-from topologies.claims import (
+from topologies.fidelity.claims import (
     FidelityReport,
     LossClaim,
     ProfileFidelity,
     RttClaim,
     SaturationClaim,
 )
-from topologies.profiles import load_profile
+from topologies.links.profiles import load_profile
 
 
 def rate(*attempts: float, carried_mbit: float | None = None) -> SaturationClaim:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from topologies.closing import any_closing
+from topologies.emulation.closing import any_closing
 
 HEAD = "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid\n"
 ROW = "   0: 0100000A:1F40 0200000A:{port} {state} 00000000:00000000 00:00000000 00000000     0\n"

@@ -2,14 +2,14 @@
 
 import pytest
 
-from topologies.command import Command, commanded, steps_between
 from topologies.errors import BadTopologyError
-from topologies.profiles import LinkProfile, load_profile
-from topologies.schedule import changes, varies
-from topologies.scripted import Edit, changeable, scripted
-from topologies.shapes import chain, edge_cloud
-from topologies.shaping import shape_of
-from topologies.spec import NetworkSpec
+from topologies.links.profiles import LinkProfile, load_profile
+from topologies.networks.link_change import Command, commanded, steps_between
+from topologies.networks.schedule import changes, varies
+from topologies.networks.scripted import Edit, changeable, scripted
+from topologies.networks.shapes import chain, edge_cloud
+from topologies.networks.shaping import shape_of
+from topologies.networks.spec import NetworkSpec
 
 LTE = load_profile("lte")
 SPEC = chain(["a", "b"], LTE)

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from topologies.cpu import CpuReading, CpuSampler, idle_during, parse_times
+from topologies.machine.cpu import CpuReading, CpuSampler, idle_during, parse_times
 
 STAT = """\
 cpu  539 1 63 50 7 2 3 4 100 0

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from topologies.cpu_share import LEAST_QUOTA_US, cgroup2_mount, cpu_max, obstacle
+from topologies.machine.cpu_share import LEAST_QUOTA_US, cgroup2_mount, cpu_max, obstacle
 
 
 @given(st.floats(0.01, 1))

@@ -9,9 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import binomtest
 
-from topologies.capture_counters import CaptureCounters
-from topologies.cpu import IdleSample
-from topologies.fidelity import (
+from topologies.emulation.capture_counters import CaptureCounters
+from topologies.emulation.qdiscs import QdiscCounters
+from topologies.fidelity.tolerances import PROBE
+from topologies.fidelity.verdict import (
     ClockKind,
     Fidelity,
     GoodputProbe,
@@ -20,10 +21,9 @@ from topologies.fidelity import (
     RttProbe,
     wilson_interval,
 )
-from topologies.fidelity import judge as judge_machine_too
-from topologies.pauses import Paused
-from topologies.qdiscs import QdiscCounters
-from topologies.tolerances import PROBE
+from topologies.fidelity.verdict import judge as judge_machine_too
+from topologies.machine.cpu import IdleSample
+from topologies.machine.pauses import Paused
 
 
 def goodput(share: float | None, clock: ClockKind = "real") -> GoodputProbe:

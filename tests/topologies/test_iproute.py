@@ -2,8 +2,7 @@
 
 import re
 
-from topologies.addressing import plan_of
-from topologies.iproute import (
+from topologies.emulation.ip_batch import (
     VethEnd,
     bridge_lines,
     controller_lines,
@@ -12,9 +11,10 @@ from topologies.iproute import (
     management_veth_lines,
     veth_line,
 )
-from topologies.profiles import load_profile
-from topologies.shapes import chain, star
-from topologies.spec import LinkSpec, NetworkSpec
+from topologies.links.profiles import load_profile
+from topologies.networks.addressing import plan_of
+from topologies.networks.shapes import chain, star
+from topologies.networks.spec import LinkSpec, NetworkSpec
 
 LTE = load_profile("lte")
 

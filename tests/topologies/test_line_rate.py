@@ -3,7 +3,7 @@
 import pytest
 
 from topologies.errors import EmulationError
-from topologies.line_rate import Datagram, parse_datagrams, payload_mbit
+from topologies.fidelity.probes.line_rate import Datagram, parse_datagrams, payload_mbit
 
 LINES = """\
 1767225604.311782912 IP 10.0.0.2.36781 > 10.0.0.1.5201: UDP, length 4

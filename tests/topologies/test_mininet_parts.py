@@ -5,13 +5,13 @@ from typing import Any
 
 import pytest
 
-from topologies.addressing import plan_of
-from topologies.profiles import LinkProfile, load_profile, parse_profile
-from topologies.receive_buffer import receive_buffer_bytes
-from topologies.shapes import chain, star
-from topologies.sysctls import host_sysctls
-from topologies.topo import ChainTopo, EdgeCloudTopo, SpecTopo, StarTopo, TreeTopo
-from topologies.wire import Wire
+from topologies.emulation.mininet_link import Wire
+from topologies.emulation.sysctls import host_sysctls
+from topologies.emulation.topo import ChainTopo, EdgeCloudTopo, SpecTopo, StarTopo, TreeTopo
+from topologies.links.profiles import LinkProfile, load_profile, parse_profile
+from topologies.networks.addressing import plan_of
+from topologies.networks.receive_buffer import receive_buffer_bytes
+from topologies.networks.shapes import chain, star
 
 LTE = load_profile("lte")
 

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from topologies import pauses
-from topologies.pauses import WAKER, Pause, PauseSampler, parse_pauses, paused_during
+from topologies.machine import pauses
+from topologies.machine.pauses import WAKER, Pause, PauseSampler, parse_pauses, paused_during
 
 MS = 1_000_000
 SPANS = st.lists(st.tuples(st.integers(0, 90), st.integers(1, 20)), max_size=8)

@@ -7,14 +7,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scapy.layers.inet import ICMP, IP
 
-from topologies.echo import echo_request, echoed_sequence, internet_checksum
-from topologies.fidelity import ClockKind, GoodputProbe
-from topologies.goodput import Goodput, window_bytes
-from topologies.probe import attempted, side_by_side
-from topologies.profiles import catalogue, parse_profile
-from topologies.shaping import shape_of
-from topologies.spec import DIRECTIONS, LinkSpec, direction_of
-from topologies.tolerances import PROBE
+from topologies.fidelity.probe import attempted, side_by_side
+from topologies.fidelity.probes.echo import echo_request, echoed_sequence, internet_checksum
+from topologies.fidelity.probes.goodput import Goodput, window_bytes
+from topologies.fidelity.tolerances import PROBE
+from topologies.fidelity.verdict import ClockKind, GoodputProbe
+from topologies.links.profiles import catalogue, parse_profile
+from topologies.networks.shaping import shape_of
+from topologies.networks.spec import DIRECTIONS, LinkSpec, direction_of
 
 
 @given(st.integers(0, 65535), st.integers(0, 65535))

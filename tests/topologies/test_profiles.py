@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from topologies.errors import BadTopologyError
-from topologies.profiles import (
+from topologies.links.profiles import (
     LinkProfile,
     catalogue,
     load_profile,

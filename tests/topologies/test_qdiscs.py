@@ -4,8 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from topologies.errors import EmulationError
-from topologies.qdiscs import (
+from topologies.emulation.qdiscs import (
     NetemReading,
     QdiscCounters,
     counters_of,
@@ -14,6 +13,7 @@ from topologies.qdiscs import (
     parse_qdiscs,
     since,
 )
+from topologies.errors import EmulationError
 
 QDISCS = """[
 {"kind":"netem","handle":"1:","dev":"w0b","root":true,"refcnt":2,"options":{"limit":3017,

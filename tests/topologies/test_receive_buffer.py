@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from topologies.errors import EmulationError
-from topologies.receive_buffer import receive_buffer_bytes
+from topologies.networks.receive_buffer import receive_buffer_bytes
 
 
 @given(st.integers(1, 1 << 30))

@@ -5,13 +5,13 @@ import itertools
 import pytest
 
 from topologies.errors import BadTopologyError
-from topologies.profiles import LinkProfile, load_profile
-from topologies.schedule import bases, bottleneck_over_time, changes, varies
-from topologies.scripted import Edit, scripted
-from topologies.shapes import chain
-from topologies.shaping import Tap, change_lines, shape_of, wire_lines
-from topologies.spec import NetworkSpec
-from topologies.traces import LinkTrace, TraceStep
+from topologies.links.profiles import LinkProfile, load_profile
+from topologies.links.traces import LinkTrace, TraceStep
+from topologies.networks.schedule import bases, bottleneck_over_time, changes, varies
+from topologies.networks.scripted import Edit, scripted
+from topologies.networks.shapes import chain
+from topologies.networks.shaping import Tap, change_lines, shape_of, wire_lines
+from topologies.networks.spec import NetworkSpec
 
 
 def traced(*mbit: float) -> LinkProfile:

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from topologies.profiles import LinkProfile, catalogue, load_profile, parse_profile
-from topologies.shaping import (
+from topologies.links.profiles import LinkProfile, catalogue, load_profile, parse_profile
+from topologies.networks.shaping import (
     Shape,
     Tap,
     change_lines,
@@ -18,7 +18,7 @@ from topologies.shaping import (
     shape_of,
     wire_lines,
 )
-from topologies.spec import DIRECTIONS
+from topologies.networks.spec import DIRECTIONS
 
 TAP = Tap(ingress="w0a", egress="w0b", meter=7)
 

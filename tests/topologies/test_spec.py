@@ -3,9 +3,9 @@
 import pytest
 
 from topologies.errors import BadTopologyError
-from topologies.profiles import load_profile
-from topologies.shapes import Branch, chain, edge_cloud, full_tree, star, tree
-from topologies.spec import LinkSpec, NetworkSpec
+from topologies.links.profiles import load_profile
+from topologies.networks.shapes import Branch, chain, edge_cloud, full_tree, star, tree
+from topologies.networks.spec import LinkSpec, NetworkSpec
 
 LTE, FIBRE = load_profile("lte"), load_profile("fibre")
 

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from topologies.errors import EmulationError
-from topologies.tools import parse_flow, parse_pings
+from topologies.fidelity.probes.independent_tools import parse_flow, parse_pings
 
 PING = """PING 10.0.0.2 (10.0.0.2) 56(84) bytes of data.
 64 bytes from 10.0.0.2: icmp_seq=1 ttl=64 time=0.664 ms

@@ -9,8 +9,8 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from topologies.errors import BadTopologyError
-from topologies.generators import generate, main
-from topologies.traces import (
+from topologies.links.generators import generate, main
+from topologies.links.traces import (
     OUTAGE_MBIT,
     LinkTrace,
     TraceStep,

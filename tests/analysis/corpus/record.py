@@ -19,11 +19,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from testbed.hosts.microvm import MicroVm
-from topologies.capture import Captures
-from topologies.namespaces import inside, run_inside
-from topologies.network import WIRES_NAME, EmulatedNetwork
-from topologies.profiles import DirectionProfile, LinkProfile
-from topologies.shapes import chain
+from topologies.emulation.capture import Captures
+from topologies.emulation.network import WIRES_NAME, EmulatedNetwork
+from topologies.links.profiles import DirectionProfile, LinkProfile
+from topologies.machine.namespaces import inside, run_inside
+from topologies.networks.shapes import chain
 
 PORT = 5001
 ASK_BYTES, ANSWER_BYTES = 20_000, 100

@@ -1,0 +1,1 @@
+"""Files that people write: strict YAML, catalogues of named entries, and what is wrong in them."""

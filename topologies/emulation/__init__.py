@@ -1,0 +1,1 @@
+"""A network that runs: Mininet, shaped links, changes, captures. Needs root."""

@@ -1,0 +1,1 @@
+"""Does a link hold what it claims? Measurements, tolerances, verdicts."""

@@ -1,0 +1,1 @@
+"""Single measurements of a link: round trip, goodput, loss, line rate."""

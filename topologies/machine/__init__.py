@@ -1,0 +1,1 @@
+"""The machine beneath an emulation: namespaces, control groups, idle CPU, pauses."""

@@ -1,0 +1,1 @@
+"""What a network is before it exists: pure, needs no root."""
