@@ -207,9 +207,9 @@ def profiles(
 ) -> None:
     """List the link profiles, or show one and where its numbers come from.
 
-    A profile of your own is written into a YAML file as those of topologies/links/profiles.yaml are,
-    with all fields: `home: {down: {rate_mbit: 50, delay_ms: 8, jitter_ms: 1, loss_percent: 0.1,
-    buffer_bdp: 1}, up: {rate_mbit: 10, delay_ms: 8}, source: ..., latency: ...}`. Wherever a
+    A profile of your own is written into a YAML file as those of topologies/links/profiles.yaml
+    are, with all fields: `home: {down: {rate_mbit: 50, delay_ms: 8, jitter_ms: 1, loss_percent:
+    0.1, buffer_bdp: 1}, up: {rate_mbit: 10, delay_ms: 8}, source: ..., latency: ...}`. Wherever a
     profile is named, in an experiment or on the command line, `FILE.yaml:home` names it.
     """
     from testbed.listing import show_profiles

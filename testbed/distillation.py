@@ -9,11 +9,11 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TaskProgressColumn, TextColumn
 from rich.progress import TimeElapsedColumn as Elapsed
 
-from controller.budget import bytes_for_bandwidth, bytes_for_latency
-from controller.distill import Distilled, distil, receiving_fringe, sending_fringe
-from controller.distill_training import Progress as TrainingProgress
-from controller.distill_training import Recipe
-from controller.user_cache import cache_folder
+from controller.distillation.distill import Distilled, distil, receiving_fringe, sending_fringe
+from controller.distillation.training import Progress as TrainingProgress
+from controller.distillation.training import Recipe
+from controller.fringe.budget import bytes_for_bandwidth, bytes_for_latency
+from controller.keeping.user_cache import cache_folder
 from stage_node.data import Dataset, load_dataset
 from stage_node.fringe.bottleneck import BottleneckSpec, choose_bottleneck, load_bottleneck
 from stage_node.models import ChainModel, load_model

@@ -11,8 +11,8 @@ from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import Field, field_validator, model_validator
 
-from controller.ladder import ModuleFile
-from controller.targets import AutomaticControl, FringeTargets, check_goal
+from controller.fringe.targets import AutomaticControl, FringeTargets, check_goal
+from controller.ladder.ladder import ModuleFile
 from stage_node.accordion.needs import AdmissionName, Step
 from stage_node.accordion.server.faults import Fault
 from stage_node.records.events import LONE_PIPELINE

@@ -9,12 +9,12 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from controller.choices import check_modes, choices_of
+from controller.control.choices import check_modes, choices_of
 from controller.errors import BadTargetsError
-from controller.ladder import Ladder, LadderRung, LadderTable
-from controller.ladder_builder import build_ladder
-from controller.ladder_request import TABLE, ensure_ladder
-from controller.plan import PipelinePlan, check_ladder
+from controller.ladder.builder import build_ladder
+from controller.ladder.cache import TABLE, ensure_ladder
+from controller.ladder.ladder import Ladder, LadderRung, LadderTable
+from controller.live.plan import PipelinePlan, check_ladder
 from testbed.errors import BadExperimentError
 from testbed.experiment import pipeline_field
 from testbed.rundir import RunDirectory

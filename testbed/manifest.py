@@ -8,7 +8,7 @@ import time
 from importlib.metadata import distributions
 from typing import Any
 
-from controller.machine import cpu_model
+from controller.keeping.machine import cpu_model
 from stage_node.repository import REPOSITORY
 
 

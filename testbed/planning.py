@@ -8,11 +8,11 @@ from collections.abc import Mapping
 from itertools import pairwise
 from pathlib import Path
 
-from controller.accordion.estimate import SEGMENT_BYTES, LinkEstimate, path_window
-from controller.accordion.serve import ServerConfiguration
-from controller.known_rates import KnownRates
-from controller.main import ControllerConfiguration
-from controller.plan import PipelinePlan, StagePlan, controller_name
+from controller.accordion.serving.link_estimate import SEGMENT_BYTES, LinkEstimate, path_window
+from controller.accordion.serving.process import ServerConfiguration
+from controller.live.known_rates import KnownRates
+from controller.live.plan import PipelinePlan, StagePlan, controller_name
+from controller.process import ControllerConfiguration
 from stage_node.accordion.needs import Step
 from stage_node.accordion.server.faults import Fault
 from stage_node.accordion.server.served_file import ServedFile

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 
-from controller.compute_table import reference_table
-from controller.partition import Partition, split_after, split_balanced, split_by_size
-from controller.placement import Connection, Costs, Device, Placement, choose_placement
-from controller.profiling import layer_costs
+from controller.split.compute_table import reference_table
+from controller.split.partition import Partition, split_after, split_balanced, split_by_size
+from controller.split.placement import Connection, Costs, Device, Placement, choose_placement
+from controller.split.profiling import layer_costs
 from stage_node.models import ChainModel
 from testbed.devices.computing import HostDevice
 from testbed.experiment import PipelineSection

@@ -12,12 +12,12 @@ from rich.progress import TimeRemainingColumn as Remaining
 from rich.table import Table
 from tensorboardX import SummaryWriter
 
-from controller.accordion.compute import Compute, chosen_compute
 from controller.accordion.lookup import LookupTable, read_table
-from controller.accordion.sampling import SCHEMES, Distribution, draws_in_words
-from controller.accordion.train import BadTrainingError, Training, train_checkpoint
-from controller.accordion.training import SCHEDULES, EpochDone, Hooks, Recipe
-from controller.accordion.variant import write_variant
+from controller.accordion.training.checkpoint import BadTrainingError, Training, train_checkpoint
+from controller.accordion.training.compute import Compute, chosen_compute
+from controller.accordion.training.iterations import SCHEDULES, EpochDone, Hooks, Recipe
+from controller.accordion.training.sampling import SCHEMES, Distribution, draws_in_words
+from controller.accordion.training.variant import write_variant
 from stage_node.accordion.server.served_file import ServedFile
 from stage_node.data import SOURCES
 from stage_node.models.configuration import Configuration, configuration_name

@@ -9,9 +9,9 @@ from pathlib import Path
 
 from controller.accordion.lookup import read_table, table_path
 from controller.errors import ControllerError
-from controller.fringe import find_fringe
-from controller.partition import Partition
-from controller.plan import check_modules, check_targets
+from controller.fringe.fringe import find_fringe
+from controller.live.plan import check_modules, check_targets
+from controller.split.partition import Partition
 from stage_node.accordion.server.served_file import ServedFile
 from stage_node.data import SOURCES, Dataset, load_dataset
 from stage_node.errors import StageNodeError

@@ -11,7 +11,7 @@ from analysis.summary.traffic import CutTraffic, Reduction, Reductions
 from stage_node.records.events import ControlBegins, ImagesUsed, LinkChanged, RungChosen
 
 SPLIT = "validation"
-"""Control serves the validation split alone; see ``controller.automatic``."""
+"""Control serves the validation split alone; see ``controller.control.automatic``."""
 
 
 def control_figures(

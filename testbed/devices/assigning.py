@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from controller.compute_table import content_sha256, merged, reference_table
+from controller.split.compute_table import content_sha256, merged, reference_table
 from stage_node.errors import StageNodeError
 from stage_node.models import load_model
 from testbed.devices.computing import DEFAULT_DEVICE, Computing, HostDevice

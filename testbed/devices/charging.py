@@ -9,9 +9,9 @@ per image, and is charged where frames are encoded and decoded.
 from collections.abc import Iterable
 from pathlib import Path
 
-from controller.compute_table import content_sha256
-from controller.ladder import Ladder, LadderTable
-from controller.plan import PipelinePlan, StagePlan
+from controller.ladder.ladder import Ladder, LadderTable
+from controller.live.plan import PipelinePlan, StagePlan
+from controller.split.compute_table import content_sha256
 from stage_node.models import load_model
 from stage_node.models.configuration import Configuration, configuration_name
 from stage_node.processes.charges import StageCharges

@@ -8,7 +8,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
-from controller.compute_table import ComputeTable
+from controller.split.compute_table import ComputeTable
 from stage_node.processes.charges import UnknownChargeError
 from testbed.devices.profiles import DeviceProfile
 

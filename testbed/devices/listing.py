@@ -6,7 +6,7 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from controller.compute_table import ComputeTable
+from controller.split.compute_table import ComputeTable
 from testbed.devices.profiles import DeviceProfile, device_catalogue, load_devices
 
 AMPLE_WIDTH = 160

@@ -7,8 +7,8 @@ from typing import Any
 
 import yaml
 
-from controller.compute_table import Column, ComputeTable, content_sha256
-from controller.machine import cpu_model
+from controller.keeping.machine import cpu_model
+from controller.split.compute_table import Column, ComputeTable, content_sha256
 from testbed.errors import BadExperimentError
 from testbed.named_models import existing_checkpoint
 

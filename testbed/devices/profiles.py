@@ -6,7 +6,7 @@ from typing import Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from controller.compute_table import ComputeTable
+from controller.split.compute_table import ComputeTable
 from topologies.catalogues.catalogue import Catalogue
 from topologies.errors import BadTopologyError
 from topologies.links.profiles import reasons

@@ -19,12 +19,12 @@ from typing import Any
 
 import torch
 
-from controller.basis import calibrate
-from controller.ladder import LadderRung, ModuleFile
-from controller.ladder_bench import CutBench
-from controller.ladder_request import LadderRequest
-from controller.modules import load_modules
-from controller.partition import split_after
+from controller.ladder.basis import calibrate
+from controller.ladder.bench import CutBench
+from controller.ladder.bottlenecks import load_modules
+from controller.ladder.cache import LadderRequest
+from controller.ladder.ladder import LadderRung, ModuleFile
+from controller.split.partition import split_after
 from stage_node.data import SOURCES, Dataset, load_dataset
 from stage_node.fringe.bottleneck import TrainedBottleneck, load_bottleneck
 from stage_node.models import load_model

@@ -16,7 +16,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from controller.user_cache import cache_folder
+from controller.keeping.user_cache import cache_folder
 from stage_node.repository import REPOSITORY
 from testbed.hosts.environment import PACKAGES
 

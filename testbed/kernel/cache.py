@@ -14,7 +14,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from controller.user_cache import cache_folder
+from controller.keeping.user_cache import cache_folder
 from testbed.kernel.guest_kernel import GuestKernel
 from testbed.kernel.recipe import configuration_hash, own_hash
 

@@ -7,8 +7,8 @@ from typing import Any, get_type_hints
 
 import pytest
 
-from controller.accordion.serve import ServerConfiguration
-from controller.main import ControllerConfiguration
+from controller.accordion.serving.process import ServerConfiguration
+from controller.process import ControllerConfiguration
 from stage_node.accordion.ue.ue import UeConfiguration
 from stage_node.fringe.stage import StageConfiguration
 from stage_node.processes.configuration import BadConfigurationError, ProcessConfiguration

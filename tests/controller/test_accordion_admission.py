@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from controller.accordion.admission import HEADROOM, lookup
-from controller.accordion.estimate import LinkEstimate, download_time_ms, path_window
 from controller.accordion.lookup import LookupEntry, LookupTable
+from controller.accordion.serving.admission import HEADROOM, lookup
+from controller.accordion.serving.link_estimate import LinkEstimate, download_time_ms, path_window
 from stage_node.accordion.protocol import ModelRequest, NotAdmittedError
 
 LINK = LinkEstimate(rate_mbit=8, rtt_ms=20)

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from controller.accordion.estimate import (
+from controller.accordion.serving.initial_window import route_arguments
+from controller.accordion.serving.link_estimate import (
     FRAME_BYTES,
     RESPONSE_HEADER_BYTES,
     TELLING_BYTES,
@@ -18,7 +19,6 @@ from controller.accordion.estimate import (
     path_window,
     sampled,
 )
-from controller.accordion.initial_window import route_arguments
 from stage_node.wire.tcp_info import PathEstimate
 
 PRIOR = LinkEstimate(rate_mbit=20, rtt_ms=50)

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from controller.accordion.sampling import (
+from controller.accordion.training.sampling import (
     SCHEMES,
     communication_criterion,
     draw,

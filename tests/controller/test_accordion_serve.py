@@ -11,10 +11,10 @@ from pathlib import Path
 import httpx
 import pytest
 
-from controller.accordion.estimate import LinkEstimate
 from controller.accordion.lookup import read_table, table_path
-from controller.accordion.serve import Admissions, ServerConfiguration
-from controller.accordion.serve import main as serve
+from controller.accordion.serving.link_estimate import LinkEstimate
+from controller.accordion.serving.process import Admissions, ServerConfiguration
+from controller.accordion.serving.process import main as serve
 from stage_node.accordion.protocol import ModelRequest, Sending
 from stage_node.accordion.server.served_file import read_catalog
 from stage_node.accordion.ue.ue import main as take_steps

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from controller.accordion.estimate import LinkEstimate, download_time_ms
-from controller.accordion.streaming import HEADROOM, arrival_ms, stream
+from controller.accordion.serving.link_estimate import LinkEstimate, download_time_ms
+from controller.accordion.serving.streaming import HEADROOM, arrival_ms, stream
 from stage_node.accordion.protocol import ModelRequest, NotAdmittedError, Sending
 from stage_node.wire.tcp_info import PathEstimate
 

@@ -5,10 +5,8 @@ from itertools import pairwise
 import pytest
 import torch
 
-from controller.accordion.batchnorm import recalibrated
-from controller.accordion.objective import Distillation
-from controller.accordion.sampling import full_or_uniform, ladder
-from controller.accordion.training import (
+from controller.accordion.training.batchnorm import recalibrated
+from controller.accordion.training.iterations import (
     Hooks,
     Recipe,
     augmented,
@@ -17,6 +15,8 @@ from controller.accordion.training import (
     train,
     train_step,
 )
+from controller.accordion.training.objective import Distillation
+from controller.accordion.training.sampling import full_or_uniform, ladder
 from stage_node.data import Dataset, Split
 from stage_node.models import ModelSpec, build_model
 

@@ -8,13 +8,13 @@ from types import SimpleNamespace
 
 import pytest
 
-from controller.automatic import LEAD_S, control
-from controller.choices import choices_of
+from controller.control.automatic import LEAD_S, control
+from controller.control.choices import choices_of
 from controller.errors import BadTargetsError
-from controller.known_rates import KnownRates
-from controller.ladder import Ladder, LadderRung
-from controller.pipeline import Rungs
-from controller.targets import AutomaticControl, FringeTargets
+from controller.fringe.targets import AutomaticControl, FringeTargets
+from controller.ladder.ladder import Ladder, LadderRung
+from controller.live.known_rates import KnownRates
+from controller.live.pipeline import Rungs
 from stage_node.fringe.messages import RecentReply
 from stage_node.records.events import ControlBegins, Event, RungChosen
 from stage_node.wire.rung import Rung

@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from controller.basis import Basis, Moments, calibrate, principal_basis
-from controller.partition import split_after
+from controller.ladder.basis import Basis, Moments, calibrate, principal_basis
+from controller.split.partition import split_after
 from stage_node.models import ModelSpec, build_model
 
 

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from controller.budget import bytes_for_bandwidth, bytes_for_latency
 from controller.errors import BadTargetsError
+from controller.fringe.budget import bytes_for_bandwidth, bytes_for_latency
 from stage_node.fringe.bottleneck import choose_bottleneck
 
 

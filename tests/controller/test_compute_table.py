@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from controller.compute_table import Column, ComputeTable, merged, reference_table
-from controller.machine import model_of
+from controller.keeping.machine import model_of
+from controller.split.compute_table import Column, ComputeTable, merged, reference_table
 from stage_node.models import ChainModel, ModelSpec, build_model, save_checkpoint
 
 SPEC = ModelSpec(depth=8, width=4, classes=10, in_channels=1, image_size=8)

@@ -2,7 +2,7 @@
 
 import time
 
-from controller.cost import Meter
+from controller.ladder.work_cost import Meter
 
 
 def test_waiting_takes_time_and_no_processor_and_computing_takes_both() -> None:

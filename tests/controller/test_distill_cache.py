@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from controller.distill_cache import ActivationCache
+from controller.distillation.activations import ActivationCache
 from stage_node.data import load_dataset
 from stage_node.models import ModelSpec, build_model
 

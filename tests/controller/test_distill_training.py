@@ -5,10 +5,10 @@ import math
 import pytest
 import torch
 
-from controller.distill_cache import Activations
-from controller.distill_frozen import folded
-from controller.distill_start import continue_from, warm_start
-from controller.distill_training import (
+from controller.distillation.activations import Activations
+from controller.distillation.simplified import folded
+from controller.distillation.start import continue_from, warm_start
+from controller.distillation.training import (
     Progress,
     Recipe,
     Student,

@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 
 from controller.errors import BadTargetsError
-from controller.fringe import find_fringe
-from controller.partition import split_after
+from controller.fringe.fringe import find_fringe
+from controller.split.partition import split_after
 from stage_node.models import ChainModel, ModelSpec, build_model
 from stage_node.models.frozen import combined_sha256, frozen_sha256
 

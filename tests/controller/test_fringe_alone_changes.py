@@ -14,15 +14,15 @@ import pytest
 import torch
 from torch import Tensor
 
-from controller.basis import calibrate
-from controller.fringe import find_fringe
-from controller.ladder import Ladder, LadderRung, ModuleFile
-from controller.mechanisms import ORDER
-from controller.modules import DistilledModule, load_modules
-from controller.optimizer import optimize
-from controller.partition import Partition, split_after
-from controller.pipeline import Connection, Observation, Rungs, SplitName
-from controller.targets import FringeTargets
+from controller.fringe.fringe import find_fringe
+from controller.fringe.mechanisms import ORDER
+from controller.fringe.targets import FringeTargets
+from controller.ladder.basis import calibrate
+from controller.ladder.bottlenecks import DistilledModule, load_modules
+from controller.ladder.ladder import Ladder, LadderRung, ModuleFile
+from controller.live.pipeline import Connection, Observation, Rungs, SplitName
+from controller.loop.optimizer import optimize
+from controller.split.partition import Partition, split_after
 from stage_node.data import load_dataset
 from stage_node.fringe.bottleneck import Bottleneck, BottleneckSpec, save_bottleneck
 from stage_node.fringe.messages import Configure

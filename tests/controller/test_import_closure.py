@@ -4,8 +4,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-from controller.import_closure import REPOSITORY, import_closure
-from controller.ladder_request import MEASURED_BY
+from controller.keeping.import_closure import REPOSITORY, import_closure
+from controller.ladder.cache import MEASURED_BY
 
 LOADED = f"""
 import sys, {MEASURED_BY}

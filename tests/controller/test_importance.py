@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from controller.importance import channel_order
+from controller.ladder.importance import channel_order
 
 
 def receiving(scales: list[float]) -> nn.Conv2d:

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from controller.known_rates import KnownRates
+from controller.live.known_rates import KnownRates
 
 
 @given(

@@ -3,8 +3,8 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from controller.ladder import Ladder, LadderRung, pareto
-from controller.mechanisms import ORDER, CutFacts, Mechanism, combinations
+from controller.fringe.mechanisms import ORDER, CutFacts, Mechanism, combinations
+from controller.ladder.ladder import Ladder, LadderRung, pareto
 from stage_node.wire.rung import UNCOMPRESSED, Rung
 
 

@@ -6,11 +6,11 @@ import pytest
 import torch
 
 from controller.errors import BadTargetsError
-from controller.ladder import LadderTable, ModuleFile
-from controller.ladder_builder import build_ladder
-from controller.ladder_cost import coded_weights, weights_coding
-from controller.ladder_request import BadLadderError, BuiltLadder, LadderRequest, ensure_ladder
-from controller.partition import split_after
+from controller.ladder.builder import build_ladder
+from controller.ladder.cache import BadLadderError, BuiltLadder, LadderRequest, ensure_ladder
+from controller.ladder.ladder import LadderTable, ModuleFile
+from controller.ladder.rung_cost import coded_weights, weights_coding
+from controller.split.partition import split_after
 from stage_node.fringe.bottleneck import Bottleneck, BottleneckSpec, save_bottleneck
 from stage_node.models import ChainModel, ModelSpec, build_model, save_checkpoint
 from stage_node.wire.rung import UNCOMPRESSED

@@ -12,11 +12,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from controller.ladder import LadderTable
-from controller.ladder_builder import build_ladder
-from controller.ladder_request import BuiltLadder, ensure_ladder
-from controller.partition import split_after
-from controller.plan import PipelinePlan
+from controller.ladder.builder import build_ladder
+from controller.ladder.cache import BuiltLadder, ensure_ladder
+from controller.ladder.ladder import LadderTable
+from controller.live.plan import PipelinePlan
+from controller.split.partition import split_after
 from stage_node.data import Split, load_dataset
 from stage_node.models import ChainModel, ModelSpec, build_model, save_checkpoint
 from stage_node.processes.zygote import Zygote
@@ -60,7 +60,7 @@ def model() -> ChainModel:
 
 @pytest.fixture(scope="module")
 def zygote() -> Iterator[Zygote]:
-    with Zygote.start(["stage_node.fringe.stage", "controller.main"]) as zygote:
+    with Zygote.start(["stage_node.fringe.stage", "controller.process"]) as zygote:
         yield zygote
 
 
@@ -144,7 +144,7 @@ def run(
     }
     pids["controller"] = zygote.spawn(
         "controller",
-        "controller.main:main",
+        "controller.process:main",
         {
             "configuration": {
                 "plan": plan,

@@ -5,11 +5,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from controller.distill import distil
-from controller.distill_training import Recipe
-from controller.ladder_builder import build_ladder
-from controller.ladder_request import LadderRequest
-from controller.partition import split_after
+from controller.distillation.distill import distil
+from controller.distillation.training import Recipe
+from controller.ladder.builder import build_ladder
+from controller.ladder.cache import LadderRequest
+from controller.split.partition import split_after
 from stage_node.accordion.prefix import PrefixReader
 from stage_node.accordion.prefix_writer import write_prefix_checkpoint
 from stage_node.data import Dataset, load_dataset

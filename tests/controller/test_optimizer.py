@@ -9,10 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from controller.errors import BadTargetsError
-from controller.ladder import Ladder, LadderRung
-from controller.optimizer import Outcome, optimize
-from controller.pipeline import Connection, Observation, Rungs, SplitName
-from controller.targets import FringeTargets
+from controller.fringe.targets import FringeTargets
+from controller.ladder.ladder import Ladder, LadderRung
+from controller.live.pipeline import Connection, Observation, Rungs, SplitName
+from controller.loop.optimizer import Outcome, optimize
 from stage_node.records.events import Event, Iteration, LoopEnded
 from stage_node.wire.rung import Rung
 

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from controller.errors import BadPartitionError
-from controller.partition import (
+from controller.split.partition import (
     Partition,
     split_after,
     split_balanced,

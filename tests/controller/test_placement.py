@@ -12,9 +12,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from controller.errors import BadPartitionError
-from controller.partition import Partition
-from controller.placement import BALANCED, Connection, Costs, Device, Placement, choose_placement
-from controller.profiling import LEAST_RUNS, LayerCost, layer_costs, measure_layers
+from controller.split.partition import Partition
+from controller.split.placement import (
+    BALANCED,
+    Connection,
+    Costs,
+    Device,
+    Placement,
+    choose_placement,
+)
+from controller.split.profiling import LEAST_RUNS, LayerCost, layer_costs, measure_layers
 from stage_node.models import ModelSpec, build_model
 
 MODEL = build_model(

@@ -6,12 +6,12 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from controller.cost import Cost
 from controller.errors import BadTargetsError
-from controller.ladder import Ladder, LadderRung, LadderTable, ModuleFile
-from controller.partition import split_after
-from controller.plan import PipelinePlan, check_ladder, check_modules, check_targets
-from controller.targets import FringeTargets
+from controller.fringe.targets import FringeTargets
+from controller.ladder.ladder import Ladder, LadderRung, LadderTable, ModuleFile
+from controller.ladder.work_cost import Cost
+from controller.live.plan import PipelinePlan, check_ladder, check_modules, check_targets
+from controller.split.partition import split_after
 from stage_node.errors import BadModelError
 from stage_node.models import ChainModel, ModelSpec, build_model
 from stage_node.wire.rung import UNCOMPRESSED, Rung

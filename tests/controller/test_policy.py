@@ -9,8 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from controller.link_estimate import RateEstimate
-from controller.policy import (
+from controller.control.policy import (
     Estimate,
     Option,
     PolicySettings,
@@ -19,6 +18,7 @@ from controller.policy import (
     front,
     most_accurate_within,
 )
+from controller.control.rate_estimate import RateEstimate
 
 OPTIONS = front(
     [

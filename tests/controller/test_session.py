@@ -8,15 +8,22 @@ import pytest
 import torch
 from torch import Tensor
 
-from controller import session
-from controller.cost import Cost
 from controller.errors import FrozenLayerChangedError
-from controller.fringe import find_fringe
-from controller.ladder import Ladder, LadderRung, LadderTable
-from controller.main import main, whole_passes
-from controller.partition import split_after
-from controller.plan import PipelinePlan
-from controller.session import LivePipeline, configurations, connected, distribute, load_cuts, start
+from controller.fringe.fringe import find_fringe
+from controller.ladder.ladder import Ladder, LadderRung, LadderTable
+from controller.ladder.work_cost import Cost
+from controller.live import session
+from controller.live.plan import PipelinePlan
+from controller.live.session import (
+    LivePipeline,
+    configurations,
+    connected,
+    distribute,
+    load_cuts,
+    start,
+)
+from controller.process import main, whole_passes
+from controller.split.partition import split_after
 from stage_node.errors import RefusedError
 from stage_node.fringe.cut import Cut
 from stage_node.fringe.messages import (

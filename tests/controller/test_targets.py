@@ -3,7 +3,7 @@
 import pytest
 from pydantic import ValidationError
 
-from controller.targets import AutomaticControl, FringeTargets, check_goal
+from controller.fringe.targets import AutomaticControl, FringeTargets, check_goal
 
 
 @pytest.mark.parametrize(

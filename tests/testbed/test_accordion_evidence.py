@@ -9,7 +9,7 @@ import torch
 from analysis.build import build_report
 from analysis.measure import measure
 from analysis.rundir import read_run
-from controller.accordion.training import evaluate
+from controller.accordion.training.iterations import evaluate
 from stage_node.data import load_dataset
 from stage_node.models import load_checkpoint
 from testbed.evidence import arrival, deadlines, downloads, prefixes

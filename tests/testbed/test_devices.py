@@ -8,7 +8,7 @@ import pytest
 import yaml
 from rich.console import Console
 
-from controller.compute_table import Column, ComputeTable, content_sha256
+from controller.split.compute_table import Column, ComputeTable, content_sha256
 from testbed.devices.listing import show_devices
 from testbed.devices.measuring import profile_fields
 from testbed.devices.profiles import device_catalogue, load_device

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from controller.compute_table import Column, ComputeTable
-from controller.ladder import Ladder, LadderRung
-from controller.plan import PipelinePlan, StagePlan
+from controller.ladder.ladder import Ladder, LadderRung
+from controller.live.plan import PipelinePlan, StagePlan
+from controller.split.compute_table import Column, ComputeTable
 from stage_node.processes.charges import UnknownChargeError
 from stage_node.wire.rung import UNCOMPRESSED, Rung
 from testbed.devices.charging import stage_charges

@@ -11,8 +11,8 @@ from analysis.rundir import read_run
 from analysis.summary import Summary
 from analysis.summary.control import Control, ControlMode
 from analysis.summary.section import Accuracy
-from controller.distill import distil
-from controller.distill_training import Recipe
+from controller.distillation.distill import distil
+from controller.distillation.training import Recipe
 from stage_node.data import load_dataset
 from stage_node.fringe.bottleneck import BottleneckSpec
 from stage_node.models import load_checkpoint

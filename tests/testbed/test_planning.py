@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from controller.accordion.estimate import LinkEstimate
+from controller.accordion.serving.link_estimate import LinkEstimate
 from testbed.errors import BadExperimentError
 from testbed.experiment import find_experiment, load_experiment
 from testbed.ladders import check_measured, ladder_tables, read_table
@@ -45,8 +45,8 @@ def test_the_demo_is_planned_whole_and_survives_the_way_into_the_host(run: RunDi
     assert LinkEstimate(**estimate) == LinkEstimate(rate_mbit=12, rtt_ms=74)
     assert set(plan.modules) == {
         "stage_node.fringe.stage",
-        "controller.main",
-        "controller.accordion.serve",
+        "controller.process",
+        "controller.accordion.serving.process",
         "stage_node.accordion.ue.ue",
     }
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from controller.placement import Placement
+from controller.split.placement import Placement
 from stage_node.models import ModelSpec, build_model, save_checkpoint
 from testbed.errors import BadExperimentError
 from testbed.experiment import validate_experiment

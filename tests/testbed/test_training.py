@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from controller.accordion.lookup import read_table, table_path
-from controller.accordion.train import Training
-from controller.accordion.training import Recipe
+from controller.accordion.training.checkpoint import Training
+from controller.accordion.training.iterations import Recipe
 from stage_node.accordion.prefix import PrefixReader
 from stage_node.errors import BadModelError
 from stage_node.models import load_checkpoint

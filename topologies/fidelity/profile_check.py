@@ -1,4 +1,4 @@
-"""Holds one profile against independent tools; :mod:`topologies.fidelity.claims` judges the answers.
+"""Holds one profile against independent tools, for :mod:`topologies.fidelity.claims` to judge.
 
 How, depends on the clock: :mod:`topologies.fidelity.bench`,
 :mod:`topologies.fidelity.virtual_bench`.

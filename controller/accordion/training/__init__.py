@@ -1,0 +1,1 @@
+"""Training of networks of which every configuration is to run."""

@@ -1,0 +1,1 @@
+"""Bottlenecks at a cut, trained by knowledge distillation."""

@@ -1,0 +1,1 @@
+"""Fringe layers, what may be done to them, and what the user asks for."""

@@ -1,0 +1,1 @@
+"""Results that take long to measure, kept under the hash of all that they depend on."""

@@ -1,0 +1,1 @@
+"""Ladders of rungs: what each mechanism does to a cut, measured on real activations."""

@@ -1,0 +1,1 @@
+"""A pipeline that runs, as the controller sees and switches it."""

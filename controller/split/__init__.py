@@ -1,0 +1,1 @@
+"""Where a model is cut: what its layers take, the partition, the automatic placement."""
