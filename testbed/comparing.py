@@ -8,11 +8,11 @@ import polars as pl
 from rich.console import Console
 from rich.table import Table
 
-from analysis.compare import Column, Comparison, compare
-from analysis.compare_report import write_comparison
-from analysis.measure import measure
-from analysis.rundir import read_run
-from analysis.words import number
+from analysis.compare.comparison import Column, Comparison, compare
+from analysis.compare.report import write_comparison
+from analysis.metrics.measure import measure
+from analysis.report.words import number
+from analysis.run.reader import read_run
 from testbed.errors import BadExperimentError
 
 

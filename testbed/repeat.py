@@ -11,7 +11,7 @@ from typing import Any
 from pydantic import ValidationError
 from rich.console import Console
 
-from analysis.identity import Difference, captures, fingerprint, first_difference
+from analysis.compare.identity import Difference, captures, fingerprint, first_difference
 from testbed.errors import BadExperimentError, RunFailedError, RunInterruptedError
 from testbed.going_on import goes_on
 from testbed.hosts.choose import Choice, Wish, choose_host

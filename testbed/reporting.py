@@ -10,7 +10,7 @@ from testbed.rundir import RunDirectory
 
 def rebuild_report(directory: Path, console: Console) -> int:
     """Summary, plots and page of a run directory, anew; the same exit status as the run's."""
-    from analysis.build import build_report
+    from analysis.report.build import build_report
 
     ledger = RunDirectory(directory).ledger
     if any(ledger.glob("*.npy")):  # of a run that was killed before it converted them

@@ -11,7 +11,7 @@ from pathlib import Path
 import yaml
 from rich.console import Console
 
-from analysis.build import build_report
+from analysis.report.build import build_report
 from stage_node.data import data_folder
 from stage_node.records.events import LONE_PIPELINE
 from stage_node.records.ledger import to_parquet

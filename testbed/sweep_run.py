@@ -17,8 +17,8 @@ import yaml
 from distributed import Client, Event, Future, as_completed, wait
 from rich.console import Console
 
-from analysis.sweep import SweepRun, read_cell
-from analysis.sweep_report import write_sweep
+from analysis.sweep.report import write_sweep
+from analysis.sweep.table import SweepRun, read_cell
 from testbed.errors import BadExperimentError, RunInterruptedError
 from testbed.hosts.choose import Wish, choose_host, tell_choice
 from testbed.interruption import Stopped, stopped_by_signals

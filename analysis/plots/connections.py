@@ -1,107 +1,149 @@
-"""Connections over time: round trips, and bytes in flight against the path's product."""
+"""Which plots of its connections a run has, with the tables they are drawn from."""
 
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
 import polars as pl
-from matplotlib.figure import Figure
 
-from analysis.plots import style
+from analysis.metrics.measure import Measured
+from analysis.plots.figures.connections import (
+    FLIGHT_SCHEMA,
+    PATH_SCHEMA,
+    RTT_SCHEMA,
+    plot_flight,
+    plot_rtt,
+)
+from analysis.plots.plot import Plot
+from analysis.tcp.connections import TwoEnds
+from analysis.tcp.flight import bytes_in_flight
+from analysis.tcp.rtt import rtt_from_acks
+from analysis.tcp.streams import Flow
 
-RTT_SCHEMA: dict[str, type[pl.DataType]] = {
-    "connection": pl.String,
-    "t_s": pl.Float64,
-    "rtt_ms": pl.Float64,
-}
-
-FLIGHT_SCHEMA: dict[str, type[pl.DataType]] = {
-    "connection": pl.String,
-    "t_s": pl.Float64,
-    "min_bytes": pl.Int64,
-    "median_bytes": pl.Float64,
-    "max_bytes": pl.Int64,
-    "window_bytes": pl.Float64,
-}
-"""Per bin that begins at ``t_s``; ``window_bytes``: what the receiver would have let be, median."""
-
-PATH_SCHEMA: dict[str, type[pl.DataType]] = {
-    "connection": pl.String,
-    "rtt_ms": pl.Float64,
-    "bdp_bytes": pl.Float64,
-}
-"""What was measured of a connection's path, null where nothing was: round trip, and the
-bandwidth-delay product."""
+DOWNLOADS_SHOWN = 2
+MARKS = 2000
+BINS = 300
+LEAST_BIN_NS = 5_000_000
 
 
-@style.styled
-def plot_rtt(samples: pl.DataFrame, paths: pl.DataFrame) -> Figure:
-    """Draw ``RTT_SCHEMA``, a panel for each connection; dotted: the path's own round trip."""
-    connections = samples["connection"].unique(maintain_order=True).to_list()
-    figure = style.new_figure(
-        "Round-trip times",
-        "from a segment to the acknowledgement that ends with it, sender's capture; "
-        "dotted: round trip of the empty path, probed",
-        1.2 + 1.65 * len(connections),
+@dataclass(frozen=True)
+class _Connection:
+    name: str
+    ends: TwoEnds
+
+
+def connection_plots(measured: Measured) -> Iterator[Plot]:
+    """Round trips and bytes in flight of the cuts and of the largest downloads."""
+    connections = _connections(measured)
+    shown = _shown(len(measured.transfers))
+    paths = pl.DataFrame(
+        [(c.name, *_path(measured, c.ends)) for c in connections], schema=PATH_SCHEMA, orient="row"
     )
-    panels = figure.subplots(len(connections), 1, squeeze=False)[:, 0]
-    for index, (panel, connection) in enumerate(zip(panels, connections, strict=True)):
-        here = samples.filter(pl.col("connection") == connection)
-        panel.scatter(
-            *(here["t_s"], here["rtt_ms"]),
-            color=style.COLOURS[index % len(style.COLOURS)],
-            s=5 if here.height > 300 else 16,
-            linewidths=0,
-            rasterized=True,
+    rtt, thinned = _rtt(measured, connections)
+    if rtt.height:
+        yield Plot(
+            "rtt",
+            "Round-trip times of each connection; without those of segments that were sent again, "
+            "whose acknowledgement could be for either (Karn)." + thinned + shown,
+            plot_rtt(rtt, paths),
+            rtt,
         )
-        path = paths.filter(pl.col("connection") == connection)
-        for rtt_ms in path["rtt_ms"].drop_nulls():
-            panel.axhline(rtt_ms, color=style.BLACK, linestyle=":", linewidth=1.3)
-        style.room_above(panel, 0.08)
-        panel.set_ylabel("ms")
-        panel.set_title(connection, fontsize=9)
-    panels[-1].set_xlabel("seconds since the start of the run")
-    return figure
+    flight = _flight(measured, connections)
+    if flight.height:
+        yield Plot(
+            "flight",
+            "Bytes in flight of each connection. Below the bandwidth-delay product of its path, "
+            "capacity times probed round trip, the path is not filled; what is above it waits in "
+            "a queue." + shown,
+            plot_flight(flight, paths),
+            flight,
+        )
 
 
-@style.styled
-def plot_flight(flight: pl.DataFrame, paths: pl.DataFrame) -> Figure:
-    """Draw ``FLIGHT_SCHEMA``, a panel for each connection; dotted: bandwidth-delay product."""
-    connections = flight["connection"].unique(maintain_order=True).to_list()
-    figure = style.new_figure(
-        "Bytes in flight",
-        "sent and not acknowledged, sender's capture; band: least and most of a bin, line: median",
-        1.2 + 1.65 * len(connections),
-    )
-    panels = figure.subplots(len(connections), 1, squeeze=False)[:, 0]
-    for index, (panel, connection) in enumerate(zip(panels, connections, strict=True)):
-        here = flight.filter(pl.col("connection") == connection)
-        colour = style.COLOURS[index % len(style.COLOURS)]
-        t_s = here["t_s"].to_numpy()
-        panel.fill_between(
-            *(t_s, here["min_bytes"] / 1e3, here["max_bytes"] / 1e3),
-            step="post",
-            color=colour,
-            alpha=0.3,
-            linewidth=0,
-        )
-        panel.step(
-            *(t_s, here["median_bytes"] / 1e3), where="post", color=colour, label="in flight"
-        )
-        path = paths.filter(pl.col("connection") == connection)
-        for bdp_bytes in path["bdp_bytes"].drop_nulls():
-            panel.axhline(
-                bdp_bytes / 1e3, color=style.BLACK, linestyle=":", linewidth=1.3, label="BDP"
+def _connections(measured: Measured) -> list[_Connection]:
+    found = []
+    activations = measured.frames.filter(pl.col("kind") == "activation")
+    key = ["local_ip", "local_port", "peer_ip", "peer_port"]
+    for row in activations.unique(key, keep="last", maintain_order=True).iter_rows(named=True):
+        flow = Flow(*(row[column] for column in key))
+        ends = measured.wire.two_ends(flow, row["t_end_ns"])
+        if ends:
+            found.append(_Connection(f"activations {row['node']} → {row['peer']}", ends))
+    sized = sorted(measured.transfers, key=lambda t: -t.ends.receiver.payload_bytes)
+    for nth, transfer in enumerate(sized[:DOWNLOADS_SHOWN], 1):
+        server = measured.run.network.owner(transfer.ends.flow.src)
+        name = f"download {nth}: {server} → {transfer.event.who}"
+        found.append(_Connection(name, transfer.ends))
+    return found
+
+
+def _shown(downloads: int) -> str:
+    """What to say of downloads that are left out."""
+    if downloads <= DOWNLOADS_SHOWN:
+        return ""
+    return f" Of {downloads} downloads, the {DOWNLOADS_SHOWN} that brought most are shown."
+
+
+def _path(measured: Measured, ends: TwoEnds) -> tuple[float | None, float | None]:
+    """Probed round trip of the path in ms, and its bandwidth-delay product in bytes."""
+    rtts = [measured.run.fidelity.rtt_ms(step.link) for step in ends.path]
+    known = [measured.paces[step] for step in ends.path if step in measured.paces]
+    if None in rtts:
+        return None, None
+    rtt_ms = sum(rtt for rtt in rtts if rtt is not None)
+    if len(known) < len(rtts) or any(pace.varies for pace in known):
+        return rtt_ms, None
+    return rtt_ms, rtt_ms * 1e6 / max(pace.ns_per_byte[0] for pace in known)
+
+
+def _rtt(measured: Measured, connections: list[_Connection]) -> tuple[pl.DataFrame, str]:
+    parts, most = [pl.DataFrame(schema=RTT_SCHEMA)], 1
+    for connection in connections:
+        samples = rtt_from_acks(connection.ends.sender).filter(~pl.col("is_ambiguous"))
+        every = -(-samples.height // MARKS) or 1
+        most = max(most, every)
+        parts.append(
+            samples.gather_every(every).select(
+                pl.lit(connection.name).alias("connection"),
+                ((pl.col("t_ns") - measured.run.begin_ns) / 1e9).alias("t_s"),
+                (pl.col("rtt_ns") / 1e6).alias("rtt_ms"),
             )
-        style.room_above(panel, 0.08)
-        top = panel.get_ylim()[1]
-        panel.step(
-            *(t_s, here["window_bytes"] / 1e3),
-            where="post",
-            color=style.GREY,
-            linestyle="--",
-            linewidth=1,
-            label="receiver's window",
         )
-        panel.set_ylim(0, top)
-        panel.set_ylabel("kB")
-        panel.set_title(connection, fontsize=9)
-    panels[0].legend(loc="upper left", bbox_to_anchor=(1.0, 1.0))
-    panels[-1].set_xlabel("seconds since the start of the run")
-    return figure
+    thinned = "" if most == 1 else f" Of many, one in up to {most} is shown."
+    return pl.concat(parts), thinned
+
+
+def _flight(measured: Measured, connections: list[_Connection]) -> pl.DataFrame:
+    parts = [pl.DataFrame(schema=FLIGHT_SCHEMA)]
+    for connection in connections:
+        table = bytes_in_flight(connection.ends.sender)
+        span_ns = int(table["t_ns"][-1]) - int(table["t_ns"][0])
+        bin_ns = max(span_ns // BINS, LEAST_BIN_NS)
+        bins = (
+            table.group_by(pl.col("t_ns") // bin_ns, maintain_order=True)
+            .agg(
+                pl.col("flight_bytes").min().alias("min_bytes"),
+                pl.col("flight_bytes").median().alias("median_bytes"),
+                pl.col("flight_bytes").max().alias("max_bytes"),
+                pl.col("flight_bytes").last().alias("last_bytes"),
+                pl.col("window_bytes").median(),
+            )
+            .rename({"t_ns": "bin"})
+        )
+        first, last = int(bins["bin"][0]), int(bins["bin"][-1])
+        every = pl.DataFrame({"bin": np.arange(first, last + 1)})
+        # While nothing passes, what was in flight stays in flight.
+        stays = pl.col("last_bytes", "window_bytes").forward_fill()
+        filled = every.join(bins, on="bin", how="left", maintain_order="left").with_columns(stays)
+        parts.append(
+            filled.select(
+                pl.lit(connection.name).alias("connection"),
+                ((pl.col("bin") * bin_ns - measured.run.begin_ns) / 1e9).alias("t_s"),
+                *(
+                    pl.col(column).fill_null(pl.col("last_bytes")).cast(FLIGHT_SCHEMA[column])
+                    for column in ("min_bytes", "median_bytes", "max_bytes")
+                ),
+                pl.col("window_bytes"),
+            )
+        )
+    return pl.concat(parts)

@@ -2,12 +2,12 @@
 
 from collections.abc import Iterator
 
-from analysis.measure import Measured
-from analysis.plots.of_connections import connection_plots
-from analysis.plots.of_control import control_plots
-from analysis.plots.of_delivery import delivery_plots
-from analysis.plots.of_links import link_plots
-from analysis.plots.of_pipeline import pipeline_plots
+from analysis.metrics.measure import Measured
+from analysis.plots.connections import connection_plots
+from analysis.plots.control import control_plots
+from analysis.plots.delivery import delivery_plots
+from analysis.plots.links import link_plots
+from analysis.plots.pipeline import pipeline_plots
 from analysis.plots.plot import Plot, named
 
 

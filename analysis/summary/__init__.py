@@ -1,6 +1,6 @@
 """``summary.json``: the figures of a run, typed and documented field by field.
 
-``docs/summary.md`` is generated from these models: ``python -m analysis.document``.
+``docs/summary.md`` is generated from these models: ``python -m analysis.summary.document``.
 Times and bytes come from the captures and the ledger, rates from the probe; only the deviations
 in ``Fidelity`` compare with the configuration. A figure that could not be measured is ``null``.
 """

@@ -30,7 +30,7 @@ class LinkLoad(Section):
 
 class PlaceParts(Section):
     """What a frame spent in one place of its way, means over the frames; the parts are those of
-    `analysis/metrics/breakdown.py`."""
+    `analysis/metrics/pipeline/breakdown.py`."""
 
     place: str = Field(description="host of a stage, or a hop between two")
     total_ms: float = Field(description="from arrival to the next place")

@@ -18,9 +18,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from analysis.errors import NotARunError
-from analysis.measure import measure
+from analysis.metrics.measure import measure
 from analysis.plots import style
-from analysis.rundir import read_run
+from analysis.run.reader import read_run
 from stage_node.models.configuration import configuration_name
 from testbed.evidence.command import call_with_paths, reading_table
 

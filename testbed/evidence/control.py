@@ -18,9 +18,9 @@ import yaml
 from matplotlib.figure import Figure
 
 from analysis.errors import NotARunError
-from analysis.measure import measure
+from analysis.metrics.measure import measure
 from analysis.plots import style
-from analysis.rundir import read_run
+from analysis.run.reader import read_run
 from analysis.summary import Summary
 from analysis.summary.control import ControlMode
 from analysis.summary.network import Fidelity

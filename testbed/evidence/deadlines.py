@@ -17,9 +17,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from analysis.errors import NotARunError
-from analysis.measure import measure
+from analysis.metrics.measure import measure
 from analysis.plots import style
-from analysis.rundir import read_run
+from analysis.run.reader import read_run
 from analysis.summary import Summary
 from analysis.summary.accordion import DeadlineRequest
 from testbed.evidence.command import call_with_paths

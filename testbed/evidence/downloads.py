@@ -18,7 +18,7 @@ from matplotlib.figure import Figure
 
 from analysis.errors import NotARunError
 from analysis.plots import style
-from analysis.sweep import read_cell
+from analysis.sweep.table import read_cell
 from testbed.evidence.command import call_with_paths
 
 SCHEMA = {

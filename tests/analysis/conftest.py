@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from analysis.build import build_report
-from analysis.measure import Measured, measure
-from analysis.rundir import read_run
+from analysis.metrics.measure import Measured, measure
+from analysis.report.build import build_report
+from analysis.run.reader import read_run
 from analysis.summary import Summary
 from tests.analysis.synthetic_run import SyntheticRun, Truth
 

@@ -8,7 +8,7 @@ from scapy.layers.inet6 import IPv6
 from scapy.layers.l2 import ARP, Ether
 from scapy.packet import Packet
 
-from analysis.packets import PACKET_SCHEMA
+from analysis.capture.packets import PACKET_SCHEMA
 
 
 def ether() -> Packet:

@@ -8,10 +8,10 @@ import numpy as np
 import polars as pl
 import pytest
 
-from analysis.metrics.breakdown import PARTS
-from analysis.metrics.links import Links
-from analysis.metrics.pace import paces
-from analysis.rundir import read_run
+from analysis.metrics.links.pace import paces
+from analysis.metrics.links.throughput import Links
+from analysis.metrics.pipeline.breakdown import PARTS
+from analysis.run.reader import read_run
 from analysis.summary.pipeline import Breakdown, PlaceParts
 from tests.analysis.conftest import Known
 from tests.analysis.synthetic_run import (

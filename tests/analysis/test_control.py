@@ -6,9 +6,9 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from analysis.build import build_report
-from analysis.metrics.control import replay_figures, whole_passes, wire_bytes
-from analysis.rundir import LEDGER_SCHEMA, read_run
+from analysis.metrics.pipeline.control import replay_figures, whole_passes, wire_bytes
+from analysis.report.build import build_report
+from analysis.run.reader import LEDGER_SCHEMA, read_run
 from analysis.summary import Summary
 from stage_node.records.events import ControlBegins, Event, LinkChanged, RungChosen
 from tests.analysis.synthetic_run import SyntheticRun

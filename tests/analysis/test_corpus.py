@@ -13,12 +13,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from scapy.utils import RawPcapNgReader, RawPcapReader
 
-from analysis.capture import Capture, read_capture
-from analysis.flight import bytes_in_flight, zero_windows
-from analysis.flows import flow_figures
-from analysis.rtt import rtt_from_acks
-from analysis.segment_kinds import Kind, SegmentKinds
-from analysis.streams import Stream, streams
+from analysis.capture.reader import Capture, read_capture
+from analysis.tcp.flight import bytes_in_flight, zero_windows
+from analysis.tcp.flows import flow_figures
+from analysis.tcp.rtt import rtt_from_acks
+from analysis.tcp.segment_kinds import Kind, SegmentKinds
+from analysis.tcp.streams import Stream, streams
 from tests.analysis.corpus.answers import ANSWERS, CAPTURES, CORPUS, FLAGS
 from tests.analysis.dissection import dissected
 

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from analysis.measure import measure
-from analysis.metrics.transfers import ProbedPath
-from analysis.rundir import read_run
+from analysis.metrics.delivery.transfers import ProbedPath
+from analysis.metrics.measure import measure
+from analysis.run.reader import read_run
 from analysis.summary.accordion import Accordion
 from stage_node.records.events import (
     DownloadEnded,

@@ -10,13 +10,13 @@ from hypothesis import strategies as st
 from scapy.layers.inet import IP, TCP
 from scapy.layers.l2 import Ether
 
-from analysis.capture import read_capture
-from analysis.delays import delay_parts, one_way_delays
-from analysis.flight import bytes_in_flight, sack_blocks, zero_windows
-from analysis.flows import flow_figures
-from analysis.rtt import rtt_from_acks, rtt_from_timestamps
-from analysis.segment_kinds import Kind, SegmentKinds
-from analysis.streams import Flow, Stream, streams
+from analysis.capture.reader import read_capture
+from analysis.tcp.delays import delay_parts, one_way_delays
+from analysis.tcp.flight import bytes_in_flight, sack_blocks, zero_windows
+from analysis.tcp.flows import flow_figures
+from analysis.tcp.rtt import rtt_from_acks, rtt_from_timestamps
+from analysis.tcp.segment_kinds import Kind, SegmentKinds
+from analysis.tcp.streams import Flow, Stream, streams
 from tests.analysis.tcp_simulator import HEADERS, MSS, Connection, Endpoint, Tap, Wire, write_pcap
 
 MS = 1_000_000

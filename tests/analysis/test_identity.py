@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 from scapy.layers.inet import IP, TCP, UDP
 from scapy.packet import Packet as ScapyPacket
 
+from analysis.compare.identity import Difference, Packet, fingerprint, first_difference, packets_of
 from analysis.errors import NotARunError
-from analysis.identity import Difference, Packet, fingerprint, first_difference, packets_of
 from tests.analysis.dissection import ether, packets
 from tests.analysis.tcp_simulator import write_pcap
 

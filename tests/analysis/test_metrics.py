@@ -7,12 +7,12 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from analysis.measure import measure
-from analysis.metrics.downloads import delivery
-from analysis.metrics.pipeline import window_frames
-from analysis.metrics.sequence import sequence_table
-from analysis.metrics.transfers import expected_download
-from analysis.rundir import read_run
+from analysis.metrics.delivery.downloads import delivery
+from analysis.metrics.delivery.transfers import expected_download
+from analysis.metrics.links.sequence import sequence_table
+from analysis.metrics.measure import measure
+from analysis.metrics.pipeline.windows import window_frames
+from analysis.run.reader import read_run
 from analysis.summary.pipeline import Window
 from stage_node.records.events import Measurement
 from tests.analysis import synthetic_run as synthetic

@@ -5,9 +5,9 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from analysis.packet_table import RUN_PACKET_SCHEMA, packet_table, write_packets
-from analysis.rundir import Run, read_run
-from analysis.wire import Wire
+from analysis.run.reader import Run, read_run
+from analysis.tcp.connections import Wire
+from analysis.trace.packet_table import RUN_PACKET_SCHEMA, packet_table, write_packets
 from tests.analysis.synthetic_run import SyntheticRun
 
 

@@ -15,8 +15,7 @@ from scapy.layers.inet import IP, TCP
 from scapy.packet import Packet
 from scapy.utils import PcapReader
 
-from analysis import pcap
-from analysis.capture import read_capture
+from analysis.capture.reader import pcap, read_capture
 from analysis.errors import DamagedCaptureError
 from tests.analysis.dissection import OPTIONS, dissected, ether, packets
 from tests.analysis.tcp_simulator import write_pcap
@@ -163,7 +162,8 @@ def test_it_is_a_hundred_times_as_fast_as_dissection(many: Path) -> None:
 
 def test_ten_million_packets_would_fit_in_two_gib(many: Path) -> None:
     program = (
-        "import re, sys; from pathlib import Path; from analysis.capture import read_capture\n"
+        "import re, sys; from pathlib import Path\n"
+        "from analysis.capture.reader import read_capture\n"
         "def peak():\n"
         "    status = Path('/proc/self/status').read_text()\n"
         "    return 1024 * int(re.search(r'VmHWM:\\s+(\\d+)', status)[1])\n"

@@ -10,10 +10,9 @@ from scapy.layers.inet import IP, TCP
 from scapy.packet import Packet
 from scapy.utils import RawPcapNgReader
 
-from analysis import pcapng
-from analysis.capture import read_capture
+from analysis.capture.frames import Interface
+from analysis.capture.reader import pcapng, read_capture
 from analysis.errors import DamagedCaptureError
-from analysis.frames import Interface
 from tests.analysis.dissection import dissected, ether, packets
 from tests.analysis.pcapng_writer import NAMES, SIMPLE, STATISTICS, Writer
 

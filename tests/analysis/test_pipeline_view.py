@@ -8,14 +8,14 @@ from typing import Any
 import polars as pl
 import pytest
 
-from analysis.build import build_report
-from analysis.compared_figures import run_figures
-from analysis.measure import measure
-from analysis.rundir import read_run
+from analysis.compare.figures import run_figures
+from analysis.metrics.measure import measure
+from analysis.report.build import build_report
+from analysis.run.reader import read_run
 from analysis.summary import Summary
 from analysis.summary.pipeline import Pipeline
-from analysis.sweep import figures
-from analysis.trace import traced_flows
+from analysis.sweep.table import figures
+from analysis.trace.trace import traced_flows
 from stage_node.records.events import PartitionChosen
 from tests.analysis import synthetic_run
 from tests.analysis.synthetic_run import SyntheticRun

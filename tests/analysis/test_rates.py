@@ -4,9 +4,9 @@ from dataclasses import replace
 
 import polars as pl
 
-from analysis.measure import measure
-from analysis.plots.of_links import applied_rates, link_plots
-from analysis.rundir import Run, read_run
+from analysis.metrics.measure import measure
+from analysis.plots.links import applied_rates, link_plots
+from analysis.run.reader import Run, read_run
 from stage_node.records.events import LinkChanged
 from tests.analysis.conftest import Known
 

@@ -12,15 +12,15 @@ from xml.etree import ElementTree
 import polars as pl
 import pytest
 
-from analysis.build import build_report
-from analysis.document import summary_reference
-from analysis.measure import measure
-from analysis.metrics.sequence import SEQUENCE_SCHEMA
-from analysis.plots.of_connections import connection_plots
-from analysis.plots.time_sequence import plot_time_sequence
-from analysis.rundir import read_run
+from analysis.metrics.links.sequence import SEQUENCE_SCHEMA
+from analysis.metrics.measure import measure
+from analysis.plots.connections import connection_plots
+from analysis.plots.figures.time_sequence import plot_time_sequence
+from analysis.report.build import build_report
+from analysis.report.words import number, percent, result_paragraphs
+from analysis.run.reader import read_run
 from analysis.summary import Summary
-from analysis.words import number, percent, result_paragraphs
+from analysis.summary.document import summary_reference
 from stage_node.records.events import Phase
 from tests.analysis.conftest import Known
 from tests.analysis.synthetic_run import SyntheticRun
@@ -299,7 +299,7 @@ def test_names_from_outside_cannot_break_the_page(copied: Callable[[], Path]) ->
 
 def test_the_documentation_of_the_summary_is_current() -> None:
     page = (ROOT / "docs" / "summary.md").read_text(encoding="utf-8")
-    assert page == summary_reference(), "run: python -m analysis.document docs/summary.md"
+    assert page == summary_reference(), "run: python -m analysis.summary.document docs/summary.md"
 
 
 def test_every_field_of_the_summary_is_documented() -> None:

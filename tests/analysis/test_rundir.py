@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from analysis.clock import Clock
 from analysis.errors import NotARunError
-from analysis.network import Network
-from analysis.rundir import LEDGER_SCHEMA, read_run
+from analysis.run.clock import Clock
+from analysis.run.network import Network
+from analysis.run.reader import LEDGER_SCHEMA, read_run
 from stage_node.records.ledger import TABLES
 from tests.analysis.conftest import Known
 

@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from analysis.metrics.links import Links
-from analysis.metrics.sharing import MOST_USERS, SHARING_SCHEMA, sharing
-from analysis.network import Network
-from analysis.plots.throughput import Span, merged
+from analysis.metrics.links.sharing import MOST_USERS, SHARING_SCHEMA, sharing
+from analysis.metrics.links.throughput import Links
+from analysis.plots.figures.throughput import Span, merged
+from analysis.run.network import Network
 
 USERS = 8
 MS = 10**6

@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 from scapy.layers.inet import IP, TCP
 from scapy.layers.l2 import Ether
 
-from analysis.capture import read_capture
-from analysis.coverage import NEVER, Coverage
-from analysis.streams import Flow, Stream, streams
+from analysis.capture.reader import read_capture
+from analysis.tcp.coverage import NEVER, Coverage
+from analysis.tcp.streams import Flow, Stream, streams
 from tests.analysis.tcp_simulator import MSS, Connection, Endpoint, Tap, Wire, write_pcap
 
 MS = 1_000_000

@@ -7,11 +7,11 @@ import polars as pl
 import pytest
 from scipy.stats import bootstrap
 
-from analysis.plots.sweep import plot_figure
 from analysis.summary import Summary
 from analysis.summary.network import Fidelity
-from analysis.sweep import SweepRun, chosen_figures, figures, intervals, read_cell, tidy
-from analysis.sweep_report import write_sweep
+from analysis.sweep.plot import plot_figure
+from analysis.sweep.report import write_sweep
+from analysis.sweep.table import SweepRun, chosen_figures, figures, intervals, read_cell, tidy
 
 
 def fidelity(verdict: str = "pass") -> Fidelity:

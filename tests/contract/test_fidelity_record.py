@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from analysis.rundir import FidelityRecord
+from analysis.run.reader import FidelityRecord
 from topologies.emulation.capture_counters import CaptureCounters
 from topologies.emulation.qdiscs import QdiscCounters
 from topologies.fidelity.verdict import GoodputProbe, LossProbe, Probe, RttProbe, judge

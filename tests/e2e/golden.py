@@ -15,7 +15,7 @@ from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
 
-from analysis.identity import Fingerprint, fingerprint
+from analysis.compare.identity import Fingerprint, fingerprint
 from stage_node.repository import REPOSITORY
 from testbed.kernel.cache import find_kernel
 

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from analysis.identity import fingerprint, first_difference
+from analysis.compare.identity import fingerprint, first_difference
 from stage_node.repository import REPOSITORY
 from testbed.checks import IDENTITY_REPEATS
 from testbed.kernel.cache import find_kernel

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 
-from analysis.capture import read_capture
+from analysis.capture.reader import read_capture
 from tests.e2e.conftest import Guest
 from topologies.links.generators import generate
 from topologies.links.profiles import load_profile

@@ -6,9 +6,9 @@ import polars as pl
 import pytest
 import torch
 
-from analysis.build import build_report
-from analysis.measure import measure
-from analysis.rundir import read_run
+from analysis.metrics.measure import measure
+from analysis.report.build import build_report
+from analysis.run.reader import read_run
 from controller.accordion.training.iterations import evaluate
 from stage_node.data import load_dataset
 from stage_node.models import load_checkpoint

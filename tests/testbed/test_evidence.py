@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from analysis.measure import measure
-from analysis.rundir import read_run
+from analysis.metrics.measure import measure
+from analysis.run.reader import read_run
 from analysis.summary import Summary
 from analysis.summary.control import Control, ControlMode
 from analysis.summary.section import Accuracy

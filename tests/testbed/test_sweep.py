@@ -17,7 +17,7 @@ import pytest
 from distributed import Client, LocalCluster
 from rich.console import Console
 
-from analysis.sweep import read_cell
+from analysis.sweep.table import read_cell
 from stage_node.repository import REPOSITORY
 from testbed import sweep_run
 from testbed.errors import BadExperimentError, HostUnavailableError

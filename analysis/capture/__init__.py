@@ -1,0 +1,1 @@
+"""Capture files into tables of packets."""

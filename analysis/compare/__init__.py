@@ -1,0 +1,1 @@
+"""Runs side by side, and whether two of them are the same."""

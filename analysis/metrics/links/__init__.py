@@ -1,0 +1,1 @@
+"""Figures of links: throughput, pace, sharing."""

@@ -1,0 +1,1 @@
+"""Figures of a split model: windows, latencies, iterations, control."""

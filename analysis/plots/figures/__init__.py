@@ -1,0 +1,1 @@
+"""What the plots look like: tables in, figures out."""

@@ -1,0 +1,1 @@
+"""The page a person opens, and its sentences."""

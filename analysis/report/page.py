@@ -1,0 +1,78 @@
+"""The page a person opens: one HTML file, nothing outside it."""
+
+import base64
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from analysis.report.words import listed, number, percent, result_paragraphs
+from analysis.run.reader import Run
+from analysis.summary import Summary
+
+_TEMPLATES = Path(__file__).parent / "templates"
+
+_MANIFEST_FIELDS = ("started", "host", "clock_kind", "seed", "guest_kernel", "command", "code")
+"""Shown first, in this order; everything else of the manifest follows, folded."""
+
+
+@dataclass(frozen=True)
+class ShownPlot:
+    """A saved plot and the line below it."""
+
+    path: Path
+    caption: str
+
+    @property
+    def data_uri(self) -> str:
+        """The SVG itself, as an image: its element names cannot clash with another plot's."""
+        return "data:image/svg+xml;base64," + base64.b64encode(self.path.read_bytes()).decode()
+
+    @property
+    def data_file(self) -> str:
+        """The CSV file beside it, relative to the run directory."""
+        return f"{self.path.parent.name}/{self.path.stem}.csv"
+
+
+def write_report(path: Path, run: Run, summary: Summary, shown: Sequence[ShownPlot]) -> None:
+    """Render the report of a run: verdict, result in words, plots, tables, manifest."""
+    path.write_text(render(run, summary, shown), encoding="utf-8")
+
+
+def render(run: Run, summary: Summary, shown: Sequence[ShownPlot]) -> str:
+    """The page as text."""
+    first = {name: run.manifest[name] for name in _MANIFEST_FIELDS if name in run.manifest}
+    rest = {name: value for name, value in run.manifest.items() if name not in first}
+    return page(
+        "report.html.j2",
+        summary=summary,
+        paragraphs=result_paragraphs(summary),
+        plots=shown,
+        experiment=run.experiment,
+        manifest={name: _plain(value) for name, value in first.items()},
+        manifest_rest=json.dumps(rest, indent=2, default=str),
+    )
+
+
+def page(template: str, **values: object) -> str:
+    """One of the templates, filled in."""
+    environment = Environment(
+        loader=FileSystemLoader(_TEMPLATES),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {"number": number, "percent": percent, "listed": listed}
+    return environment.get_template(template).render(**values)
+
+
+def _plain(value: Any) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{name} {_plain(part)}" for name, part in value.items())
+    if isinstance(value, list):
+        return " ".join(_plain(part) for part in value)
+    return str(value)

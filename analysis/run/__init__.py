@@ -1,0 +1,1 @@
+"""A run directory, read: its events, network, ledger and captures."""

@@ -1,0 +1,1 @@
+"""The runs of a sweep in one table, with confidence intervals and plots."""

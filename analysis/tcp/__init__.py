@@ -1,0 +1,1 @@
+"""TCP connections in captures: streams, round trips, bytes in flight, delays."""

@@ -1,0 +1,1 @@
+"""Quick answers from the captures of a run."""
