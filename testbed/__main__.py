@@ -1,5 +1,5 @@
 """``python -m testbed``: the program behind the ``concertina`` launcher."""
 
-from testbed.cli import main
+from testbed.commands.cli import main
 
 main()

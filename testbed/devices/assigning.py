@@ -9,9 +9,9 @@ from stage_node.errors import StageNodeError
 from stage_node.models import load_model
 from testbed.devices.computing import DEFAULT_DEVICE, Computing, HostDevice
 from testbed.devices.profiles import DeviceProfile, load_device
-from testbed.devices.section import DeviceChoice
-from testbed.experiment import Experiment
-from testbed.named_models import checkpoint_path
+from testbed.experiment.device_section import DeviceChoice
+from testbed.experiment.file import Experiment
+from testbed.experiment.named_models import checkpoint_path
 from topologies.errors import TopologyError
 from topologies.networks.spec import NetworkSpec
 

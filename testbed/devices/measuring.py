@@ -10,7 +10,7 @@ import yaml
 from controller.keeping.machine import cpu_model
 from controller.split.compute_table import Column, ComputeTable, content_sha256
 from testbed.errors import BadExperimentError
-from testbed.named_models import existing_checkpoint
+from testbed.experiment.named_models import existing_checkpoint
 
 Report = Callable[[str], None]
 """Told what is measured now."""

@@ -32,7 +32,7 @@ from stage_node.models.checkpoint import read_metadata
 from stage_node.wire.rung import QUANTISED, Rung
 from testbed.errors import OUR_ERRORS
 from testbed.evidence.command import reading_table
-from testbed.named_models import existing_checkpoint
+from testbed.experiment.named_models import existing_checkpoint
 
 CALIBRATION_IMAGES = 1000
 FRAME_IMAGES = 16

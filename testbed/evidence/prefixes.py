@@ -29,7 +29,7 @@ from stage_node.models.checkpoint import read_metadata
 from stage_node.models.configuration import configuration_name
 from testbed.errors import OUR_ERRORS
 from testbed.evidence.command import reading_table
-from testbed.named_models import existing_checkpoint
+from testbed.experiment.named_models import existing_checkpoint
 
 PAPER_BITS = 64
 """Bits of a parameter on the Mbit axis of Ayed et al.; an fp32 file has 32."""

@@ -12,7 +12,7 @@ from controller.process import ControllerConfiguration
 from stage_node.accordion.ue.ue import UeConfiguration
 from stage_node.fringe.stage import StageConfiguration
 from stage_node.processes.configuration import BadConfigurationError, ProcessConfiguration
-from testbed.plan import Job
+from testbed.planning.plan import Job
 
 KINDS = (StageConfiguration, UeConfiguration, ControllerConfiguration, ServerConfiguration)
 

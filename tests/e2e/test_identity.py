@@ -17,7 +17,7 @@ import pytest
 
 from analysis.compare.identity import fingerprint, first_difference
 from stage_node.repository import REPOSITORY
-from testbed.checks import IDENTITY_REPEATS
+from testbed.commands.checks import IDENTITY_REPEATS
 from testbed.kernel.cache import find_kernel
 from tests.e2e import golden
 from tests.e2e.conditions import CONDITIONS, quiet, repeat
@@ -113,7 +113,7 @@ microvm.kernel_command = leaking
 @of_one("lossy-download")
 @pytest.mark.parametrize("leak", LEAKS)
 def test_what_leaks_into_the_guest_is_found(first_runs, leak, tmp_path):
-    program = f"{LEAKS[leak]}\nfrom testbed.cli import main\nmain()\n"
+    program = f"{LEAKS[leak]}\nfrom testbed.commands.cli import main\nmain()\n"
     (tmp_path / "leaking.py").write_text(program)
     done = subprocess.run(
         [sys.executable, str(tmp_path / "leaking.py"), "repeat", str(first_runs["lossy-download"])],

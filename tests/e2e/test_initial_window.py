@@ -10,10 +10,10 @@ from scapy.layers.inet import TCP
 from scapy.packet import Packet
 from scapy.utils import PcapReader
 
-from testbed.experiment import load_experiment
+from testbed.experiment.file import load_experiment
 from testbed.hosts.choose import Wish
-from testbed.rundir import RunDirectory
-from testbed.runner import run_experiment
+from testbed.run.directory import RunDirectory
+from testbed.run.runner import run_experiment
 
 pytestmark = [pytest.mark.microvm, pytest.mark.usefixtures("kernel")]
 

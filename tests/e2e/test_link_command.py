@@ -10,8 +10,8 @@ import pytest
 
 from stage_node.records.events import LinkChanged, LinkCommanded, ModelRequested, read_events
 from stage_node.repository import REPOSITORY
-from testbed.going_on import goes_on
 from testbed.kernel.guest_kernel import GuestKernel
+from testbed.run.running_lock import goes_on
 from tests.e2e.processes import until
 
 pytestmark = pytest.mark.microvm

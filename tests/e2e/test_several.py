@@ -11,11 +11,11 @@ from rich.console import Console
 from stage_node.data import load_dataset
 from stage_node.models import load_model
 from stage_node.records.events import ConfigurationEvaluated, Measurement, Reached, read_events
-from testbed.experiment import load_experiment
+from testbed.experiment.file import load_experiment
+from testbed.experiment.named_models import checkpoint_path
 from testbed.hosts.choose import Wish
-from testbed.named_models import checkpoint_path
-from testbed.rundir import RunDirectory
-from testbed.runner import run_experiment
+from testbed.run.directory import RunDirectory
+from testbed.run.runner import run_experiment
 
 pytestmark = [pytest.mark.microvm, pytest.mark.usefixtures("kernel")]
 

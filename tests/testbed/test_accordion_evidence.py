@@ -13,7 +13,7 @@ from controller.accordion.training.iterations import evaluate
 from stage_node.data import load_dataset
 from stage_node.models import load_checkpoint
 from testbed.evidence import arrival, deadlines, downloads, prefixes
-from testbed.experiment import CHECKPOINTS
+from testbed.experiment.file import CHECKPOINTS
 from tests.analysis.synthetic_run import SyntheticRun
 
 

@@ -2,8 +2,8 @@
 
 import pytest
 
-from testbed import checks
-from testbed.checks import ALL_TESTS, STATIC_CHECKS, UNDISTURBED, Check, run_checks
+from testbed.commands import checks
+from testbed.commands.checks import ALL_TESTS, STATIC_CHECKS, UNDISTURBED, Check, run_checks
 from testbed.errors import KernelUnavailableError
 
 

@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from testbed.cli import main
+from testbed.commands.cli import main
 
 NO_PACE = "the real clock needs none; it is of the virtual clock"
 NATIVE = "the native host has the real clock only; give --host microvm, or --clock real"
 ANSWERED = """
 import sys
-from testbed.cli import main
+from testbed.commands.cli import main
 try:
     main()
 finally:

@@ -12,7 +12,7 @@ import pytest
 from rich.console import Console
 
 from analysis.errors import NotARunError
-from testbed.comparing import compare_runs
+from testbed.commands.compare import compare_runs
 from testbed.errors import BadExperimentError
 from tests.analysis.synthetic_run import SyntheticRun
 

@@ -13,9 +13,9 @@ from testbed.devices.listing import show_devices
 from testbed.devices.measuring import profile_fields
 from testbed.devices.profiles import device_catalogue, load_device
 from testbed.errors import BadExperimentError
-from testbed.experiment import load_experiment, validate_experiment
-from testbed.named_models import checkpoint_path
-from testbed.validation import check_experiment
+from testbed.experiment.file import load_experiment, validate_experiment
+from testbed.experiment.named_models import checkpoint_path
+from testbed.planning.validation import check_experiment
 from topologies.errors import BadTopologyError
 
 WANTED = {

@@ -13,10 +13,10 @@ from stage_node.wire.rung import UNCOMPRESSED, Rung
 from testbed.devices.charging import stage_charges
 from testbed.devices.computing import Computing, HostDevice
 from testbed.devices.profiles import DeviceProfile
-from testbed.experiment import load_experiment
-from testbed.networks import build_network
-from testbed.planning import plan_pipelines, plan_run
-from testbed.rundir import RunDirectory
+from testbed.experiment.file import load_experiment
+from testbed.experiment.networks import build_network
+from testbed.planning.processes import plan_pipelines, plan_run
+from testbed.run.directory import RunDirectory
 from topologies.fidelity.verdict import ClockKind
 
 NARROW = Rung.of(16, width=4)

@@ -10,10 +10,10 @@ from stage_node.data import load_dataset
 from stage_node.fringe.bottleneck import load_bottleneck
 from stage_node.models import load_checkpoint
 from stage_node.models.checkpoint import read_metadata
-from testbed import cli
-from testbed.distillation import DATA
-from testbed.experiment import CHECKPOINTS, find_experiment, load_experiment
-from testbed.validation import check_experiment
+from testbed.commands import cli
+from testbed.experiment.file import CHECKPOINTS, find_experiment, load_experiment
+from testbed.learning.distillation import DATA
+from testbed.planning.validation import check_experiment
 
 CHECKPOINT = CHECKPOINTS / "digits-resnet20.safetensors"
 IN_DIGITS = ("digits-resnet20", "--data", "digits", "--after", "block2_2")

@@ -1,7 +1,7 @@
 """When the network is to set the pace: only of these times is an idle CPU asked for."""
 
 from stage_node.records.events import DownloadEnded, Measurement, Phase
-from testbed.emulation import network_bound
+from testbed.run.emulation import network_bound
 
 
 def test_measurements_and_downloads_are_network_bound_and_nothing_else_is() -> None:

@@ -19,7 +19,7 @@ from stage_node.models import load_checkpoint
 from testbed.evidence import control, plot
 from testbed.evidence import measure as measuring
 from testbed.evidence.plot import draw
-from testbed.experiment import CHECKPOINTS
+from testbed.experiment.file import CHECKPOINTS
 from tests.analysis.synthetic_run import SyntheticRun
 
 MODEL = CHECKPOINTS / "digits-resnet20.safetensors"

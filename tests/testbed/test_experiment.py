@@ -6,15 +6,15 @@ import pytest
 import yaml
 
 from testbed.errors import BadExperimentError
-from testbed.experiment import (
+from testbed.experiment.file import (
     find_experiment,
     load_experiment,
     shipped_experiments,
     validate_experiment,
 )
-from testbed.network_section import LinkOverrides
-from testbed.networks import build_network
-from testbed.validation import check_experiment
+from testbed.experiment.network_section import LinkOverrides
+from testbed.experiment.networks import build_network
+from testbed.planning.validation import check_experiment
 from tests.testbed.third_party import published_data_may_be_absent
 from topologies.errors import BadTopologyError
 from topologies.links.profiles import DirectionProfile

@@ -11,15 +11,15 @@ import pytest
 from rich.console import Console
 from scipy.stats import binomtest
 
-from testbed import fidelity_run
 from testbed.errors import (
     BadExperimentError,
     GuestDiedError,
     HostUnavailableError,
     RunInterruptedError,
 )
-from testbed.fidelity_run import check_tools, chosen_profiles, measure_fidelity
-from testbed.fidelity_table import conclusion, fidelity_table
+from testbed.fidelity import run as fidelity_run
+from testbed.fidelity.run import check_tools, chosen_profiles, measure_fidelity
+from testbed.fidelity.table import conclusion, fidelity_table
 from testbed.hosts.choose import Choice, Wish
 from testbed.hosts.machine import KERNEL_TRIALS, TOOL_PACKAGES, Machine
 from topologies.errors import BadTopologyError

@@ -7,9 +7,9 @@ import pytest
 
 from controller.accordion.lookup import table_path
 from stage_node.repository import REPOSITORY
-from testbed.files import find_file
-from testbed.run_files import RunFiles
-from testbed.rundir import RunDirectory
+from testbed.experiment.files import find_file
+from testbed.planning.model_copies import RunFiles
+from testbed.run.directory import RunDirectory
 
 
 def test_the_experiment_s_own_folder_goes_before_the_others(

@@ -9,7 +9,7 @@ import pytest
 from rich.console import Console
 
 from stage_node.repository import REPOSITORY
-from testbed.doctor import Finding, conclude, render
+from testbed.commands.doctor import Finding, conclude, render
 from testbed.errors import BadExperimentError, HostUnavailableError, KernelUnavailableError
 from testbed.hosts.choose import NATIVE_IS_REAL, Choice, Wish, choose, tell_choice
 from testbed.hosts.machine import KERNEL_TRIALS, TOOL_PACKAGES, Machine

@@ -2,7 +2,7 @@
 
 import pytest
 
-from testbed import cli, doctor
+from testbed.commands import cli, doctor
 from tests.testbed.played_kernel import Workplace, kernel_script, make_workplace
 
 

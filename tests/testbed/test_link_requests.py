@@ -11,10 +11,10 @@ import pytest
 
 from stage_node.records.events import EventLog, LinkCommanded, read_events
 from testbed.errors import BadExperimentError
-from testbed.going_on import goes_on, going_on
-from testbed.link_control import find_run, read_setting, values_of
-from testbed.link_requests import LinkRequest, LinkRequests, NoAnswerError, ask
-from testbed.rundir import RunDirectory
+from testbed.run.directory import RunDirectory
+from testbed.run.link_control import find_run, read_setting, values_of
+from testbed.run.link_requests import LinkRequest, LinkRequests, NoAnswerError, ask
+from testbed.run.running_lock import goes_on, going_on
 from topologies.errors import BadTopologyError
 from topologies.links.profiles import load_profile
 from topologies.networks.shapes import chain

@@ -6,9 +6,9 @@ import pytest
 import yaml
 from rich.console import Console
 
-from testbed.experiment import load_experiment
-from testbed.listing import show_profiles
-from testbed.networks import build_network
+from testbed.commands.profiles import show_profiles
+from testbed.experiment.file import load_experiment
+from testbed.experiment.networks import build_network
 from topologies.errors import BadTopologyError
 from topologies.links.profiles import catalogue
 

@@ -8,13 +8,13 @@ from rich.console import Console
 
 from controller.accordion.serving.link_estimate import LinkEstimate
 from testbed.errors import BadExperimentError
-from testbed.experiment import find_experiment, load_experiment
-from testbed.ladders import check_measured, ladder_tables, read_table
-from testbed.networks import build_network
-from testbed.plan import RunPlan
-from testbed.planning import plan_pipelines, plan_run
-from testbed.rundir import RunDirectory
-from testbed.runner import show_ladder
+from testbed.experiment.file import find_experiment, load_experiment
+from testbed.experiment.networks import build_network
+from testbed.planning.ladders import check_measured, ladder_tables, read_table
+from testbed.planning.plan import RunPlan
+from testbed.planning.processes import plan_pipelines, plan_run
+from testbed.run.directory import RunDirectory
+from testbed.run.runner import show_ladder
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,7 @@ from rich.console import Console
 
 from stage_node.records.event_follower import EventFollower
 from stage_node.records.events import EventLog, Iteration, Message, Phase, Progress, StepRefused
-from testbed.progress import RunDisplay, describe
+from testbed.run.progress import RunDisplay, describe
 
 
 def test_the_follower_hands_over_complete_lines_once(tmp_path: Path) -> None:

@@ -7,15 +7,15 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from testbed import repeat
 from testbed.errors import BadExperimentError, RunFailedError
 from testbed.hosts.choose import Choice, Wish
 from testbed.hosts.microvm import MicroVm, VirtualClock
 from testbed.kernel.guest_kernel import GuestKernel
-from testbed.manifest import describe_code
-from testbed.plan import RunPlan
-from testbed.repeat import MADE_BY_A_RUN, differences_of_machines, repeat_run
-from testbed.rundir import RunDirectory
+from testbed.planning.plan import RunPlan
+from testbed.run import repeat
+from testbed.run.directory import RunDirectory
+from testbed.run.manifest import describe_code
+from testbed.run.repeat import MADE_BY_A_RUN, differences_of_machines, repeat_run
 from tests.analysis.tcp_simulator import write_pcap
 from topologies.fidelity.verdict import ClockKind
 from topologies.links.profiles import load_profile

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from testbed.errors import BadExperimentError
-from testbed.manifest import clock_pair, describe_code, describe_machine, describe_software
-from testbed.rundir import RunDirectory
+from testbed.run.directory import RunDirectory
+from testbed.run.manifest import clock_pair, describe_code, describe_machine, describe_software
 
 
 def test_a_run_directory_is_named_after_time_and_experiment(

@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from testbed import runner
 from testbed.errors import RunInterruptedError
-from testbed.experiment import find_experiment, load_experiment
+from testbed.experiment.file import find_experiment, load_experiment
 from testbed.hosts.choose import Choice, Wish
-from testbed.rundir import RunDirectory
+from testbed.run import runner
+from testbed.run.directory import RunDirectory
 
 
 class Host:

@@ -7,16 +7,16 @@ from typing import Any
 import pytest
 import yaml
 
-from testbed.assignment import assign
 from testbed.errors import BadExperimentError
-from testbed.experiment import find_experiment, load_experiment, validate_experiment
-from testbed.named_models import checkpoint_path
-from testbed.networks import build_network
-from testbed.plan import RunPlan
-from testbed.planning import plan_pipelines, plan_run
-from testbed.rundir import RunDirectory
-from testbed.sweep import named_files
-from testbed.validation import check_experiment
+from testbed.experiment.assignment import assign
+from testbed.experiment.file import find_experiment, load_experiment, validate_experiment
+from testbed.experiment.named_models import checkpoint_path
+from testbed.experiment.networks import build_network
+from testbed.planning.plan import RunPlan
+from testbed.planning.processes import plan_pipelines, plan_run
+from testbed.planning.validation import check_experiment
+from testbed.run.directory import RunDirectory
+from testbed.sweep.file import named_files
 
 GOAL = {"max_accuracy_loss_points": 1, "bandwidth_reduction": 2}
 CONTROL = {"bound_ms": 100, "duration_s": 5}
@@ -132,7 +132,9 @@ def test_one_of_several_may_be_controlled_where_links_vary_and_all_where_they_do
 
 @pytest.fixture
 def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> RunDirectory:
-    monkeypatch.setattr("testbed.planning.fetch_ladder", lambda plan, run: run.ladder(plan.name))
+    monkeypatch.setattr(
+        "testbed.planning.processes.fetch_ladder", lambda plan, run: run.ladder(plan.name)
+    )
     return RunDirectory.create("x", tmp_path / "run")
 
 

@@ -9,11 +9,11 @@ import yaml
 from controller.split.placement import Placement
 from stage_node.models import ModelSpec, build_model, save_checkpoint
 from testbed.errors import BadExperimentError
-from testbed.experiment import validate_experiment
-from testbed.networks import build_network
-from testbed.planning import plan_pipelines
-from testbed.splitting import connections_of
-from testbed.validation import check_experiment
+from testbed.experiment.file import validate_experiment
+from testbed.experiment.networks import build_network
+from testbed.planning.processes import plan_pipelines
+from testbed.planning.splitting import connections_of
+from testbed.planning.validation import check_experiment
 
 RESNET = ModelSpec(depth=8, width=4, classes=10, in_channels=1, image_size=8)
 SPECS = {

@@ -19,11 +19,11 @@ from rich.console import Console
 
 from analysis.sweep.table import read_cell
 from stage_node.repository import REPOSITORY
-from testbed import sweep_run
 from testbed.errors import BadExperimentError, HostUnavailableError
 from testbed.hosts.choose import Wish
-from testbed.sweep import find_sweep, load_sweep, shipped_sweeps
-from testbed.sweep_run import Place, Workers, list_cells, run_sweep
+from testbed.sweep.file import find_sweep, load_sweep, shipped_sweeps
+from testbed.sweep.file import run as sweep_run
+from testbed.sweep.run import Place, Workers, list_cells, run_sweep
 from tests.testbed.third_party import published_data_may_be_absent
 
 Connected = Callable[[str | None, int], AbstractContextManager[Client]]
@@ -78,7 +78,7 @@ DRIVER = """
 import sys
 from pathlib import Path
 from rich.console import Console
-from testbed import sweep_run
+from testbed.sweep.file import run as sweep_run
 from testbed.hosts.choose import Wish
 from tests.testbed.test_sweep import undisturbed
 

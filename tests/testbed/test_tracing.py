@@ -9,7 +9,7 @@ import pytest
 from rich.console import Console
 
 from analysis.errors import NotARunError
-from testbed.tracing import WIDTH, show_trace
+from testbed.commands.trace import WIDTH, show_trace
 from tests.analysis.synthetic_run import LOST_FRAME, SyntheticRun
 
 

@@ -3,7 +3,6 @@
 import os
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 import torch
@@ -15,11 +14,11 @@ from stage_node.accordion.prefix import PrefixReader
 from stage_node.errors import BadModelError
 from stage_node.models import load_checkpoint
 from stage_node.models.checkpoint import read_metadata
-from testbed import cli
+from stage_node.repository import REPOSITORY
+from testbed.commands import cli
 from tests.testbed.tensorboard_events import scalars
 
 QUICK = ("--depth", "8", "--width", "2", "--epochs", "1", "--batch", "128")
-REPOSITORY = Path(cli.__file__).parents[1]
 
 
 @pytest.fixture

@@ -1,0 +1,1 @@
+"""``concertina fidelity``: every profile held against independent tools."""

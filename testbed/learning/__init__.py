@@ -1,0 +1,1 @@
+"""``concertina train`` and ``concertina distill``: from what was asked for to files."""

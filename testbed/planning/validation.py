@@ -1,0 +1,299 @@
+"""Does the experiment make sense? Checked before anything starts.
+
+The form of the file is checked where it is read (testbed.experiment.file); here its names must
+exist: hosts, layers, checkpoints, data sets, profiles.
+"""
+
+from collections.abc import Callable, Generator, Iterator, Mapping
+from pathlib import Path
+
+from controller.accordion.lookup import read_table, table_path
+from controller.errors import ControllerError
+from controller.fringe.fringe import find_fringe
+from controller.live.plan import check_modules, check_targets
+from controller.split.partition import Partition
+from stage_node.accordion.server.served_file import ServedFile
+from stage_node.data import SOURCES, Dataset, load_dataset
+from stage_node.errors import StageNodeError
+from stage_node.models import ChainModel, load_model
+from stage_node.models.configuration import configuration_name
+from testbed.devices.assigning import device_mistakes, devices_of
+from testbed.devices.computing import HostDevice
+from testbed.errors import BadExperimentError
+from testbed.experiment.file import (
+    AccordionSection,
+    Experiment,
+    PipelineSection,
+    pipeline_field,
+)
+from testbed.experiment.named_models import checkpoint_path, existing_checkpoint
+from testbed.experiment.networks import build_network
+from testbed.planning.splitting import split_of
+from topologies.errors import TopologyError
+from topologies.networks.schedule import varies
+from topologies.networks.spec import NetworkSpec
+
+
+def check_experiment(experiment: Experiment, origin: str) -> None:
+    """Raise BadExperimentError with one line per mistake, each begun by ``origin``, the file."""
+    _refuse(_mistakes(experiment), origin)
+
+
+def check_split(experiment: Experiment, origin: str) -> None:
+    """The same of the network and of the splits alone: what `concertina distill` rests on.
+
+    The modules that the targets may ask for are what it is to make.
+    """
+
+    def mistakes() -> Iterator[str]:
+        if not experiment.split_models:
+            yield "has no pipeline section, and so no cut"
+            return
+        network = yield from _network_mistakes(experiment)
+        devices = yield from _device_mistakes(experiment, network)
+        for name, section in experiment.split_models.items():
+            yield from _split_mistakes(pipeline_field(name), section, network, devices)
+
+    _refuse(mistakes(), origin)
+
+
+def _refuse(mistakes: Iterator[str], origin: str) -> None:
+    lines = [f"{origin}: {mistake}" for mistake in mistakes]
+    if lines:
+        raise BadExperimentError("\n".join(lines))
+
+
+def check_data(model: ChainModel, data: Dataset) -> None:
+    """``BadExperimentError`` where a model is for other images than those of the data set."""
+    if data.image_shape != model.input_shape or len(data.classes) != model.spec.classes:
+        raise BadExperimentError(
+            f"{data.name} has images of {data.image_shape} in {len(data.classes)} classes, the "
+            f"model is for {model.input_shape} in {model.spec.classes}"
+        )
+
+
+def model_files(experiment: Experiment) -> list[Path]:
+    """The files of an experiment's models, each once: those that are split, those delivered."""
+    names = [section.model for section in experiment.split_models.values()]
+    if experiment.accordion is not None:
+        names += delivered_models(experiment.accordion)
+    return list(dict.fromkeys(map(checkpoint_path, names)))
+
+
+def delivered_models(section: AccordionSection) -> list[str]:
+    """The models that any UE downloads, each once."""
+    return list(dict.fromkeys(each.model or section.model for each in section.downloads))
+
+
+def _mistakes(experiment: Experiment) -> Iterator[str]:
+    network = yield from _network_mistakes(experiment)
+    hosts = network.hosts if network else ()
+    devices = yield from _device_mistakes(experiment, network)
+    for name, section in experiment.split_models.items():
+        yield from _pipeline_mistakes(pipeline_field(name), section, network, devices)
+    yield from _sharing_mistakes(experiment, network)
+    if experiment.accordion is not None:
+        yield from _accordion_mistakes(experiment.accordion, hosts)
+
+
+def _network_mistakes(experiment: Experiment) -> Generator[str, None, NetworkSpec | None]:
+    """Returns the network where there can be one."""
+    try:
+        return build_network(experiment.network)
+    except TopologyError as error:
+        yield from (f"network.{line}" for line in str(error).splitlines())
+        return None
+
+
+def _device_mistakes(
+    experiment: Experiment, network: NetworkSpec | None
+) -> Generator[str, None, Mapping[str, HostDevice] | None]:
+    """Returns the devices of hosts where they and the network are known."""
+    mistakes = list(device_mistakes(experiment, network.hosts if network else ()))
+    yield from mistakes
+    return None if mistakes or network is None else devices_of(experiment, network)
+
+
+def _sharing_mistakes(experiment: Experiment, network: NetworkSpec | None) -> Iterator[str]:
+    """What cannot be, or would say nothing, where several use the network at the same time."""
+    pipelines = experiment.split_models
+    first_there: dict[str, str] = {}
+    for name, section in pipelines.items():
+        for host in dict.fromkeys(section.hosts):
+            other = first_there.setdefault(host, name)
+            if other != name:
+                yield (
+                    f"{pipeline_field(name)}.hosts: {host!r} has a stage of {other!r}; "
+                    "a host holds a stage of one pipeline"
+                )
+    controlled = {name: section.control for name, section in pipelines.items() if section.control}
+    if len(controlled) > 1 and network and varies(network):
+        yield (
+            f"pipelines: {', '.join(controlled)} are under control, each mode of which begins the "
+            "links' traces anew: where links vary only one pipeline can be"
+        )
+    if len(pipelines) > 1 or experiment.together:
+        for name, control in controlled.items():
+            if "oracle" in control.modes:
+                yield (
+                    f"{pipeline_field(name)}.control.modes: the oracle knows the links' traces, "
+                    "not what others send over them: it needs the network to itself"
+                )
+
+
+def _pipeline_mistakes(
+    field: str,
+    section: PipelineSection,
+    network: NetworkSpec | None,
+    devices: Mapping[str, HostDevice] | None,
+) -> Iterator[str]:
+    split = yield from _split_mistakes(field, section, network, devices)
+    if split is None:
+        return
+    model, partition = split
+    targets = section.targets
+    yield from _attempt(f"{field}.targets.", lambda: check_targets(model, partition, targets))
+    yield from _attempt(
+        f"{field}.modules: ", lambda: check_modules(model, partition, targets, section.modules)
+    )
+
+
+def _split_mistakes(
+    field: str,
+    section: PipelineSection,
+    network: NetworkSpec | None,
+    devices: Mapping[str, HostDevice] | None,
+) -> Generator[str, None, tuple[ChainModel, Partition] | None]:
+    """Returns the model and its stages where they and their fringe layers are there."""
+    mistakes = list(_host_mistakes(field, section, network.hosts if network else ()))
+    yield from mistakes
+    model = yield from _model_mistakes(field, section.model, section.dataset)
+    if model is None or (section.split.auto and (devices is None or mistakes)):
+        return None
+    try:
+        partition = _checked_partition(section, model, network, devices or {})
+    except (ControllerError, BadExperimentError) as error:
+        yield f"{field}.split: {error}"
+        return None
+    depth = section.targets.fringe_layers
+    beyond = list(_attempt(f"{field}.targets.", lambda: find_fringe(partition, depth)))
+    yield from beyond
+    return None if beyond else (model, partition)
+
+
+def _host_mistakes(field: str, section: PipelineSection, hosts: tuple[str, ...]) -> Iterator[str]:
+    for index, host in enumerate(section.hosts):
+        yield from _unknown_host(f"{field}.hosts.{index}", host, hosts)
+    if len(set(section.hosts)) < len(section.hosts):
+        yield f"{field}.hosts: each stage needs a host of its own"
+    for host in section.speeds.keys() - set(section.hosts):
+        yield f"{field}.speeds: no stage runs on {host!r} (there are: {', '.join(section.hosts)})"
+
+
+def _checked_partition(
+    section: PipelineSection,
+    model: ChainModel,
+    network: NetworkSpec | None,
+    devices: Mapping[str, HostDevice],
+) -> Partition:
+    """The partition asked for; an error says why it does not fit the hosts."""
+    checkpoint = checkpoint_path(section.model)
+    partition = split_of(section, model, checkpoint, network, devices).partition
+    if len(partition.stages) != len(section.hosts):
+        raise BadExperimentError(
+            f"{len(partition.stages)} stages for {len(section.hosts)} hosts "
+            f"({', '.join(section.hosts)})"
+        )
+    return partition
+
+
+def _accordion_mistakes(section: AccordionSection, hosts: tuple[str, ...]) -> Iterator[str]:
+    yield from _unknown_host("accordion.server", section.server, hosts)
+    for index, download in enumerate(section.downloads):
+        yield from _unknown_host(f"accordion.downloads.{index}.ue", download.ue, hosts)
+        if download.ue == section.server:
+            yield f"accordion.downloads.{index}.ue: the server cannot download from itself"
+    ues = [download.ue for download in section.downloads]
+    for ue in sorted({ue for ue in ues if ues.count(ue) > 1}):
+        yield f"accordion.downloads: {ue!r} is there twice; a UE takes all its steps in one list"
+    for index, fault in enumerate(section.faults):
+        if fault.ue is not None and fault.ue not in ues:
+            yield f"accordion.faults.{index}.ue: {fault.ue!r} downloads nothing"
+    asked: dict[tuple[str, str], list[int]] = {(section.model, section.dataset): []}
+    for index, download in enumerate(section.downloads):
+        wanted = (download.model or section.model, download.dataset or section.dataset)
+        asked.setdefault(wanted, []).append(index)
+    for (name, dataset), indices in asked.items():
+        own = [i for i in indices if section.downloads[i].model or section.downloads[i].dataset]
+        field = f"accordion.downloads.{own[0]}" if own and own == indices else "accordion"
+        model = yield from _model_mistakes(field, name, dataset)
+        if model is not None:
+            yield from _delivery_mistakes(field, section, indices, checkpoint_path(name))
+    names: dict[str, Path] = {}
+    for path in map(checkpoint_path, delivered_models(section)):
+        if names.setdefault(path.stem, path) != path:
+            yield f"accordion: two models are called {path.stem}: {names[path.stem]} and {path}"
+
+
+def _delivery_mistakes(
+    field: str, section: AccordionSection, downloads: list[int], checkpoint: Path
+) -> Iterator[str]:
+    """Is the model whole, does it run by prefixes, and are the configurations that some downloads
+    ask for its own?"""
+    try:
+        file = ServedFile.read(checkpoint)
+        table = read_table(checkpoint) if table_path(checkpoint).exists() else None
+    except StageNodeError as error:
+        yield f"{field}.model: {error}"
+        return
+    if not file.configurations:
+        yield f"{field}.model: {checkpoint} has no prefixes that run (see `concertina train`)"
+        return
+    for index in downloads:
+        for number, step in enumerate(section.downloads[index].steps):
+            place = f"accordion.downloads.{index}.steps.{number}"
+            admission = step.admission or section.admission
+            looked_up = step.needs() and not (admission == "stream" and step.deadline_ms)
+            if looked_up and table is None:
+                yield (
+                    f"{place}: {checkpoint} has no look-up table beside it, as `concertina train` "
+                    "writes one"
+                )
+            if admission == "stream" and step.deadline_ms and step.accuracy is not None:
+                yield f"{place}.accuracy: admission by stream knows no accuracies"
+            if step.run is not None and step.run not in file.configurations:
+                known = ", ".join(map(configuration_name, file.configurations))
+                yield f"{place}.run: no configuration of the model (there are: {known})"
+
+
+def _unknown_host(field: str, host: str, hosts: tuple[str, ...]) -> Iterator[str]:
+    if hosts and host not in hosts:
+        yield f"{field}: no host {host!r} in the network (there are: {', '.join(hosts)})"
+
+
+def _model_mistakes(
+    section: str, name: str, dataset: str
+) -> Generator[str, None, ChainModel | None]:
+    """Does the model exist, and does the data set fit it? Returns the model where it does."""
+    if dataset not in SOURCES:
+        yield f"{section}.dataset: unknown data set {dataset!r} (there are: {', '.join(SOURCES)})"
+        return None
+    try:
+        model = load_model(existing_checkpoint(name))
+    except (StageNodeError, BadExperimentError) as error:
+        yield f"{section}.model: {error}"
+        return None
+    try:
+        check_data(model, load_dataset(dataset))
+    except (StageNodeError, BadExperimentError) as error:
+        yield f"{section}.dataset: {error}"
+        return None
+    return model
+
+
+def _attempt(field: str, check: Callable[[], object]) -> Iterator[str]:
+    """What a check of another package says, with the field that caused it before it."""
+    try:
+        check()
+    except (StageNodeError, ControllerError, BadExperimentError) as error:
+        yield f"{field}{error}"

@@ -1,0 +1,1 @@
+"""``concertina sweep``: one experiment under many values, cell by cell."""
