@@ -44,7 +44,7 @@ STATIC_CHECKS = (
     Check("types (mypy)", ("-m", "mypy", *(f"--package={package}" for package in PACKAGES))),
     Check("imports (import-linter)", ("-c", LINT_IMPORTS)),
 )
-IDENTITY_TESTS = "tests/e2e/test_identity.py"
+IDENTITY_TESTS = "tests/e2e/identity/test_identity.py"
 IDENTITY_REPEATS = "CONCERTINA_IDENTITY"
 UNDISTURBED = "real_clock"
 SIDE_BY_SIDE = ("-n", "auto", "--dist", "worksteal")

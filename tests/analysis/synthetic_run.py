@@ -27,7 +27,15 @@ from stage_node.records.events import (
     Phase,
     WorkCost,
 )
-from tests.analysis.tcp_simulator import HEADERS, MSS, Connection, Endpoint, Tap, Wire, write_pcap
+from tests.analysis.tcp.tcp_simulator import (
+    HEADERS,
+    MSS,
+    Connection,
+    Endpoint,
+    Tap,
+    Wire,
+    write_pcap,
+)
 from topologies.emulation.qdiscs import QdiscCounters
 from topologies.fidelity.verdict import Fidelity, GoodputProbe, Probe, RttProbe
 from topologies.machine.cpu import IdleSample
