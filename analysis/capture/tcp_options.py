@@ -20,7 +20,7 @@ _MAX_BLOCKS = 4  # as many as the 40 bytes of options can hold
 
 
 @dataclass(frozen=True)
-class Options:
+class TcpOptions:
     """One value per segment; where a segment has an option twice, the last counts.
 
     ``window_scale`` is ``NO_SCALE`` without the option. ``sack`` lists the edges of the blocks
@@ -34,7 +34,7 @@ class Options:
     sack: pl.Series
 
 
-def parse_options(buffer: bytearray, begin: Int64s, end: Int64s) -> Options:
+def parse_options(buffer: bytearray, begin: Int64s, end: Int64s) -> TcpOptions:
     """Options of headers whose option bytes lie from ``begin`` to ``end`` (exclusive).
 
     Only what was captured whole counts; a length without sense ends a segment's options.
@@ -67,7 +67,7 @@ def parse_options(buffer: bytearray, begin: Int64s, end: Int64s) -> Options:
         left = left[is_sound & (position[left] < stop)]
 
     has_timestamps = timestamps_at > 0
-    return Options(
+    return TcpOptions(
         has_timestamps=has_timestamps,
         tsval=words[timestamps_at + 2] * has_timestamps,
         tsecr=words[timestamps_at + 6] * has_timestamps,

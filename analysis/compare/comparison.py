@@ -48,7 +48,7 @@ difference, null without a method."""
 
 
 @dataclass(frozen=True)
-class Column:
+class ComparedColumn:
     """Runs that are compared as one: repetitions, or a single run."""
 
     name: str
@@ -59,7 +59,7 @@ class Column:
 class Comparison:
     """Columns, the table of ``COMPARISON_SCHEMA``, and what speaks against comparing them."""
 
-    columns: tuple[Column, ...]
+    columns: tuple[ComparedColumn, ...]
     table: pl.DataFrame
     warnings: tuple[str, ...]
 
@@ -78,20 +78,20 @@ def compare(runs: Sequence[tuple[str, Measured]]) -> Comparison:
     return Comparison(columns, table, tuple(_warnings(columns)))
 
 
-def _figures(column: Column) -> dict[Key, list[Figure]]:
+def _figures(column: ComparedColumn) -> dict[Key, list[Figure]]:
     """The figures that all runs of a column have."""
     runs = [{(f.section, f.name): f for f in run_figures(run)} for run in column.runs]
     return {key: [run[key] for run in runs] for key in runs[0] if all(key in run for run in runs)}
 
 
-def _columns(runs: Sequence[tuple[str, Measured]]) -> tuple[Column, ...]:
+def _columns(runs: Sequence[tuple[str, Measured]]) -> tuple[ComparedColumn, ...]:
     groups: dict[str, list[tuple[str, Measured]]] = {}
     for name, run in runs:
         groups.setdefault(_identity(run), []).append((name, run))
     if len(groups) == 1:
-        return tuple(Column(name, (run,)) for name, run in runs)
+        return tuple(ComparedColumn(name, (run,)) for name, run in runs)
     return tuple(
-        Column(_shared_name([name for name, _ in group]), tuple(run for _, run in group))
+        ComparedColumn(_shared_name([name for name, _ in group]), tuple(run for _, run in group))
         for group in groups.values()
     )
 
@@ -130,7 +130,7 @@ def _interval(
     return "", (None, None)
 
 
-def _warnings(columns: tuple[Column, ...]) -> Iterator[str]:
+def _warnings(columns: tuple[ComparedColumn, ...]) -> Iterator[str]:
     """What speaks against comparing these columns."""
     for column in columns:
         for run in column.runs:
@@ -151,7 +151,7 @@ def _warnings(columns: tuple[Column, ...]) -> Iterator[str]:
                 yield f"{column.name}: {said} {theirs}, of {first.name}: {ours}"
 
 
-def _made_by(column: Column) -> tuple[str, str, str]:
+def _made_by(column: ComparedColumn) -> tuple[str, str, str]:
     """Kind of host, clock and commit of the first run."""
     run = column.runs[0].run
     commit = str((run.manifest.get("code") or {}).get("git_commit"))[:12]
@@ -163,7 +163,7 @@ def _first_reason(measured: Measured) -> str:
     return reasons[0] if reasons else "no reason given"
 
 
-def _network_differences(first: Column, other: Column) -> Iterator[str]:
+def _network_differences(first: ComparedColumn, other: ComparedColumn) -> Iterator[str]:
     ours, theirs = ({x.name: x for x in c.runs[0].run.network.links} for c in (first, other))
     for name in sorted(ours.keys() ^ theirs.keys()):
         has = first if name in ours else other

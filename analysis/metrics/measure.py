@@ -16,9 +16,9 @@ from analysis.run.network import LinkDirection
 from analysis.run.pipeline_view import of_hosts, partition_of, pipeline_views
 from analysis.run.reader import TOGETHER, Run
 from analysis.summary import Summary
-from analysis.summary.network import Fidelity, LinkTraffic
-from analysis.summary.pipeline import Pipeline
-from analysis.tcp.connections import Wire
+from analysis.summary.network import FidelitySummary, LinkTraffic
+from analysis.summary.pipeline import PipelineSummary
+from analysis.tcp.connections import CapturedStreams
 from analysis.tcp.join import join_frames
 from stage_node.records.events import LONE_PIPELINE, Phase
 
@@ -31,10 +31,10 @@ class MeasuredPipeline:
     """A pipeline's figures, and the tables they came from; ``run`` is its view of the run."""
 
     run: Run
-    wire: Wire
+    wire: CapturedStreams
     frames: pl.DataFrame
     latency: Latency
-    figures: Pipeline
+    figures: PipelineSummary
 
     @property
     def title(self) -> str:
@@ -47,7 +47,7 @@ class Measured:
     """A run's figures, and the tables they came from; ``frames`` are those of all pipelines."""
 
     run: Run
-    wire: Wire
+    wire: CapturedStreams
     frames: pl.DataFrame
     pipelines: tuple[MeasuredPipeline, ...]
     blocks: pl.DataFrame
@@ -60,7 +60,7 @@ class Measured:
 
 def measure(run: Run) -> Measured:
     """Join the ledger with the captures and compute the summary."""
-    wire, links = Wire(run), Links.of(run)
+    wire, links = CapturedStreams(run), Links.of(run)
     frames, unjoined = join_frames(run, wire)
     transfers, unfound = find_transfers(run, wire)
     known = paces(run, links)
@@ -100,7 +100,11 @@ def measure(run: Run) -> Measured:
 
 
 def _pipeline(
-    view: Run, frames: pl.DataFrame, wire: Wire, links: Links, known: dict[LinkDirection, Pace]
+    view: Run,
+    frames: pl.DataFrame,
+    wire: CapturedStreams,
+    links: Links,
+    known: dict[LinkDirection, Pace],
 ) -> MeasuredPipeline:
     mine = of_hosts(frames, partition_of(view).hosts)
     spent = latency(view, mine, wire, known)
@@ -117,7 +121,7 @@ def _disagreements(traffic: tuple[LinkTraffic, ...]) -> list[str]:
     ]
 
 
-def _fidelity(run: Run, traffic: tuple[LinkTraffic, ...]) -> Fidelity:
+def _fidelity(run: Run, traffic: tuple[LinkTraffic, ...]) -> FidelitySummary:
     record = run.fidelity
     goodput = [abs(p.goodput_error) for p in record.links if p.goodput_error is not None]
     rtt = [
@@ -129,7 +133,7 @@ def _fidelity(run: Run, traffic: tuple[LinkTraffic, ...]) -> Fidelity:
         counters["received_by_filter"] - counters["captured"] + counters["dropped_by_kernel"]
         for counters in run.capture_counters
     ]
-    return Fidelity(
+    return FidelitySummary(
         verdict=record.verdict,
         clock=record.clock,
         reasons=record.reasons,

@@ -17,7 +17,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
 
-from analysis.summary.network import Fidelity
+from analysis.summary.network import FidelitySummary
 
 P = ParamSpec("P")
 
@@ -106,7 +106,9 @@ def plain_numbers(*, between: bool = False) -> FuncFormatter:
     return FuncFormatter(label)
 
 
-def save(figure: Figure, data: pl.DataFrame, path: Path, run_name: str, fidelity: Fidelity) -> None:
+def save(
+    figure: Figure, data: pl.DataFrame, path: Path, run_name: str, fidelity: FidelitySummary
+) -> None:
     """Write ``path`` (SVG), a PNG and the data (CSV) beside it, verdict and clock in the footer."""
     height = figure.get_figheight()
     with matplotlib.rc_context(_RC):

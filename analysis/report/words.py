@@ -3,10 +3,23 @@
 from collections.abc import Callable
 
 from analysis.summary import Summary
-from analysis.summary.accordion import Accordion, Download, Refusal, StepDown, UeDeliveries
-from analysis.summary.computing import Computing, HostDevice
+from analysis.summary.accordion import (
+    Accordion,
+    DownloadSummary,
+    RefusalSummary,
+    StepDown,
+    UeDeliveries,
+)
+from analysis.summary.computing import ComputingSummary, HostDeviceSummary
 from analysis.summary.control import Control, ControlMode
-from analysis.summary.pipeline import AccuracyFloor, Breakdown, ImagesUse, Pipeline, Window, Work
+from analysis.summary.pipeline import (
+    AccuracyFloor,
+    Breakdown,
+    ImagesUse,
+    PipelineSummary,
+    Window,
+    WorkSummary,
+)
 from analysis.summary.section import Accuracy
 from analysis.summary.traffic import Against, Baselines
 from stage_node.models.configuration import configuration_name
@@ -63,7 +76,7 @@ def _at_once(summary: Summary) -> list[str]:
     return sentences
 
 
-def _charged(computing: Computing) -> list[str]:
+def _charged(computing: ComputingSummary) -> list[str]:
     """That times of computing are declared, from which table, for which devices."""
     sentences = [
         "Computing was charged, not measured: it took what a table says, measured on one core of "
@@ -76,7 +89,7 @@ def _charged(computing: Computing) -> list[str]:
     return [*sentences, f"{devices}, all at the same time."]
 
 
-def _device(device: HostDevice) -> str:
+def _device(device: HostDeviceSummary) -> str:
     """A host's device and what its times are: ``edge computes as jetson (speed 0.56)``."""
     known = "in no time" if device.speed is None else f"speed {number(device.speed, 2)}"
     if device.measured:
@@ -102,7 +115,7 @@ def listed(words: tuple[str, ...]) -> str:
     return " and ".join([", ".join(words[:-1]), words[-1]]) if len(words) > 1 else "".join(words)
 
 
-def _pipeline(pipeline: Pipeline) -> list[str]:
+def _pipeline(pipeline: PipelineSummary) -> list[str]:
     sentences = [f"The model was split over {listed(pipeline.hosts)}."]
     if pipeline.split_reason:
         sentences.append(f"The split was chosen automatically: {pipeline.split_reason}.")
@@ -175,7 +188,7 @@ def _accuracy_of_passes(accuracy: Accuracy, passes: int) -> str:
     )
 
 
-def _comparison(pipeline: Pipeline, before: Window, after: Window) -> list[str]:
+def _comparison(pipeline: PipelineSummary, before: Window, after: Window) -> list[str]:
     sentences = []
     if pipeline.bandwidth_reduction:
         total = pipeline.bandwidth_reduction.total
@@ -258,7 +271,7 @@ def _lost(before: Accuracy, after: Accuracy) -> str:
     return f"{'lost' if points > 0 else 'gained'} {number(abs(points), 1)} percentage points"
 
 
-def _against_baselines(pipeline: Pipeline) -> list[str]:
+def _against_baselines(pipeline: PipelineSummary) -> list[str]:
     """The comparison that splits of small images lose."""
     if pipeline.baselines is None:
         return []
@@ -274,7 +287,7 @@ def _against_baselines(pipeline: Pipeline) -> list[str]:
     return sentences
 
 
-def _judged(pipeline: Pipeline, figure: Callable[[Against], float | None]) -> str:
+def _judged(pipeline: PipelineSummary, figure: Callable[[Against], float | None]) -> str:
     """Loss or gain, connection by connection, in words."""
     assert pipeline.baselines
     said = []
@@ -301,7 +314,7 @@ def _whole_way(baselines: Baselines) -> list[str]:
     ]
 
 
-def _provenance(pipeline: Pipeline) -> list[str]:
+def _provenance(pipeline: PipelineSummary) -> list[str]:
     """Which images the figures come from, and what the controller's own work took."""
     sentences = []
     if pipeline.images:
@@ -320,7 +333,7 @@ def _use(use: ImagesUse) -> str:
     return f"{number(use.images)} {use.split} images {did.get(use.purpose, use.purpose)}"
 
 
-def _worked(work: Work) -> str:
+def _worked(work: WorkSummary) -> str:
     what = {
         "ladder": "Building the ladder, which is done once,",
         "loop": "The compression loop itself, its measurements on the live pipeline included,",
@@ -384,7 +397,7 @@ def _deliveries(ue: UeDeliveries) -> str:
     return sentence + "."
 
 
-def _refusal(refusal: Refusal) -> str:
+def _refusal(refusal: RefusalSummary) -> str:
     who = "the server refused" if refusal.status else "it could not be done"
     return f"{refusal.ue}, step {refusal.step + 1}: {who}: {refusal.reason}."
 
@@ -398,7 +411,7 @@ def _step_down(change: StepDown) -> str:
     )
 
 
-def _download(download: Download) -> str:
+def _download(download: DownloadSummary) -> str:
     sentence = (
         f"{download.ue} received bytes {number(download.first_byte)} to "
         f"{number(download.end_byte)} of {download.model} from {download.server} in "

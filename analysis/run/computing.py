@@ -3,7 +3,7 @@
 import math
 
 from analysis.run.network import Described
-from analysis.summary.computing import Computing, HostDevice
+from analysis.summary.computing import ComputingSummary, HostDeviceSummary
 
 
 class Column(Described):
@@ -42,19 +42,19 @@ class ComputingRecord(Described):
     devices: dict[str, Device]
     tables: tuple[Table, ...]
 
-    def figures(self) -> Computing:
+    def figures(self) -> ComputingSummary:
         """As the summary has it."""
         newest = max(
             (column for table in self.tables for column in table.columns),
             key=lambda column: column.measured,
         )
-        return Computing(
+        return ComputingSummary(
             cpu_model=newest.cpu_model,
             torch_version=newest.torch_version,
             measured=newest.measured,
             declared=self.declared,
             devices=tuple(
-                HostDevice(
+                HostDeviceSummary(
                     host=host,
                     device=device.profile.name,
                     speed=_finite(device.profile.speed),

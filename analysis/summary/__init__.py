@@ -2,7 +2,8 @@
 
 ``docs/summary.md`` is generated from these models: ``python -m analysis.summary.document``.
 Times and bytes come from the captures and the ledger, rates from the probe; only the deviations
-in ``Fidelity`` compare with the configuration. A figure that could not be measured is ``null``.
+in ``FidelitySummary`` compare with the configuration. A figure that could not be measured is
+``null``.
 """
 
 from pathlib import Path
@@ -11,16 +12,16 @@ from typing import Any, Literal
 from pydantic import Field, model_validator
 
 from analysis.summary.accordion import Accordion
-from analysis.summary.computing import Computing
-from analysis.summary.network import Fidelity, LinkReplay, LinkTraffic
-from analysis.summary.pipeline import Pipeline
-from analysis.summary.section import Section
+from analysis.summary.computing import ComputingSummary
+from analysis.summary.network import FidelitySummary, LinkReplay, LinkTraffic
+from analysis.summary.pipeline import PipelineSummary
+from analysis.summary.section import SummarySection
 from stage_node.records.events import LONE_PIPELINE
 
 SCHEMA_VERSION: Literal[2] = 2
 
 
-class Summary(Section):
+class Summary(SummarySection):
     """The figures of one run."""
 
     schema_version: Literal[2] = Field(
@@ -31,8 +32,8 @@ class Summary(Section):
     )
     name: str = Field(description="name of the experiment")
     failure: str | None = Field(description="why the emulation failed, if it did")
-    fidelity: Fidelity = Field(description="whether the network can be trusted")
-    computing: Computing | None = Field(
+    fidelity: FidelitySummary = Field(description="whether the network can be trusted")
+    computing: ComputingSummary | None = Field(
         default=None, description="what computing was charged; null: it took what it takes"
     )
     problems: tuple[str, ...] = Field(
@@ -44,7 +45,9 @@ class Summary(Section):
     together: bool = Field(
         description="whether models were delivered while the split models served"
     )
-    pipelines: tuple[Pipeline, ...] = Field(description="the split models, which served at once")
+    pipelines: tuple[PipelineSummary, ...] = Field(
+        description="the split models, which served at once"
+    )
     accordion: Accordion | None = Field(description="null: the run delivered no model")
 
     @model_validator(mode="before")
@@ -59,7 +62,7 @@ class Summary(Section):
         return newer | {"schema": SCHEMA_VERSION, "together": False, "pipelines": pipelines}
 
     @property
-    def pipeline(self) -> Pipeline | None:
+    def pipeline(self) -> PipelineSummary | None:
         """The split model of a run that has one and no more."""
         return self.pipelines[0] if len(self.pipelines) == 1 else None
 

@@ -2,10 +2,10 @@
 
 from pydantic import Field
 
-from analysis.summary.section import Accuracy, Section
+from analysis.summary.section import Accuracy, SummarySection
 
 
-class ExpectedDownload(Section):
+class ExpectedDownload(SummarySection):
     """The least time a download can take, from what the probe measured before the run.
 
     A round trip is the sum of the probed minimum round-trip times of the links on the path: one
@@ -22,7 +22,7 @@ class ExpectedDownload(Section):
     total_ms: float = Field(description="the sum")
 
 
-class Download(Section):
+class DownloadSummary(SummarySection):
     """One response of the model server to one UE, from the UE's capture."""
 
     ue: str = Field(description="host that asked")
@@ -62,7 +62,7 @@ class Download(Section):
     excess: float | None = Field(description="duration / expected - 1")
 
 
-class DeadlineRequest(Section):
+class DeadlineRequest(SummarySection):
     """A request with a deadline: what was complete by then, against what the link could carry.
 
     A configuration counts with the capture's last byte of it. ``carried_bytes`` is the longest
@@ -91,7 +91,7 @@ class DeadlineRequest(Section):
     )
 
 
-class UeDeliveries(Section):
+class UeDeliveries(SummarySection):
     """All requests with a deadline of one UE and one kind of admission."""
 
     ue: str = Field(description="host")
@@ -114,7 +114,7 @@ class UeDeliveries(Section):
     first_inference_ms_max: float | None = Field(description="longest of the same")
 
 
-class Refusal(Section):
+class RefusalSummary(SummarySection):
     """A step that came to nothing."""
 
     ue: str = Field(description="host that asked")
@@ -124,7 +124,7 @@ class Refusal(Section):
     reason: str = Field(description="why")
 
 
-class StepDown(Section):
+class StepDown(SummarySection):
     """A UE went over to another configuration that it held, without any transfer."""
 
     ue: str = Field(description="host")
@@ -133,7 +133,7 @@ class StepDown(Section):
     accuracy: Accuracy | None = Field(description="measured by the UE")
 
 
-class InitialWindow(Section):
+class InitialWindow(SummarySection):
     """Windows sized to one UE's path: the server's first one, and what the UE offered."""
 
     ue: str = Field(description="host")
@@ -143,7 +143,7 @@ class InitialWindow(Section):
     )
 
 
-class InjectedFault(Section):
+class InjectedFault(SummarySection):
     """Harm that the server did because the experiment asked for it."""
 
     ue: str = Field(description="host whose response was struck")
@@ -151,7 +151,7 @@ class InjectedFault(Section):
     at_byte: int = Field(description="of the file")
 
 
-class ConfigurationFigures(Section):
+class ConfigurationFigures(SummarySection):
     """One configuration of an Accordion model that became able to run on a UE."""
 
     ue: str = Field(description="host it runs on")
@@ -167,7 +167,7 @@ class ConfigurationFigures(Section):
     accuracy: Accuracy | None = Field(description="measured by the UE; null: never run")
 
 
-class BlockFigures(Section):
+class BlockFigures(SummarySection):
     """One block of an Accordion model on the wire: what makes one more configuration able to run.
 
     Times are since the first SYN of the UE's downloads of this model.
@@ -190,16 +190,16 @@ class BlockFigures(Section):
     retransmitted_bytes: int = Field(description="payload bytes sent again")
 
 
-class Accordion(Section):
+class Accordion(SummarySection):
     """The progressively delivered models."""
 
-    downloads: tuple[Download, ...] = Field(description="in the order of time")
+    downloads: tuple[DownloadSummary, ...] = Field(description="in the order of time")
     configurations: tuple[ConfigurationFigures, ...] = Field(
         description="of every UE's first round, in the order of time"
     )
     requests: tuple[DeadlineRequest, ...] = Field(description="those with a deadline")
     ues: tuple[UeDeliveries, ...] = Field(description="the same, per UE and kind of admission")
-    refusals: tuple[Refusal, ...] = Field(description="steps that came to nothing")
+    refusals: tuple[RefusalSummary, ...] = Field(description="steps that came to nothing")
     step_downs: tuple[StepDown, ...] = Field(description="changes without transfer")
     initial_windows: tuple[InitialWindow, ...] = Field(description="none: the system's own")
     faults: tuple[InjectedFault, ...] = Field(description="done on purpose")

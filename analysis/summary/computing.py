@@ -2,10 +2,10 @@
 
 from pydantic import Field
 
-from analysis.summary.section import Section
+from analysis.summary.section import SummarySection
 
 
-class HostDevice(Section):
+class HostDeviceSummary(SummarySection):
     """The device that a host stood for."""
 
     host: str = Field(description="the host")
@@ -18,7 +18,7 @@ class HostDevice(Section):
     source: str = Field(description="where the device's speed or times come from")
 
 
-class Computing(Section):
+class ComputingSummary(SummarySection):
     """Declared times of computing: those of the table, divided by the speed of the host's device
     and by its share of a processor."""
 
@@ -26,4 +26,4 @@ class Computing(Section):
     torch_version: str = Field(description="with which it was measured")
     measured: str = Field(description="date of the newest measurement")
     declared: bool = Field(description="whether the experiment names devices; otherwise a default")
-    devices: tuple[HostDevice, ...] = Field(description="of the hosts that compute")
+    devices: tuple[HostDeviceSummary, ...] = Field(description="of the hosts that compute")

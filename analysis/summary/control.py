@@ -2,11 +2,11 @@
 
 from pydantic import Field
 
-from analysis.summary.section import Accuracy, Distribution, Section
+from analysis.summary.section import Accuracy, Distribution, SummarySection
 from analysis.summary.traffic import Reductions
 
 
-class ChosenRungs(Section):
+class ChosenRungs(SummarySection):
     """One decision under which rungs to serve."""
 
     t_s: float = Field(description="since the beginning of the mode")
@@ -20,7 +20,7 @@ class ChosenRungs(Section):
     reason: str = Field(description="why, in words")
 
 
-class ControlMode(Section):
+class ControlMode(SummarySection):
     """The pipeline served under one mode; every mode has the links' traces from the beginning."""
 
     mode: str = Field(description="`automatic`, `oracle`, `uncompressed` or the rungs' names")
@@ -58,7 +58,7 @@ class ControlMode(Section):
     choices: tuple[ChosenRungs, ...] = Field(description="in the order of time")
 
 
-class Control(Section):
+class Control(SummarySection):
     """Automatic control of the rungs, beside what it is compared with."""
 
     bound_ms: float = Field(description="a frame is to take at most so long")

@@ -13,7 +13,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from analysis.summary import SCHEMA_VERSION, Summary
-from analysis.summary.section import Section
+from analysis.summary.section import SummarySection
 
 _NAMES: dict[Any, str] = {str: "text", int: "integer", float: "number", bool: "yes or no"}
 
@@ -57,18 +57,18 @@ def _type(annotation: Any) -> str:
         return f"list of {_type(arguments[0])}"
     if annotation is type(None):
         return "null"
-    if isinstance(annotation, type) and issubclass(annotation, Section):
+    if isinstance(annotation, type) and issubclass(annotation, SummarySection):
         return f"[{annotation.__name__}](#{annotation.__name__.lower()})"
     return _NAMES[annotation]
 
 
-def _sections(section: type[Section]) -> Iterator[type[Section]]:
+def _sections(section: type[SummarySection]) -> Iterator[type[SummarySection]]:
     """The model and all models below it, each once, in the order of reading."""
-    found: dict[type[Section], None] = {}
+    found: dict[type[SummarySection], None] = {}
     waiting: list[Any] = [section]
     while waiting:
         here = waiting.pop(0)
-        if isinstance(here, type) and issubclass(here, Section):
+        if isinstance(here, type) and issubclass(here, SummarySection):
             if here not in found:
                 found[here] = None
                 waiting += [field.annotation for field in here.model_fields.values()]

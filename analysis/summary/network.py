@@ -4,10 +4,10 @@ from typing import Literal
 
 from pydantic import Field
 
-from analysis.summary.section import Direction, Section
+from analysis.summary.section import Direction, SummarySection
 
 
-class Fidelity(Section):
+class FidelitySummary(SummarySection):
     """Whether the emulated network was what it claimed to be."""
 
     verdict: Literal["pass", "warn", "fail", "unknown"] = Field(
@@ -48,7 +48,7 @@ class Fidelity(Section):
     paused_ms_longest: float | None = Field(None, description="the longest of these pauses")
 
 
-class LinkTraffic(Section):
+class LinkTraffic(SummarySection):
     """One direction of one link over the whole capture."""
 
     link: str = Field(description="name of the link")
@@ -82,7 +82,7 @@ class LinkTraffic(Section):
     )
 
 
-class LinkReplay(Section):
+class LinkReplay(SummarySection):
     """How the trace of one direction of a link was played (events; what the kernel confirmed)."""
 
     link: str = Field(description="name of the link")

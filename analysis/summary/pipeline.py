@@ -3,18 +3,18 @@
 from pydantic import Field
 
 from analysis.summary.control import Control
-from analysis.summary.section import Accuracy, Direction, Distribution, Section
+from analysis.summary.section import Accuracy, Direction, Distribution, SummarySection
 from analysis.summary.traffic import Baselines, CutTraffic, Reductions
 
 
-class StageCompute(Section):
+class StageCompute(SummarySection):
     """What one stage's computing took per frame, during one window."""
 
     host: str = Field(description="host of the stage")
     time: Distribution = Field(description="compute time of a frame (ledger)")
 
 
-class LinkLoad(Section):
+class LinkLoad(SummarySection):
     """How busy one direction of a link was during one window."""
 
     link: str = Field(description="name of the link")
@@ -28,7 +28,7 @@ class LinkLoad(Section):
     )
 
 
-class PlaceParts(Section):
+class PlaceParts(SummarySection):
     """What a frame spent in one place of its way, means over the frames; the parts are those of
     `analysis/metrics/pipeline/breakdown.py`."""
 
@@ -44,7 +44,7 @@ class PlaceParts(Section):
     )
 
 
-class Breakdown(Section):
+class Breakdown(SummarySection):
     """Where the end-to-end time of frames went."""
 
     frames: int = Field(description="frames with a result whose every place was measured")
@@ -57,7 +57,7 @@ class Breakdown(Section):
     places: tuple[PlaceParts, ...] = Field(description="in the order of the way")
 
 
-class Window(Section):
+class Window(SummarySection):
     """A steady window of the pipeline under one generation."""
 
     label: str = Field(description="`before` or `after` compression")
@@ -88,7 +88,7 @@ class Window(Section):
     )
 
 
-class ImagesUse(Section):
+class ImagesUse(SummarySection):
     """Images that served one purpose. The three splits of a data set share no image."""
 
     purpose: str = Field(
@@ -99,7 +99,7 @@ class ImagesUse(Section):
     images: int = Field(description="how many different ones")
 
 
-class Work(Section):
+class WorkSummary(SummarySection):
     """What a piece of the controller's own work took."""
 
     work: str = Field(
@@ -113,7 +113,7 @@ class Work(Section):
     )
 
 
-class IterationFigures(Section):
+class IterationFigures(SummarySection):
     """One iteration of the optimisation loop, as the controller saw it on the live pipeline."""
 
     index: int = Field(description="0 is the baseline")
@@ -132,7 +132,7 @@ class IterationFigures(Section):
     reason: str = Field(description="why, in words")
 
 
-class AccuracyFloor(Section):
+class AccuracyFloor(SummarySection):
     """The accuracy that the loop had to keep, on the images it decided on and on the others.
 
     The loop decides on validation images, so its floor holds for them; the windows before and
@@ -151,7 +151,7 @@ class AccuracyFloor(Section):
     measured_held: bool | None = Field(description="whether the floor held in these windows")
 
 
-class Pipeline(Section):
+class PipelineSummary(SummarySection):
     """A split model."""
 
     name: str = Field(description="`pipeline`: the only one")
@@ -184,7 +184,7 @@ class Pipeline(Section):
         description="null: a cut is missing in the window before or after compression"
     )
     images: tuple[ImagesUse, ...] = Field(description="which images served which purpose")
-    work: tuple[Work, ...] = Field(description="what the controller's own work took")
+    work: tuple[WorkSummary, ...] = Field(description="what the controller's own work took")
     iterations: tuple[IterationFigures, ...] = Field(description="history of the loop")
     accuracy_floor: AccuracyFloor | None = Field(
         description="null: the experiment has no floor, or the loop did not end"

@@ -9,13 +9,13 @@ from pydantic import BaseModel, ConfigDict, Field
 Direction = Literal["a_to_b", "b_to_a"]
 
 
-class Section(BaseModel):
+class SummarySection(BaseModel):
     """A part of the summary."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
 
 
-class Distribution(Section):
+class Distribution(SummarySection):
     """Summary of many times of one kind."""
 
     count: int = Field(description="number of values")
@@ -44,7 +44,7 @@ class Distribution(Section):
         )
 
 
-class Accuracy(Section):
+class Accuracy(SummarySection):
     """An accuracy and where it came from."""
 
     value: float = Field(description="share of the images classified correctly, 0 to 1")

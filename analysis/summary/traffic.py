@@ -2,10 +2,10 @@
 
 from pydantic import Field
 
-from analysis.summary.section import Distribution, Section
+from analysis.summary.section import Distribution, SummarySection
 
 
-class CutTraffic(Section):
+class CutTraffic(SummarySection):
     """One connection between two stages, during one window; per inference: per image."""
 
     cut: int = Field(description="index of the cut: between stage `cut` and stage `cut` + 1")
@@ -34,7 +34,7 @@ class CutTraffic(Section):
     hop: Distribution | None = Field(description="wait and transfer together")
 
 
-class Reduction(Section):
+class Reduction(SummarySection):
     """A figure before and after compression."""
 
     before: float = Field(description="W or T: uncompressed split")
@@ -53,14 +53,14 @@ class Reduction(Section):
         )
 
 
-class Reductions(Section):
+class Reductions(SummarySection):
     """One of the patent application's two sums, by connection and global."""
 
     connections: tuple[Reduction, ...] = Field(description="one per cut, in order")
     total: Reduction = Field(description="the sum over all connections")
 
 
-class Against(Section):
+class Against(SummarySection):
     """What one connection sends per inference, beside the raw input that could be sent instead.
 
     Bytes are payloads: what the data set holds of an image against an encoded activation. On the
@@ -84,7 +84,7 @@ class Against(Section):
     compressed_ms: float | None = Field(description="the same after compression. L of Eq. 2")
 
 
-class Baselines(Section):
+class Baselines(SummarySection):
     """The split model beside sending the raw input, which would cross every link of the way."""
 
     connections: tuple[Against, ...] = Field(description="one per cut, in order")

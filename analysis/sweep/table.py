@@ -20,8 +20,8 @@ from pydantic import BaseModel, ValidationError
 from scipy.stats import t as student_t
 
 from analysis.summary import Summary
-from analysis.summary.network import Fidelity
-from analysis.summary.pipeline import Pipeline
+from analysis.summary.network import FidelitySummary
+from analysis.summary.pipeline import PipelineSummary
 from stage_node.records.events import LONE_PIPELINE
 
 CONFIDENCE = 0.95
@@ -141,7 +141,7 @@ def intervals(table: pl.DataFrame, parameters: Sequence[str], names: Sequence[st
     return pl.DataFrame(rows, schema=schema, orient="row")
 
 
-def worst(runs: Sequence[SweepRun]) -> Fidelity | None:
+def worst(runs: Sequence[SweepRun]) -> FidelitySummary | None:
     """The least trustworthy of the verdicts; None where no run has one."""
     judged = [run.summary.fidelity for run in runs if run.summary]
     return max(judged, key=lambda fidelity: VERDICTS.index(fidelity.verdict), default=None)
@@ -162,7 +162,7 @@ def _figures(part: Any, path: tuple[str, ...], field: str) -> Iterator[tuple[str
             yield ".".join(path), part
         case int() | float():
             yield _column_name(path), float(part)
-        case Pipeline() if part.name == LONE_PIPELINE:
+        case PipelineSummary() if part.name == LONE_PIPELINE:
             yield from _figures_of(part, (LONE_PIPELINE,))
         case BaseModel():
             yield from _figures_of(part, path)

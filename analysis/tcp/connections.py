@@ -18,7 +18,7 @@ class TwoEnds:
     path: tuple[LinkDirection, ...]
 
 
-class Wire:
+class CapturedStreams:
     """Finds streams by their flow; each capture is taken apart once, when first asked for."""
 
     def __init__(self, run: Run) -> None:

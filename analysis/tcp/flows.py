@@ -7,7 +7,7 @@ import polars as pl
 
 from analysis.tcp.flight import bytes_in_flight, sack_blocks, zero_windows
 from analysis.tcp.rtt import rtt_from_acks, rtt_from_timestamps
-from analysis.tcp.segment_kinds import Kind, SegmentKinds
+from analysis.tcp.segment_kinds import SegmentKind, SegmentKinds
 from analysis.tcp.streams import NEVER, Flow, Stream
 
 
@@ -75,8 +75,8 @@ def flow_figures(stream: Stream) -> FlowFigures:
         repeated_bytes=int(stream.repeated_bytes.sum()),
         repeated_segments=int((stream.repeated_bytes > 0).sum()),
         retransmissions=int(kinds.is_retransmission.sum()),
-        fast_retransmissions=int((kinds.kind == Kind.FAST_RETRANSMISSION).sum()),
-        spurious_retransmissions=int((kinds.kind == Kind.SPURIOUS_RETRANSMISSION).sum()),
+        fast_retransmissions=int((kinds.kind == SegmentKind.FAST_RETRANSMISSION).sum()),
+        spurious_retransmissions=int((kinds.kind == SegmentKind.SPURIOUS_RETRANSMISSION).sum()),
         out_of_order=int(kinds.is_out_of_order.sum()),
         duplicate_acks=int(SegmentKinds(stream.mirrored).is_duplicate_ack.sum()),
         sack_blocks=blocks.height,

@@ -8,7 +8,7 @@ import numpy as np
 import polars as pl
 
 from analysis.run.reader import Run
-from analysis.tcp.connections import TwoEnds, Wire
+from analysis.tcp.connections import CapturedStreams, TwoEnds
 from analysis.tcp.streams import NEVER, Flow, Int64s
 
 JOINED_SCHEMA: dict[str, type[pl.DataType]] = {
@@ -33,7 +33,7 @@ order. Times that were not seen are null.
 _CONNECTION = ["local_ip", "local_port", "peer_ip", "peer_port"]
 
 
-def join_frames(run: Run, wire: Wire) -> tuple[pl.DataFrame, tuple[str, ...]]:
+def join_frames(run: Run, wire: CapturedStreams) -> tuple[pl.DataFrame, tuple[str, ...]]:
     """Every frame sent over a cut, with when it was on the wire; and what could not be joined.
 
     Columns: the ledger's ``frames`` (rows of direction ``send``) and ``JOINED_SCHEMA``.
@@ -52,7 +52,7 @@ def _empty(sent: pl.DataFrame) -> pl.DataFrame:
     return sent.clear().hstack(pl.DataFrame(schema=JOINED_SCHEMA))
 
 
-def _join_connection(frames: pl.DataFrame, wire: Wire) -> tuple[pl.DataFrame, str]:
+def _join_connection(frames: pl.DataFrame, wire: CapturedStreams) -> tuple[pl.DataFrame, str]:
     local_ip, local_port, peer_ip, peer_port = frames.select(_CONNECTION).row(0)
     flow = Flow(local_ip, local_port, peer_ip, peer_port)
     cut = frames["cut"][0]

@@ -26,7 +26,7 @@ _UNKNOWN_RTT_NS = 3_000_000
 """What stands for the initial round trip where the capture lacks the handshake."""
 
 
-class Kind(IntEnum):
+class SegmentKind(IntEnum):
     """What a segment was. The three kinds from ``RETRANSMISSION`` on were sent again."""
 
     PLAIN = 0
@@ -41,7 +41,7 @@ class Kind(IntEnum):
 class SegmentKinds:
     """Of every packet that a stream sent.
 
-    ``kind`` is a ``Kind``. ``is_duplicate_ack``: it repeats the last acknowledgement without
+    ``kind`` is a ``SegmentKind``. ``is_duplicate_ack``: it repeats the last acknowledgement without
     payload, with the same window. ``is_zero_window``: its sender has no room.
     """
 
@@ -49,7 +49,7 @@ class SegmentKinds:
 
     @cached_property
     def kind(self) -> Int64s:
-        """A ``Kind`` per packet."""
+        """A ``SegmentKind`` per packet."""
         stream, sent = self.stream, self.stream.sent
         other = _Before.of(stream)
         top, top_ns = _highest_before(stream)
@@ -65,24 +65,24 @@ class SegmentKinds:
         return np.select(
             [keep_alive, spurious, fast, out_of_order, stands_back],
             [
-                Kind.KEEP_ALIVE,
-                Kind.SPURIOUS_RETRANSMISSION,
-                Kind.FAST_RETRANSMISSION,
-                Kind.OUT_OF_ORDER,
-                Kind.RETRANSMISSION,
+                SegmentKind.KEEP_ALIVE,
+                SegmentKind.SPURIOUS_RETRANSMISSION,
+                SegmentKind.FAST_RETRANSMISSION,
+                SegmentKind.OUT_OF_ORDER,
+                SegmentKind.RETRANSMISSION,
             ],
-            Kind.PLAIN,
+            SegmentKind.PLAIN,
         ).astype(np.int64)
 
     @property
     def is_retransmission(self) -> Bools:
         """Sent again, in whichever way."""
-        return np.greater_equal(self.kind, Kind.RETRANSMISSION)
+        return np.greater_equal(self.kind, SegmentKind.RETRANSMISSION)
 
     @property
     def is_out_of_order(self) -> Bools:
         """Overtaken by a later one."""
-        return np.equal(self.kind, Kind.OUT_OF_ORDER)
+        return np.equal(self.kind, SegmentKind.OUT_OF_ORDER)
 
     @cached_property
     def is_duplicate_ack(self) -> Bools:

@@ -9,11 +9,11 @@ import polars as pl
 from analysis.capture.packets import PACKET_SCHEMA
 from analysis.run.network import LinkDirection
 from analysis.run.reader import Run
-from analysis.tcp.connections import Wire
+from analysis.tcp.connections import CapturedStreams
 from analysis.tcp.delays import one_way_delays
-from analysis.tcp.segment_kinds import Kind, SegmentKinds
+from analysis.tcp.segment_kinds import SegmentKind, SegmentKinds
 
-KINDS = pl.Enum([kind.name.lower() for kind in Kind])
+KINDS = pl.Enum([kind.name.lower() for kind in SegmentKind])
 
 RUN_PACKET_SCHEMA: dict[str, pl.DataType] = {
     **dict.fromkeys(("link", "direction", "end", "interface", "flow"), pl.Categorical()),
@@ -30,7 +30,7 @@ unless it is TCP; ``delay_ns`` until the packet passed the link's other end, at 
 where it never did."""
 
 
-def packet_table(run: Run, wire: Wire) -> pl.DataFrame:
+def packet_table(run: Run, wire: CapturedStreams) -> pl.DataFrame:
     """One row per captured packet, in the order of time; columns of ``RUN_PACKET_SCHEMA``."""
     parts = [pl.DataFrame(schema=RUN_PACKET_SCHEMA)]
     for link in run.network.links:
@@ -67,7 +67,7 @@ def _is_from(way: LinkDirection) -> pl.Expr:
     return pl.col("src").is_in([int(IPv4Address(ip)) for ip in way.sources])
 
 
-def _with_streams(packets: pl.DataFrame, wire: Wire, interface: str) -> pl.DataFrame:
+def _with_streams(packets: pl.DataFrame, wire: CapturedStreams, interface: str) -> pl.DataFrame:
     """The packets of one capture with ``flow``, ``offset`` and ``kind``."""
     flow = np.full(packets.height, -1)
     offset, kind = np.zeros(packets.height, np.int64), np.zeros(packets.height, np.int64)

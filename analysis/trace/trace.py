@@ -6,7 +6,7 @@ import polars as pl
 
 from analysis.metrics.measure import Measured, MeasuredPipeline
 from analysis.metrics.pipeline.breakdown import PARTS
-from analysis.tcp.connections import Wire
+from analysis.tcp.connections import CapturedStreams
 from analysis.tcp.flows import FlowFigures, flow_figures
 from analysis.tcp.streams import Flow, Stream
 
@@ -105,7 +105,7 @@ def slowest_frames(measured: MeasuredPipeline, count: int) -> list[SlowFrame]:
     ]
 
 
-def _both_ends(wire: Wire, flow: Flow) -> list[tuple[Stream, float | None]]:
+def _both_ends(wire: CapturedStreams, flow: Flow) -> list[tuple[Stream, float | None]]:
     """The connections of a flow that carried payload, as their sender's captures saw them."""
     found: dict[int, tuple[Stream, float | None]] = {}
     for interface in wire.interfaces:

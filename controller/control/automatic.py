@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Sequence
 
 from controller.control.choices import (
-    Choice,
+    RungChoice,
     check_modes,
     choices_of,
     place_of,
@@ -55,7 +55,7 @@ def control(
 
 def _chooser(
     mode: int | str,
-    choices: Sequence[Choice],
+    choices: Sequence[RungChoice],
     settings: AutomaticControl,
     window: int,
     truth: Sequence[KnownRates],
@@ -80,7 +80,7 @@ class Serving:
         self,
         live: LivePipeline,
         clients: Sequence[ControlClient],
-        choices: Sequence[Choice],
+        choices: Sequence[RungChoice],
         generations: Sequence[int],
         settings: AutomaticControl,
         emit: Emit,

@@ -19,14 +19,16 @@ _ROUNDING = 1e-9
 
 
 @dataclass(frozen=True)
-class Choice:
+class RungChoice:
     """An option of the policy and the rungs it stands for."""
 
     option: Option
     rungs: Rungs
 
 
-def choices_of(ladders: Sequence[Ladder], batch: int, targets: FringeTargets) -> tuple[Choice, ...]:
+def choices_of(
+    ladders: Sequence[Ladder], batch: int, targets: FringeTargets
+) -> tuple[RungChoice, ...]:
     """Combinations of the ladders' rungs worth choosing from, the most accurate first, none below
     the accuracy floor; losses of several cuts are taken to add up.
 
@@ -40,10 +42,10 @@ def choices_of(ladders: Sequence[Ladder], batch: int, targets: FringeTargets) ->
         choice = _choice(ladders, indices, batch)
         choices[choice.option] = choice.rungs
     allowed = [option for option in front(list(choices)) if option.accuracy >= floor - _ROUNDING]
-    return tuple(Choice(option, choices[option]) for option in allowed)
+    return tuple(RungChoice(option, choices[option]) for option in allowed)
 
 
-def place_of(mode: int | str, choices: Sequence[Choice]) -> int:
+def place_of(mode: int | str, choices: Sequence[RungChoice]) -> int:
     """The place of rungs that are named, or counted from either end.
 
     Raises ``BadTargetsError`` where there are none such.
@@ -59,7 +61,7 @@ def place_of(mode: int | str, choices: Sequence[Choice]) -> int:
     )
 
 
-def check_modes(choices: Sequence[Choice], settings: AutomaticControl) -> None:
+def check_modes(choices: Sequence[RungChoice], settings: AutomaticControl) -> None:
     """``BadTargetsError`` for a mode that names rungs which are no choice, or those of another."""
     named: dict[int, int | str] = {}
     for mode in settings.modes:
@@ -74,12 +76,12 @@ def check_modes(choices: Sequence[Choice], settings: AutomaticControl) -> None:
         named[place] = mode
 
 
-def uncompressed_choice(ladders: Sequence[Ladder], batch: int) -> Choice:
+def uncompressed_choice(ladders: Sequence[Ladder], batch: int) -> RungChoice:
     """Nothing compressed anywhere, whether or not that is worth choosing."""
     return _choice(ladders, [0] * len(ladders), batch)
 
 
-def _choice(ladders: Sequence[Ladder], indices: Sequence[int], batch: int) -> Choice:
+def _choice(ladders: Sequence[Ladder], indices: Sequence[int], batch: int) -> RungChoice:
     rungs = [ladder.rungs[i] for ladder, i in zip(ladders, indices, strict=True)]
     lost = sum(ladder.loss(i) for ladder, i in zip(ladders, indices, strict=True))
     option = Option(
@@ -87,7 +89,7 @@ def _choice(ladders: Sequence[Ladder], indices: Sequence[int], batch: int) -> Ch
         frame_bytes=tuple(HEADER_BYTES + batch * rung.payload_bytes for rung in rungs),
         accuracy=ladders[0].rungs[0].accuracy - lost,
     )
-    return Choice(option, tuple(rung.rung for rung in rungs))
+    return RungChoice(option, tuple(rung.rung for rung in rungs))
 
 
 def _thinned(ladder: Ladder) -> list[int]:

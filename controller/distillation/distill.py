@@ -14,7 +14,14 @@ import torch
 
 from controller.distillation.activations import ActivationCache
 from controller.distillation.start import continue_from, warm_start
-from controller.distillation.training import Progress, Recipe, Student, Teacher, accuracy, train
+from controller.distillation.training import (
+    DistillationProgress,
+    DistillationRecipe,
+    Student,
+    Teacher,
+    accuracy,
+    train,
+)
 from controller.errors import BadPartitionError, BadTargetsError
 from controller.split.partition import split_after
 from stage_node.data import Dataset
@@ -46,14 +53,14 @@ def distil(
     dataset: Dataset,
     after: str,
     spec: BottleneckSpec,
-    recipe: Recipe,
+    recipe: DistillationRecipe,
     work: Path,
     out: Path,
     versions: int = VERSIONS,
     start: TrainedBottleneck | None = None,
     fringe_layers: int = 1,
     tune_sender: bool = False,
-    on_progress: Callable[[Progress], None] = lambda _: None,
+    on_progress: Callable[[DistillationProgress], None] = lambda _: None,
     on_caching: Callable[[str, float], None] = lambda *_: None,
 ) -> Distilled:
     """Train a bottleneck at the cut after a layer and write it to ``out``.

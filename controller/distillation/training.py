@@ -30,7 +30,7 @@ LARGEST_GRADIENT = 1.0
 
 
 @dataclass(frozen=True)
-class Recipe:
+class DistillationRecipe:
     """How long and how fast to train.
 
     ``minutes`` bounds the wall clock, interruptions not counted: the learning rate falls to 0
@@ -52,7 +52,7 @@ class Recipe:
 
 
 @dataclass(frozen=True)
-class Progress:
+class DistillationProgress:
     """For a progress display: ``done`` is a share, ``loss`` the mean since the last report."""
 
     step: int
@@ -106,7 +106,7 @@ class Teacher:
         return cls(folded(model.segment(fringe)), folded(model.segment(behind)))
 
 
-def learning_rate(recipe: Recipe, done: float) -> float:
+def learning_rate(recipe: DistillationRecipe, done: float) -> float:
     """Linear warm-up, then a cosine down to 0 at ``done`` = 1."""
     if done < recipe.warm_up:
         return recipe.learning_rate * max(done, 1e-3) / recipe.warm_up
@@ -115,7 +115,11 @@ def learning_rate(recipe: Recipe, done: float) -> float:
 
 
 def loss_of(
-    student: Student, teacher: Teacher, recipe: Recipe, batch: Activations, features_only: bool
+    student: Student,
+    teacher: Teacher,
+    recipe: DistillationRecipe,
+    batch: Activations,
+    features_only: bool,
 ) -> Tensor:
     """The distillation loss of one batch."""
     x = channels_last(batch.activations)
@@ -139,9 +143,9 @@ def train(
     student: Student,
     teacher: Teacher,
     versions: Sequence[Activations],
-    recipe: Recipe,
+    recipe: DistillationRecipe,
     state_path: Path,
-    on_progress: Callable[[Progress], None] = lambda _: None,
+    on_progress: Callable[[DistillationProgress], None] = lambda _: None,
     report_every: int = 50,
 ) -> float:
     """Train ``student`` in place; the minutes it took.
@@ -164,7 +168,9 @@ def train(
         done = max(step / (recipe.epochs * per_epoch), minutes / recipe.minutes)
         if step % report_every == 0 or done >= 1:
             _keep(state_path, student, optimizer, step, minutes)
-            on_progress(Progress(step, done, minutes, sum(losses) / max(len(losses), 1)))
+            on_progress(
+                DistillationProgress(step, done, minutes, sum(losses) / max(len(losses), 1))
+            )
             losses = []
         if done >= 1:
             student.eval()

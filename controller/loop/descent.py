@@ -39,7 +39,7 @@ class Forecast:
 
 
 @dataclass(frozen=True)
-class Choice:
+class Candidate:
     """One rung index per cut; ``cut`` is the one that moves, ``None`` where several do."""
 
     rungs: tuple[int, ...]
@@ -61,18 +61,18 @@ class Descent:
         self.good = (0,) * len(self.ladders)
         self.tried.add(self.good)
 
-    def kept(self, choice: Choice) -> None:
+    def kept(self, choice: Candidate) -> None:
         """The floor allows it."""
         self.good = choice.rungs
         self.tried.add(choice.rungs)
 
-    def rolled_back(self, choice: Choice) -> None:
+    def rolled_back(self, choice: Candidate) -> None:
         """It broke the floor."""
         self.broken.append(choice.rungs)
         self._vain_trades += choice.cut is None
         self.tried.add(choice.rungs)
 
-    def next_choice(self, forecast: Forecast) -> Choice | None:
+    def next_choice(self, forecast: Forecast) -> Candidate | None:
         """One step at the connection where it helps most, or a trade between connections.
 
         ``None`` when neither is left.
@@ -85,7 +85,7 @@ class Descent:
             self._probes(), key=lambda choice: self._loss(choice.rungs), default=None
         )
 
-    def _steps(self, forecast: Forecast) -> Iterator[Choice]:
+    def _steps(self, forecast: Forecast) -> Iterator[Candidate]:
         """One cut moves down: coarse steps until a stronger rung is known to break the floor,
         then half of the way; never further than what is missing calls for."""
         for cut, ladder in enumerate(self.ladders):
@@ -97,18 +97,18 @@ class Descent:
             enough = ladder.weakest_within(ladder.rungs[good].payload_bytes - needed_bytes)
             if enough is not None and enough > good:
                 rung = min(rung, enough)
-            choice = Choice(self._moved(cut, self._within_budget(cut, rung, forecast)), cut)
+            choice = Candidate(self._moved(cut, self._within_budget(cut, rung, forecast)), cut)
             if choice.rungs not in self.tried:
                 yield choice
 
-    def _probes(self) -> Iterator[Choice]:
+    def _probes(self) -> Iterator[Candidate]:
         """The very next rung of every cut, however bad its forecast: what the loop says it cannot
         do has been measured."""
         for cut, ladder in enumerate(self.ladders):
             if self.good[cut] < ladder.strongest:
                 rungs = self._moved(cut, self.good[cut] + 1)
                 if rungs not in self.tried and not self._known_broken(rungs):
-                    yield Choice(rungs, cut)
+                    yield Candidate(rungs, cut)
 
     def _within_budget(self, cut: int, rung: int, forecast: Forecast) -> int:
         """The strongest rung up to ``rung`` that is foretold to hold the floor, or nearly."""
@@ -168,7 +168,7 @@ class Descent:
         gain = ms if any(forecast.ms_per_byte) else size_bytes
         return gain / (lost + forecast.one_image / 2), size_bytes
 
-    def _trade(self, forecast: Forecast) -> Choice | None:
+    def _trade(self, forecast: Forecast) -> Candidate | None:
         """Several cuts move at once: of all that is not ruled out, what is foretold to meet the
         target with the least loss, else what comes closest to it within the floor."""
         if self._vain_trades >= MOST_VAIN_TRADES:
@@ -186,7 +186,7 @@ class Descent:
             elif loss <= forecast.accuracy_to_lose:
                 closer.append((-closed, rungs))
         if met or closer:
-            return Choice(min(met or closer)[1], None)
+            return Candidate(min(met or closer)[1], None)
         return None
 
     def _combinations(self) -> Iterator[tuple[int, ...]]:

@@ -18,8 +18,8 @@ from dataclasses import dataclass
 
 from controller.fringe.targets import FringeTargets
 from controller.ladder.ladder import Ladder
-from controller.live.pipeline import Observation, Pipeline, Rungs
-from controller.loop.descent import Choice, Descent, Forecast
+from controller.live.pipeline import LivePipeline, Observation, Rungs
+from controller.loop.descent import Candidate, Descent, Forecast
 from stage_node.records.events import Emit, Iteration, LoopEnded
 
 ROUNDING = 1e-9
@@ -74,7 +74,11 @@ class Outcome:
 
 
 def optimize(
-    pipeline: Pipeline, ladders: Sequence[Ladder], targets: FringeTargets, emit: Emit, batch: int
+    pipeline: LivePipeline,
+    ladders: Sequence[Ladder],
+    targets: FringeTargets,
+    emit: Emit,
+    batch: int,
 ) -> Outcome:
     """Run the loop until the target is met or nothing is left to try.
 
@@ -83,7 +87,7 @@ def optimize(
     where the uncompressed model itself is below the floor. Afterwards the pipeline serves under
     the last good generation.
     """
-    record = _Record(emit)
+    record = _History(emit)
     descent = Descent(tuple(ladders), targets.step_ratio)
     baseline = best = pipeline.observe(_rungs(ladders, descent.good), "validation")
     goal = Goal.of(targets, baseline)
@@ -125,7 +129,7 @@ def _forecast(goal: Goal, baseline: Observation, best: Observation, batch: int) 
     )
 
 
-class _Record:
+class _History:
     """Numbers the iterations and words the events."""
 
     def __init__(self, emit: Emit) -> None:
@@ -161,7 +165,7 @@ class _Record:
         return outcome
 
 
-def _in_words(choice: Choice, ladders: Sequence[Ladder], best: Observation) -> str:
+def _in_words(choice: Candidate, ladders: Sequence[Ladder], best: Observation) -> str:
     if choice.cut is None:
         names = (ladder.rungs[i].name for ladder, i in zip(ladders, choice.rungs, strict=True))
         return "cuts trade accuracy: " + "; ".join(f"cut {i} to {n}" for i, n in enumerate(names))

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Annotated, Self
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
 from controller.keeping.import_closure import source_code
 from controller.keeping.machine import cpu_model
@@ -20,17 +20,14 @@ from controller.keeping.user_cache import cache_folder
 from controller.split.profiling import measure_layers
 from stage_node.models import ChainModel, load_model
 from stage_node.processes.charges import interpolated
+from stage_node.records.record import Record
 
 MEASURED_BY = "controller.split.compute_table"
 
 Measure = Callable[[ChainModel, int], dict[str, float]]
 
 
-class _Record(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class Column(_Record):
+class Column(Record):
     """What every layer takes for ``images`` at once; where and when (a date) that was measured."""
 
     images: int = Field(ge=1)
@@ -59,7 +56,7 @@ class Column(_Record):
         )
 
 
-class ComputeTable(_Record):
+class ComputeTable(Record):
     """The columns of the model whose file has the content ``checkpoint_sha256``, the smallest batch
     first; ``model`` is its name, for people."""
 

@@ -12,27 +12,24 @@ The device speeds are a model for this decision: what makes an emulated host slo
 from collections.abc import Iterator
 from functools import cached_property
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from controller.split.partition import Partition, split_balanced, split_by_bottleneck
 from controller.split.profiling import LayerCost
 from stage_node.models import ChainModel
+from stage_node.records.record import Record
 
 BALANCED = "balanced by multiply-accumulates"
 
 
-class _Record(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class Device(_Record):
+class PlacementDevice(Record):
     """Where a stage runs; ``speed`` relative to the machine that the layers were measured on."""
 
     host: str
     speed: float = Field(default=1.0, gt=0)
 
 
-class Connection(_Record):
+class Hop(Record):
     """From one device to the next: the lowest rate on the way (none: not shaped), its delays."""
 
     rate_mbit: float | None = Field(gt=0)
@@ -43,13 +40,13 @@ class Connection(_Record):
         return 0.0 if self.rate_mbit is None else frame_bytes * 8 / self.rate_mbit / 1000
 
 
-class Costs(_Record):
+class Costs(Record):
     """What the decision rests on: ``layers`` as measured with frames of ``batch`` images."""
 
     batch: int
     layers: tuple[LayerCost, ...]
-    devices: tuple[Device, ...]
-    connections: tuple[Connection, ...]
+    devices: tuple[PlacementDevice, ...]
+    connections: tuple[Hop, ...]
 
     def computing_ms(self, stage: int, layer: str) -> float:
         """Of a layer on the device of a stage, for one frame."""
@@ -78,7 +75,7 @@ class Costs(_Record):
         return {layer.name: layer for layer in self.layers}
 
 
-class Placement(_Record):
+class Placement(Record):
     """What was decided, and from what.
 
     ``steps_ms`` holds each step of the pipeline with its time for one frame, ``latency_ms`` their

@@ -22,7 +22,7 @@ from itertools import pairwise
 from typing import Self
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from stage_node.errors import BadModelError
@@ -37,6 +37,7 @@ from stage_node.models.checkpoint import format_of, layer_of, spec_of
 from stage_node.models.configuration import Configuration, configuration_name
 from stage_node.models.norm_statistics import packed_name, unpack_statistics
 from stage_node.models.weight_format import SUFFIXES
+from stage_node.records.record import Record
 
 LENGTH_BYTES = 8
 MAX_HEADER_BYTES = 1 << 22
@@ -66,11 +67,7 @@ class CorruptPartError(PrefixError):
         self.first_byte = first_byte
 
 
-class _Record(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class Part(_Record):
+class Part(Record):
     """One unit of integrity; ``end`` counts from the first byte after the header."""
 
     name: str
@@ -78,18 +75,18 @@ class Part(_Record):
     sha256: str = Field(pattern="^[0-9a-f]{64}$")
 
 
-class Rung(_Record):
+class RunnableConfiguration(Record):
     """A configuration and the byte, counted from after the header, with which it is complete."""
 
     configuration: Configuration
     end: int = Field(ge=0)
 
 
-class Contents(_Record):
+class Contents(Record):
     """Parts in the order of the file, and configurations in growing order."""
 
     parts: tuple[Part, ...] = Field(min_length=1)
-    configurations: tuple[Rung, ...] = Field(min_length=1)
+    configurations: tuple[RunnableConfiguration, ...] = Field(min_length=1)
 
     @model_validator(mode="after")
     def _in_order(self) -> Self:
@@ -104,7 +101,7 @@ class Contents(_Record):
         return self
 
 
-class TensorPlace(_Record):
+class TensorPlace(Record):
     """Where a tensor lies; ``data_offsets`` count from the first byte after the header."""
 
     dtype: str

@@ -19,7 +19,7 @@ from stage_node.accordion.prefix import (
     Contents,
     Part,
     PrefixHeader,
-    Rung,
+    RunnableConfiguration,
     header_digest,
 )
 from stage_node.models import ChainModel
@@ -117,7 +117,7 @@ def encode(parts: Sequence[PartTensors], metadata: Mapping[str, str]) -> bytes:
     places: dict[str, object] = {}
     body = bytearray()
     kept: list[Part] = []
-    rungs: list[Rung] = []
+    rungs: list[RunnableConfiguration] = []
     for part in parts:
         begin = len(body)
         for name, tensor in part.tensors.items():
@@ -130,7 +130,7 @@ def encode(parts: Sequence[PartTensors], metadata: Mapping[str, str]) -> bytes:
             }
         digest = hashlib.sha256(body[begin:]).hexdigest()
         kept.append(Part(name=part.name, end=len(body), sha256=digest))
-        rungs += [Rung(configuration=c, end=len(body)) for c in part.completes]
+        rungs += [RunnableConfiguration(configuration=c, end=len(body)) for c in part.completes]
     contents = Contents(parts=tuple(kept), configurations=tuple(rungs))
     described = {**metadata, "prefix": contents.model_dump_json(), "header_sha256": NO_DIGEST}
     return _header({"__metadata__": described, **places}) + bytes(body)

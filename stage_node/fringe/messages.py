@@ -30,7 +30,7 @@ from stage_node.wire.rung import Rung
 Side = Literal["encoder", "decoder"]
 
 
-class Message(BaseModel):
+class RpcMessage(BaseModel):
     """A request or a reply; its ``type`` says which."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -45,14 +45,15 @@ class Message(BaseModel):
         return self.model_dump_json().encode()
 
 
-class Configure(Message):
+class Configure(RpcMessage):
     """Where this stage stands in the pipeline; answered by ``Ack``.
 
     The stage binds ``listen_ip:data_port`` (every stage but the first) at once, and stage 0 also
     ``results_ip:results_port`` on the management network, so that ``Start`` finds its peers
     listening. ``upstream`` and ``downstream`` are the contracts of the cuts on either side,
     ``None`` at the ends of the chain. ``model_hash`` names the checkpoint: stages of different
-    checkpoints refuse each other. ``fringe`` names the layers that ``FrozenHash`` leaves out.
+    checkpoints refuse each other. ``fringe`` names the layers that ``FrozenHashRequest`` leaves
+    out.
     ``window`` frames of up to ``batch`` images are in flight at most. ``dataset`` is the workload
     (stage 0; other stages ignore it), with its first ``validation_images`` (``None``: all).
     ``charges`` is what its work takes on the device it stands for (``None``: not charged).
@@ -80,14 +81,14 @@ class Configure(Message):
     charges: StageCharges | None = None
 
 
-class LoadLayers(Message):
+class LoadLayers(RpcMessage):
     """Weights of this stage's layers (``layers.<layer>.<parameter>``) in the WEIGHTS frame that
     follows; answered by ``FrozenHashReply``."""
 
     type: Literal["load_layers"] = "load_layers"
 
 
-class LoadCut(Message):
+class LoadCut(RpcMessage):
     """The importance-ordered basis of a cut, its calibrated ranges and the order of its channels,
     in the WEIGHTS frame that follows: the tensors of ``cut.Cut``. ``layers`` are the fringe layers
     on this side of the cut, which rungs may prune; others are refused. Answered by ``Ack``.
@@ -99,7 +100,7 @@ class LoadCut(Message):
     layers: tuple[str, ...] = ()
 
 
-class LoadModule(Message):
+class LoadModule(RpcMessage):
     """One half of a distilled module, in the WEIGHTS frame that follows: the bottleneck's half
     (``encoder.*`` or ``decoder.*``; none without a ``bottleneck``) and tuned copies of the fringe
     ``layers`` on this side (``layers.<layer>.<parameter>``). Rungs refer to it by ``name``. The
@@ -114,7 +115,7 @@ class LoadModule(Message):
     layers: tuple[str, ...] = ()
 
 
-class Prepare(Message):
+class Prepare(RpcMessage):
     """Make ready to serve a generation: ``rungs`` has one entry per cut of the pipeline. Answered
     by ``Ack``. Generation 0 is uncompressed everywhere and always prepared; a generation never
     changes its meaning."""
@@ -124,7 +125,7 @@ class Prepare(Message):
     rungs: tuple[Rung, ...]
 
 
-class Start(Message):
+class Start(RpcMessage):
     """Connect downstream. Answered by ``Ack`` when both HELLOs agree; at stage 0 this also means
     that the whole pipeline is connected, and the source admits frames of generation 0 without end,
     cycling over ``split``."""
@@ -133,7 +134,7 @@ class Start(Message):
     split: SplitName = "validation"
 
 
-class Activate(Message):
+class Activate(RpcMessage):
     """Stage 0: every frame admitted from now on carries ``generation``. The source starts again at
     image 0 of ``split``, or goes on with the next one (``go_on``), and admits a frame every
     ``frame_ms`` as long as the window has room (0: as fast as that has). Answered by
@@ -146,7 +147,7 @@ class Activate(Message):
     go_on: bool = False
 
 
-class Results(Message):
+class Results(RpcMessage):
     """Stage 0: wait until ``count`` images have results under the active generation, not counting
     the first ``skip`` frames since ``Activate``; answered by ``ResultsReply``.
 
@@ -160,53 +161,53 @@ class Results(Message):
     skip: int = Field(default=0, ge=0)
 
 
-class Recent(Message):
+class Recent(RpcMessage):
     """Stage 0: the results since the last time this was asked; answered by ``RecentReply``, at
     once."""
 
     type: Literal["recent"] = "recent"
 
 
-class Traffic(Message):
+class Traffic(RpcMessage):
     """What this stage has sent over its downstream cut so far; answered by ``TrafficReply``.
     Refused where there is no such connection."""
 
     type: Literal["traffic"] = "traffic"
 
 
-class Arrivals(Message):
+class Arrivals(RpcMessage):
     """What this stage has received over its upstream cut so far; answered by ``ArrivalsReply``.
     Refused where there is no such connection."""
 
     type: Literal["arrivals"] = "arrivals"
 
 
-class Drain(Message):
+class Drain(RpcMessage):
     """Stage 0: admit nothing more, wait for all results; answered by ``Ack``."""
 
     type: Literal["drain"] = "drain"
 
 
-class FrozenHash(Message):
+class FrozenHashRequest(RpcMessage):
     """Hash the frozen tensors as they are in memory now; answered by ``FrozenHashReply``."""
 
     type: Literal["frozen_hash"] = "frozen_hash"
 
 
-class Stop(Message):
+class Stop(RpcMessage):
     """Write the ledger, answer ``Ack``, exit with status 0. Drain first."""
 
     type: Literal["stop"] = "stop"
 
 
-class Ack(Message):
+class Ack(RpcMessage):
     """Done, at ``t_ns`` (monotonic)."""
 
     type: Literal["ack"] = "ack"
     t_ns: int
 
 
-class Activated(Message):
+class Activated(RpcMessage):
     """The first frame under the new generation is ``first_sequence``, admitted after ``t_ns``."""
 
     type: Literal["activated"] = "activated"
@@ -214,7 +215,7 @@ class Activated(Message):
     first_sequence: int
 
 
-class ResultsReply(Message):
+class ResultsReply(RpcMessage):
     """Results of consecutive frames under one generation, measured at the source.
 
     Latency is from admission to result, per frame. The times bound what was counted.
@@ -236,7 +237,7 @@ class ResultsReply(Message):
         return self.correct / self.samples
 
 
-class RecentReply(Message):
+class RecentReply(RpcMessage):
     """Generation and latency of each frame that came back, in order, whatever generation is active
     now; generation and age of the oldest that has not (``None``: nothing is in flight)."""
 
@@ -255,7 +256,7 @@ class GenerationTraffic(BaseModel):
     sent_bytes: int
 
 
-class TrafficReply(Message):
+class TrafficReply(RpcMessage):
     """Traffic over the downstream cut by generation, and the sending kernel's view of the path.
 
     ``delivery_rate_mbit`` and ``rtt_ms`` are ``TCP_INFO``'s latest delivery rate (what the peer
@@ -284,7 +285,7 @@ class GenerationArrivals(BaseModel):
     transfer_ms_median: float
 
 
-class ArrivalsReply(Message):
+class ArrivalsReply(RpcMessage):
     """What came over the upstream cut, by generation.
 
     ``recent_rate_mbit`` is the median rate at which the payloads of the latest frames came in;
@@ -296,14 +297,14 @@ class ArrivalsReply(Message):
     generations: dict[int, GenerationArrivals]
 
 
-class FrozenHashReply(Message):
+class FrozenHashReply(RpcMessage):
     """SHA-256 over names, dtypes, shapes and bytes of the stage's frozen tensors."""
 
     type: Literal["frozen_hash_reply"] = "frozen_hash_reply"
     frozen_sha256: str
 
 
-class Refusal(Message):
+class Refusal(RpcMessage):
     """The request was not carried out, or the stage is about to end: ``reason`` says why."""
 
     type: Literal["refusal"] = "refusal"
@@ -323,7 +324,7 @@ Request = Annotated[
     | Traffic
     | Arrivals
     | Drain
-    | FrozenHash
+    | FrozenHashRequest
     | Stop,
     Field(discriminator="type"),
 ]

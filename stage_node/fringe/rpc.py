@@ -19,12 +19,11 @@ from stage_node.fringe.messages import (
     ArrivalsReply,
     Configure,
     Drain,
-    FrozenHash,
     FrozenHashReply,
+    FrozenHashRequest,
     LoadCut,
     LoadLayers,
     LoadModule,
-    Message,
     Prepare,
     Recent,
     RecentReply,
@@ -33,6 +32,7 @@ from stage_node.fringe.messages import (
     Request,
     Results,
     ResultsReply,
+    RpcMessage,
     Side,
     Start,
     Stop,
@@ -43,19 +43,19 @@ from stage_node.fringe.messages import (
 )
 from stage_node.wire.channel import Channel
 from stage_node.wire.connection import connect
-from stage_node.wire.frame import Header, Kind
+from stage_node.wire.frame import FrameKind, Header
 from stage_node.wire.rung import Rung
 
-MESSAGE_LIMITS = {Kind.CONTROL: 1 << 20}
+MESSAGE_LIMITS = {FrameKind.CONTROL: 1 << 20}
 CONNECT_TIMEOUT_S = 60.0
 REPLY_TIMEOUT_S = 60.0
 
-R = TypeVar("R", bound=Message)
+R = TypeVar("R", bound=RpcMessage)
 
 
-def _send(channel: Channel, message: Message) -> None:
+def _send(channel: Channel, message: RpcMessage) -> None:
     payload = message.to_payload()
-    channel.send(Header(kind=Kind.CONTROL, payload_bytes=len(payload)), payload)
+    channel.send(Header(kind=FrameKind.CONTROL, payload_bytes=len(payload)), payload)
 
 
 class ControlClient:
@@ -128,7 +128,7 @@ class ControlClient:
 
     def frozen_hash(self) -> str:
         """SHA-256 of the stage's frozen tensors as they are now."""
-        return self.request(FrozenHash(), FrozenHashReply).frozen_sha256
+        return self.request(FrozenHashRequest(), FrozenHashReply).frozen_sha256
 
     def stop(self) -> None:
         """Let the stage write its ledger and end."""
@@ -136,7 +136,7 @@ class ControlClient:
 
     def request(
         self,
-        request: Message,
+        request: RpcMessage,
         reply_type: type[R],
         tensors: Mapping[str, Tensor] | None = None,
         timeout_s: float = REPLY_TIMEOUT_S,
@@ -148,7 +148,9 @@ class ControlClient:
                 weights = safetensors.torch.save(
                     {name: tensor.contiguous() for name, tensor in tensors.items()}
                 )
-                self._channel.send(Header(kind=Kind.WEIGHTS, payload_bytes=len(weights)), weights)
+                self._channel.send(
+                    Header(kind=FrameKind.WEIGHTS, payload_bytes=len(weights)), weights
+                )
             self._channel.set_receive_timeout(timeout_s)
             reply = parse_reply(self._channel.receive().payload)
         except PeerLostError as error:
@@ -175,7 +177,7 @@ class ControlClient:
         self.close()
 
 
-class Stage(Protocol):
+class StageClient(Protocol):
     """Whoever answers the controller's requests."""
 
     def weights_limit(self, request: Request) -> int | None:
@@ -185,7 +187,7 @@ class Stage(Protocol):
         """Carry out one request."""
 
 
-def serve(channel: Channel, stage: Stage) -> None:
+def serve(channel: Channel, stage: StageClient) -> None:
     """Answer a controller's requests until ``Stop``.
 
     What the stage raises as a ``StageNodeError`` is answered by ``Refusal`` and the conversation
@@ -214,7 +216,7 @@ def refuse(channel: Channel, reason: str) -> None:
 def _receive_weights(channel: Channel, limit: int | None) -> dict[str, Tensor]:
     if limit is None:
         return {}
-    channel.limits = {Kind.WEIGHTS: limit}
+    channel.limits = {FrameKind.WEIGHTS: limit}
     try:
         return safetensors.torch.load(bytes(channel.receive().payload))
     except SafetensorError as error:

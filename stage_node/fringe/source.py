@@ -24,7 +24,7 @@ RECENT_FRAMES = 1000
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Admitted:
+class AdmittedFrame:
     """A batch on its way through the pipeline."""
 
     sequence: int
@@ -97,7 +97,7 @@ class Source:
         lock = threading.Lock()
         self._room = threading.Condition(lock)
         self._news = threading.Condition(lock)
-        self._in_flight: deque[Admitted] = deque()
+        self._in_flight: deque[AdmittedFrame] = deque()
         self._activation: Activation | None = None
         self._admitting = False
         self._stopped = False
@@ -124,7 +124,7 @@ class Source:
             self._room.notify()
             return Activated(t_ns=time.monotonic_ns(), first_sequence=self._sequence)
 
-    def admit(self) -> Admitted | None:
+    def admit(self) -> AdmittedFrame | None:
         """The next batch, as soon as the window has room; ``None`` once the source was stopped."""
         with self._room:
             while not self._stopped and (left_s := self._admission_in_s()) != 0:
@@ -137,7 +137,7 @@ class Source:
                 self._next_due_ns += self._frame_ns * (
                     1 + (now - self._next_due_ns) // self._frame_ns
                 )
-            batch = Admitted(self._sequence, self._activation.generation, images, labels, now)
+            batch = AdmittedFrame(self._sequence, self._activation.generation, images, labels, now)
             self._sequence += 1
             self._in_flight.append(batch)
             return batch

@@ -23,8 +23,8 @@ from stage_node.fringe.messages import (
     Arrivals,
     Configure,
     Drain,
-    FrozenHash,
     FrozenHashReply,
+    FrozenHashRequest,
     LoadCut,
     LoadLayers,
     LoadModule,
@@ -144,7 +144,7 @@ class Stage:
                 return self._stage.arrivals()
             case Drain():
                 self._stage.source.drain()
-            case FrozenHash():
+            case FrozenHashRequest():
                 return FrozenHashReply(frozen_sha256=self._stage.model.frozen_sha256())
             case Stop():
                 if self._serving:

@@ -28,7 +28,7 @@ from stage_node.processes.charges import StageCharges, spend
 from stage_node.records.ledger import Rows
 from stage_node.wire.channel import Channel, Ring
 from stage_node.wire.contract import ActivationContract
-from stage_node.wire.frame import HEADER_BYTES, DType, Header, Kind
+from stage_node.wire.frame import HEADER_BYTES, DType, FrameKind, Header
 
 QUEUED_BATCHES = 2
 RING_SLOTS = QUEUED_BATCHES + 2  # one more is being received, one is computed on
@@ -94,8 +94,8 @@ class ActivationReceiver:
         """Receive until the upstream stage has no more."""
         contract = self._contract
         ring = Ring(RING_SLOTS, contract.max_payload_bytes)
-        self._channel.limits = {Kind.ACTIVATION: contract.max_payload_bytes, Kind.END: 0}
-        while (frame := self._channel.receive(ring)).header.kind is Kind.ACTIVATION:
+        self._channel.limits = {FrameKind.ACTIVATION: contract.max_payload_bytes, FrameKind.END: 0}
+        while (frame := self._channel.receive(ring)).header.kind is FrameKind.ACTIVATION:
             header = frame.header
             contract.check(header)
             coding = self._model.incoming(header.generation)
@@ -194,7 +194,7 @@ class ActivationSender:
                 rung = self._model.prepared(batch.generation)[self._cut]
                 spend(t_begin_ns, self._charges.of_encoding(rung, len(batch.activation)))
             header = Header(
-                kind=Kind.ACTIVATION,
+                kind=FrameKind.ACTIVATION,
                 payload_bytes=len(payload),
                 generation=batch.generation,
                 sequence=batch.sequence,
@@ -204,7 +204,7 @@ class ActivationSender:
             )
             self._channel.send(header, payload, batch.t_queued_ns)
             self._count(batch.generation, header)
-        self._channel.send(Header(kind=Kind.END, payload_bytes=0))
+        self._channel.send(Header(kind=FrameKind.END, payload_bytes=0))
 
     def _count(self, generation: int, header: Header) -> None:
         before = self._sent.get(generation) or GenerationTraffic(frames=0, samples=0, sent_bytes=0)
@@ -220,7 +220,7 @@ def send_results(channel: Channel, inbox: Queue) -> None:
     while batch := inbox.get():
         payload = batch.activation.argmax(1).numpy().data.cast("B")
         header = Header(
-            kind=Kind.RESULT,
+            kind=FrameKind.RESULT,
             payload_bytes=len(payload),
             generation=batch.generation,
             sequence=batch.sequence,
@@ -228,13 +228,13 @@ def send_results(channel: Channel, inbox: Queue) -> None:
             shape=(len(batch.activation),),
         )
         channel.send(header, payload, batch.t_queued_ns)
-    channel.send(Header(kind=Kind.END, payload_bytes=0))
+    channel.send(Header(kind=FrameKind.END, payload_bytes=0))
 
 
 def collect_results(channel: Channel, source: Source, batch: int) -> None:
     """Take results from the last stage and score them."""
-    channel.limits = {Kind.RESULT: RESULT_BYTES_PER_IMAGE * batch, Kind.END: 0}
-    while (frame := channel.receive()).header.kind is Kind.RESULT:
+    channel.limits = {FrameKind.RESULT: RESULT_BYTES_PER_IMAGE * batch, FrameKind.END: 0}
+    while (frame := channel.receive()).header.kind is FrameKind.RESULT:
         header = frame.header
         count, rest = divmod(len(frame.payload), RESULT_BYTES_PER_IMAGE)
         if rest or not count or header.dtype is not DType.INT64 or header.shape != (count,):

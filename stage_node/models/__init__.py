@@ -9,7 +9,7 @@ there is no list to add it to. The family says
   without, for networks that are delivered progressively (``((),)`` and nothing where there are
   none);
 * ``residual``: which layers have a skip connection inside, so that a cut within cannot be carried;
-* ``options``, where it needs more than a :class:`ModelSpec` has: a subclass of :class:`Options`,
+* ``options``, where it needs more than a :class:`ModelSpec` has: a :class:`FamilyOptions`,
   written as ``options: {...}`` in a specification and ``--option name=value`` when training.
 
 Everything else follows from the chain: where it can be cut, shapes, compute, checkpoints, bases,
@@ -26,7 +26,7 @@ from stage_node.models.checkpoint import (
     load_weights,
     save_checkpoint,
 )
-from stage_node.models.family import Family, ModelSpec, Options, layers_of
+from stage_node.models.family import Family, FamilyOptions, ModelSpec, layers_of
 from stage_node.models.files import load_model
 
 
@@ -41,8 +41,8 @@ discover_families()
 __all__ = [
     "ChainModel",
     "Family",
+    "FamilyOptions",
     "ModelSpec",
-    "Options",
     "Segment",
     "build_model",
     "discover_families",

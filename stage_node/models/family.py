@@ -17,7 +17,7 @@ class ModelSpec(BaseModel):
     ``depth`` counts the weighted layers as its family does, ``width`` the channels of the first
     inner block. ``downsample`` names how the resolution is halved between inner blocks; a family
     that never halves it has no use for it. ``options`` are what one family alone asks for, and
-    checks (:class:`Options`).
+    checks (:class:`FamilyOptions`).
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -35,7 +35,7 @@ class ModelSpec(BaseModel):
     )
 
 
-class Options(BaseModel):
+class FamilyOptions(BaseModel):
     """The options of a family; one that has some subclasses this with a field for each."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -57,7 +57,7 @@ class Family(ABC):
     """One family of architectures; a subclass registers itself under its ``name``."""
 
     name: ClassVar[str]
-    options: ClassVar[type[Options]] = Options
+    options: ClassVar[type[FamilyOptions]] = FamilyOptions
     registry: ClassVar[dict[str, type["Family"]]] = {}
 
     def __init_subclass__(cls) -> None:

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from stage_node.errors import BadModelError
-from stage_node.models.family import Family, ModelSpec, Options
+from stage_node.models.family import Family, FamilyOptions, ModelSpec
 from stage_node.models.parts import Head
 
 MLP_RATIO = 4
@@ -27,7 +27,7 @@ MLP_RATIO = 4
 POSITION_DEVIATION = 1.0
 
 
-class ViTOptions(Options):
+class ViTOptions(FamilyOptions):
     """``patch``: pixels along a patch's edge; ``heads`` of attention in each block."""
 
     patch: int = Field(2, gt=0)

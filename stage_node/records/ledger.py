@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from stage_node.wire.codecs import Codec
-from stage_node.wire.frame import HEADER_BYTES, Header, Kind
+from stage_node.wire.frame import HEADER_BYTES, FrameKind, Header
 
 NAME_BYTES = 32
 CODEC_BYTES = 24
@@ -77,7 +77,7 @@ def _lookup(names: Mapping[int, str]) -> npt.NDArray[np.bytes_]:
     return np.array([names.get(number, "").lower() for number in range(256)], f"S{CODEC_BYTES}")
 
 
-KIND_NAMES = _lookup({kind: kind.name for kind in Kind})
+KIND_NAMES = _lookup({kind: kind.name for kind in FrameKind})
 CODEC_NAMES = _lookup({codec.number: codec.name for codec in Codec.all()})
 
 

@@ -29,7 +29,7 @@ from dataclasses import dataclass, replace
 
 from stage_node.errors import PeerLostError, WireError
 from stage_node.records.ledger import FrameLog
-from stage_node.wire.frame import HEADER_BYTES, Header, Kind
+from stage_node.wire.frame import HEADER_BYTES, FrameKind, Header
 from stage_node.wire.tcp_info import PathEstimate, path_estimate
 
 UNSENT_BYTES = 64 * 1024
@@ -82,7 +82,7 @@ class Channel:
     """
 
     def __init__(
-        self, sock: socket.socket, limits: Mapping[Kind, int], log: FrameLog | None = None
+        self, sock: socket.socket, limits: Mapping[FrameKind, int], log: FrameLog | None = None
     ) -> None:
         self.limits = limits
         self.log = log

@@ -6,7 +6,7 @@ import time
 from stage_node.errors import PeerLostError
 from stage_node.wire.channel import Channel
 from stage_node.wire.contract import Hello
-from stage_node.wire.frame import Header, Kind
+from stage_node.wire.frame import FrameKind, Header
 
 RETRY_INTERVAL_S = 0.02
 HELLO_TIMEOUT_S = 30.0
@@ -47,7 +47,7 @@ def greet(channel: Channel, hello: Hello) -> Hello:
     ``ContractMismatchError`` says what differs. Both sides send before they compare, so both know.
     """
     payload = hello.to_payload()
-    channel.send(Header(kind=Kind.HELLO, payload_bytes=len(payload)), payload)
+    channel.send(Header(kind=FrameKind.HELLO, payload_bytes=len(payload)), payload)
     channel.set_receive_timeout(HELLO_TIMEOUT_S)
     theirs = Hello.from_payload(channel.receive().payload)
     channel.set_receive_timeout(None)

@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from stage_node.errors import ContractMismatchError, WireError
 from stage_node.wire.codecs import Codec
-from stage_node.wire.frame import DType, Header, Kind
+from stage_node.wire.frame import DType, FrameKind, Header
 
 PROTOCOL_VERSION = 1
 
@@ -108,5 +108,5 @@ def _flat(hello: Hello) -> dict[str, object]:
     return fields | {f"contract.{name}": value for name, value in contract.items()}
 
 
-HELLO_LIMITS = {Kind.HELLO: 16 * 1024}
+HELLO_LIMITS = {FrameKind.HELLO: 16 * 1024}
 """Nothing but a small HELLO is accepted on a new connection."""

@@ -5,7 +5,7 @@ offset  type   field (network byte order)
 ======  =====  =====================================================================
 0       4s     magic, ``CNCT``
 4       u8     version, 1
-5       u8     kind: what the payload is (``Kind``)
+5       u8     kind: what the payload is (``FrameKind``)
 6       u16    flags, 0
 8       u32    generation: which encoders and decoders this frame is meant for
 12      u8     codec of the payload (``codecs``), 0 where there is none
@@ -37,7 +37,7 @@ _CHECKSUM = struct.Struct("!I")
 HEADER_BYTES = _FIELDS.size + _CHECKSUM.size
 
 
-class Kind(IntEnum):
+class FrameKind(IntEnum):
     """What a frame's payload is."""
 
     HELLO = 1  # JSON: contract.Hello
@@ -60,7 +60,7 @@ class DType(IntEnum):
 class Header:
     """The header of one frame. ``shape`` and ``dtype`` describe the tensor before its codec."""
 
-    kind: Kind
+    kind: FrameKind
     payload_bytes: int
     generation: int = 0
     sequence: int = 0
@@ -125,7 +125,7 @@ class Header:
             raise WireError(f"a shape of {dimensions} dimensions: {tuple(shape)}")
         try:
             return cls(
-                kind=Kind(kind),
+                kind=FrameKind(kind),
                 payload_bytes=payload_bytes,
                 generation=generation,
                 sequence=sequence,

@@ -27,7 +27,7 @@ from testbed.errors import OUR_ERRORS
 
 if TYPE_CHECKING:
     from testbed.experiment.file import Experiment
-    from testbed.hosts.choose import Wish
+    from testbed.hosts.choose import HostWish
 
 app = typer.Typer(
     name="concertina",
@@ -298,7 +298,7 @@ def clean(
 
 
 def _run(
-    experiment: Path, assignments: list[str], wanted: "Wish", seed: str | None, out: Path | None
+    experiment: Path, assignments: list[str], wanted: "HostWish", seed: str | None, out: Path | None
 ) -> None:
     if seed is not None:
         assignments = [*assignments, f"seed={read_seed(seed)}"]

@@ -8,7 +8,7 @@ import polars as pl
 from rich.console import Console
 from rich.table import Table
 
-from analysis.compare.comparison import Column, Comparison, compare
+from analysis.compare.comparison import ComparedColumn, Comparison, compare
 from analysis.compare.report import write_comparison
 from analysis.metrics.measure import measure
 from analysis.report.words import number
@@ -70,7 +70,7 @@ _METHODS = {
 }
 
 
-def _table(comparison: Comparison, column: Column) -> Table:
+def _table(comparison: Comparison, column: ComparedColumn) -> Table:
     first = comparison.columns[0]
     table = Table(
         title=f"\n{column.name} ({_runs(column)}) against {first.name} ({_runs(first)})",
@@ -105,6 +105,6 @@ def _table(comparison: Comparison, column: Column) -> Table:
     return table
 
 
-def _runs(column: Column) -> str:
+def _runs(column: ComparedColumn) -> str:
     count = len(column.runs)
     return "1 run" if count == 1 else f"{count} runs"

@@ -7,7 +7,7 @@ import typer
 
 BUDGET = "Budget: how many bytes an image may take (give one)"
 FORM = "Form: the architecture itself, where no budget chooses it"
-TRAINING = "Training"
+TRAINING = "DistillationTraining"
 FILES = "Files"
 
 Subject = Annotated[
@@ -150,17 +150,23 @@ def distill(
     experiment's `pipeline.modules`, for the mechanism `distill`. Train images train; the accuracies
     are of validation images; test images are not touched.
     """
-    from testbed.learning.distillation import Form, Link, Training, Wish, run_distillation
+    from testbed.learning.distillation import (
+        BottleneckForm,
+        BudgetLink,
+        DistillationRequest,
+        DistillationTraining,
+        run_distillation,
+    )
 
     run_distillation(
-        Wish(
+        DistillationRequest(
             subject=subject,
             pipeline=pipeline,
             after=after,
             assignments=tuple(assignments or ()),
-            link=Link(latency_ms, inferences_per_s, rate_mbit, delay_ms, frame_images),
-            form=Form(budget_bytes, stride, channels, bits, hidden),
-            training=Training(
+            link=BudgetLink(latency_ms, inferences_per_s, rate_mbit, delay_ms, frame_images),
+            form=BottleneckForm(budget_bytes, stride, channels, bits, hidden),
+            training=DistillationTraining(
                 epochs, minutes, batch, learning_rate, features_only, seed, versions, fringe_layers,
                 tune_sender, start,
             ),

@@ -15,7 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from testbed.errors import HostUnavailableError, TestbedError
-from testbed.hosts.choose import Choice, Wish, choose, installation, obstacles_to_microvm
+from testbed.hosts.choose import ChosenHost, HostWish, choose, installation, obstacles_to_microvm
 from testbed.hosts.machine import (
     EMULATION_TOOLS,
     MEASURING_TOOLS,
@@ -51,7 +51,7 @@ class Findings:
     """
 
     rows: tuple[Finding, ...]
-    choice: Choice | None
+    choice: ChosenHost | None
     verdict: str
     fix: str | None
 
@@ -82,7 +82,7 @@ def conclude(
     rows = (*surroundings, *_tool_rows(machine), *_native_rows(machine), *_microvm_rows(machine))
     fix = installation(machine)
     try:
-        choice = choose(Wish(), machine, lambda: _there(kernel))
+        choice = choose(HostWish(), machine, lambda: _there(kernel))
     except TestbedError as error:
         return Findings(rows, None, str(error), fix)
     rows = (*rows, boot) if boot else rows

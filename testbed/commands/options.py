@@ -8,7 +8,7 @@ import typer
 from testbed.errors import BadExperimentError
 
 if TYPE_CHECKING:
-    from testbed.hosts.choose import Wish
+    from testbed.hosts.choose import HostWish
 
 
 class HostKind(StrEnum):
@@ -30,7 +30,7 @@ HostOption = Annotated[
 ]
 
 
-class Clock(StrEnum):
+class ClockName(StrEnum):
     """Whose time the microVM keeps."""
 
     VIRTUAL = "virtual"
@@ -38,7 +38,7 @@ class Clock(StrEnum):
 
 
 ClockOption = Annotated[
-    Clock | None,
+    ClockName | None,
     typer.Option(
         "--clock",
         help="Of the microVM: **virtual** (its own: it stands still while anybody computes, so "
@@ -80,10 +80,10 @@ def read_pace(pace: float | None) -> float | None:
     return pace
 
 
-def wish(host: HostKind, clock: Clock | None, pace: float | None = None) -> "Wish":
+def wish(host: HostKind, clock: ClockName | None, pace: float | None = None) -> "HostWish":
     """What the options ask for; raises BadExperimentError for what no machine could do."""
-    from testbed.hosts.choose import Wish, check_wish
+    from testbed.hosts.choose import HostWish, check_wish
 
-    wanted = Wish(host.value, clock.value if clock else None, read_pace(pace))
+    wanted = HostWish(host.value, clock.value if clock else None, read_pace(pace))
     check_wish(wanted)
     return wanted

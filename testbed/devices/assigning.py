@@ -20,7 +20,7 @@ DOWNLOADED_BATCH = 1
 
 
 @dataclass(frozen=True)
-class Work:
+class HostWork:
     """What a host computes: a model, or layers of it, for up to ``batch`` images at once."""
 
     host: str
@@ -28,16 +28,16 @@ class Work:
     batch: int
 
 
-def works_of(experiment: Experiment) -> list[Work]:
+def works_of(experiment: Experiment) -> list[HostWork]:
     """Everything that is computed on hosts of an experiment."""
     works = [
-        Work(host, checkpoint_path(section.model), section.batch)
+        HostWork(host, checkpoint_path(section.model), section.batch)
         for section in experiment.split_models.values()
         for host in section.hosts
     ]
     if (delivery := experiment.accordion) is not None:
         works += [
-            Work(each.ue, checkpoint_path(each.model or delivery.model), DOWNLOADED_BATCH)
+            HostWork(each.ue, checkpoint_path(each.model or delivery.model), DOWNLOADED_BATCH)
             for each in delivery.downloads
         ]
     return works
@@ -96,7 +96,7 @@ def _profile(choice: DeviceChoice) -> DeviceProfile:
     return DeviceProfile(name="custom", source="the experiment file", speed=choice.speed)
 
 
-def _unmeasured(work: Work, profile: DeviceProfile) -> Iterator[str]:
+def _unmeasured(work: HostWork, profile: DeviceProfile) -> Iterator[str]:
     """What a device with tables of its own does not know of a host's work."""
     try:
         layers = load_model(work.checkpoint).layer_names

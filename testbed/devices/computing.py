@@ -6,21 +6,16 @@ Kept in the run directory (``compute.json``), so that a run means the same on an
 from collections.abc import Sequence
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict
-
 from controller.split.compute_table import ComputeTable
 from stage_node.processes.charges import UnknownChargeError
+from stage_node.records.record import Record
 from testbed.devices.profiles import DeviceProfile
 
 DEFAULT_DEVICE = "server-core"
 """What every host stands for in an experiment without ``devices``."""
 
 
-class _Record(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", ser_json_inf_nan="strings")
-
-
-class HostDevice(_Record):
+class HostDevice(Record):
     """The device that a host stands for, and how much of it the host has."""
 
     profile: DeviceProfile
@@ -51,7 +46,7 @@ class HostDevice(_Record):
         return self.profile.speed
 
 
-class Computing(_Record):
+class Computing(Record):
     """The devices of the hosts that compute, by host, and the reference table of every model.
 
     ``declared``: the experiment said which; otherwise all are the default.

@@ -23,7 +23,7 @@ from analysis.plots import style
 from analysis.run.reader import read_run
 from analysis.summary import Summary
 from analysis.summary.control import ControlMode
-from analysis.summary.network import Fidelity
+from analysis.summary.network import FidelitySummary
 from testbed.evidence.command import call_with_paths
 
 GOAL_SHARE, GOAL_POINTS = 0.95, 1.0
@@ -212,7 +212,7 @@ def make(out: Path, *folders: Path) -> None:
     out.mkdir(parents=True, exist_ok=True)
     (out / "table.json").write_text(json.dumps(table, indent=1) + "\n")
     verdicts = ("pass", "warn", "fail", "unknown")
-    worst: Fidelity = max(
+    worst: FidelitySummary = max(
         (summary.fidelity for _, _, summary in summaries), key=lambda f: verdicts.index(f.verdict)
     )
     data = marks(table)

@@ -99,7 +99,7 @@ class PipelineSection(Section):
         return self
 
 
-class Download(Section):
+class DownloadSection(Section):
     """What one UE asks for, step by step."""
 
     ue: str
@@ -135,7 +135,7 @@ class AccordionSection(Section):
     measured_images: int = Field(
         300, ge=1, description="test images that a UE runs each configuration on"
     )
-    downloads: list[Download] = Field(min_length=1)
+    downloads: list[DownloadSection] = Field(min_length=1)
 
 
 NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,23}")
@@ -273,7 +273,7 @@ def _pipeline_anchored(section: PipelineSection, folder: Path) -> PipelineSectio
     return _model_anchored(section, folder).model_copy(update={"modules": modules})
 
 
-SectionT = TypeVar("SectionT", PipelineSection, AccordionSection, Download)
+SectionT = TypeVar("SectionT", PipelineSection, AccordionSection, DownloadSection)
 
 
 def _model_anchored(section: SectionT, folder: Path) -> SectionT:

@@ -19,7 +19,7 @@ from testbed.errors import (
 )
 from testbed.fidelity.emulation import MEASURED, PROFILE
 from testbed.fidelity.table import AMPLE_WIDTH, conclusion, fidelity_table
-from testbed.hosts.choose import Choice, Wish, choose, installation, tell_choice
+from testbed.hosts.choose import ChosenHost, HostWish, choose, installation, tell_choice
 from testbed.hosts.environment import PYTHON
 from testbed.hosts.machine import MEASURING_TOOLS, Machine, examine_machine
 from testbed.interruption import Stopped, stopped_by_signals
@@ -34,7 +34,7 @@ TASK = "profiles"
 
 
 def measure_fidelity(
-    references: Sequence[str], wish: Wish, out: Path | None, *, as_json: bool
+    references: Sequence[str], wish: HostWish, out: Path | None, *, as_json: bool
 ) -> int:
     """Measure the profiles and print table or JSON; the exit status for the shell.
 
@@ -83,7 +83,7 @@ def check_tools(machine: Machine) -> None:
 
 
 def _measured(
-    profiles: Sequence[LinkProfile], choice: Choice, directory: Path, console: Console
+    profiles: Sequence[LinkProfile], choice: ChosenHost, directory: Path, console: Console
 ) -> FidelityReport:
     report = FidelityReport(
         host=choice.kind,
@@ -121,7 +121,7 @@ def _news(measured: ProfileFidelity) -> str:
     return f"{told}: {measured.failure}" if measured.failure else told
 
 
-def _measure(profile: LinkProfile, choice: Choice, directory: Path) -> ProfileFidelity:
+def _measure(profile: LinkProfile, choice: ChosenHost, directory: Path) -> ProfileFidelity:
     """One boot; a host that does not survive it fails this profile, not the others."""
     folder = directory / profile.name
     folder.mkdir()

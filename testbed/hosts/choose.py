@@ -23,7 +23,7 @@ NATIVE_IS_REAL = "the native host has the real clock only"
 
 
 @dataclass(frozen=True)
-class Wish:
+class HostWish:
     """What a user asks for: ``host`` is ``auto``, ``native`` or ``microvm``; without a ``clock``
     the virtual one where it can be had. ``pace``: see ``VirtualClock``."""
 
@@ -33,7 +33,7 @@ class Wish:
 
 
 @dataclass(frozen=True)
-class Choice:
+class ChosenHost:
     """A host, and the reason in words a user understands; why its clock is not virtual, where that
     is not what was asked for."""
 
@@ -64,7 +64,7 @@ class Choice:
         return "virtual" if self.kernel else "real"
 
 
-def choose_host(wish: Wish, kernel: Callable[[], GuestKernel]) -> Choice:
+def choose_host(wish: HostWish, kernel: Callable[[], GuestKernel]) -> ChosenHost:
     """The host that a wish comes to on this machine; ``kernel`` finds or builds that of the virtual
     clock.
 
@@ -73,7 +73,7 @@ def choose_host(wish: Wish, kernel: Callable[[], GuestKernel]) -> Choice:
     return choose(wish, examine_machine(), kernel)
 
 
-def choose(wish: Wish, machine: Machine, kernel: Callable[[], GuestKernel]) -> Choice:
+def choose(wish: HostWish, machine: Machine, kernel: Callable[[], GuestKernel]) -> ChosenHost:
     """The decision itself; ``auto`` takes the microVM on the virtual clock, whose figures nothing
     else on the machine disturbs; where that cannot be had, native where it works, else the microVM
     on the real clock."""
@@ -82,7 +82,7 @@ def choose(wish: Wish, machine: Machine, kernel: Callable[[], GuestKernel]) -> C
     against_virtual: list[str] = []
     if wish.host != "native" and wish.clock != "real":
         virtual = _virtual(wish, machine, kernel)
-        if isinstance(virtual, Choice):
+        if isinstance(virtual, ChosenHost):
             return virtual
         against_virtual = virtual
         if wish.clock == "virtual":
@@ -91,28 +91,30 @@ def choose(wish: Wish, machine: Machine, kernel: Callable[[], GuestKernel]) -> C
     if wish.host == "native" and wish.clock is None:
         clock_reason = NATIVE_IS_REAL
     if wish.host in ("auto", "native") and not against_native:
-        return Choice(Native(), "root, and this kernel has veth, netem and bridges", clock_reason)
+        return ChosenHost(
+            Native(), "root, and this kernel has veth, netem and bridges", clock_reason
+        )
     if wish.host == "native":
         raise HostUnavailableError(_refusal(machine, {"native": against_native}))
     against_microvm = obstacles_to_microvm(machine)
     if not against_microvm:
         asked = wish.host == "microvm"
         why = "as asked for" if asked else f"not native: {'; '.join(against_native)}"
-        return Choice(MicroVm(), why, clock_reason)
+        return ChosenHost(MicroVm(), why, clock_reason)
     obstacles = {"native": against_native, "microvm": against_microvm}
     if wish.host == "microvm":
         del obstacles["native"]
     raise HostUnavailableError(_refusal(machine, obstacles))
 
 
-def tell_choice(choice: Choice, console: Console) -> None:
+def tell_choice(choice: ChosenHost, console: Console) -> None:
     """Print the host, and why its clock is the real one where that was not asked for."""
     console.print(f"host: {choice.kind} ({choice.reason})", highlight=False, markup=False)
     if choice.clock_reason:
         console.print(f"clock: real ({choice.clock_reason})", highlight=False, markup=False)
 
 
-def check_wish(wish: Wish) -> None:
+def check_wish(wish: HostWish) -> None:
     """Raises BadExperimentError for what no machine could do."""
     if wish.host == "native" and wish.clock == "virtual":
         raise BadExperimentError(
@@ -122,7 +124,9 @@ def check_wish(wish: Wish) -> None:
         raise BadExperimentError("--pace: the real clock needs none; it is of the virtual clock")
 
 
-def _virtual(wish: Wish, machine: Machine, kernel: Callable[[], GuestKernel]) -> Choice | list[str]:
+def _virtual(
+    wish: HostWish, machine: Machine, kernel: Callable[[], GuestKernel]
+) -> ChosenHost | list[str]:
     """The microVM on the virtual clock, or why it cannot be had."""
     missing = [f"{tool} is not installed" for tool in machine.missing(EMULATION_TOOLS)]
     if missing:
@@ -132,7 +136,7 @@ def _virtual(wish: Wish, machine: Machine, kernel: Callable[[], GuestKernel]) ->
     except HostUnavailableError as error:
         return [str(error)]
     why = f"the clock is virtual: nothing else on this machine disturbs it; Linux {built.version}"
-    return Choice(MicroVm(virtual=VirtualClock(built, wish.pace)), why)
+    return ChosenHost(MicroVm(virtual=VirtualClock(built, wish.pace)), why)
 
 
 def obstacles_to_native(machine: Machine) -> list[str]:

@@ -148,7 +148,7 @@ def watch(guest: Guest, request: dict[str, Any]) -> Outcome:
     parent = os.getppid()
     begun = time.monotonic()
     booted = False
-    progress = Progress(guest, request)
+    progress = GuestProgress(guest, request)
     while True:
         readable, _, _ = select.select([sys.stdin, guest], [], [], TICK_S)
         if sys.stdin in readable or os.getppid() != parent:
@@ -171,7 +171,7 @@ def watch(guest: Guest, request: dict[str, Any]) -> Outcome:
             return died(complaint)
 
 
-class Progress:
+class GuestProgress:
     """Whether the guest's clock moves, while it is given the time to."""
 
     def __init__(self, guest: Guest, request: dict[str, Any]) -> None:

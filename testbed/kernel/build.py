@@ -30,7 +30,7 @@ from testbed.kernel.recipe import (
     unpacking,
     with_ticks,
 )
-from testbed.kernel.source import Source, choose_source
+from testbed.kernel.source import KernelSource, choose_source
 from testbed.kernel.status import lack_of_space
 from testbed.kernel.steps import MORE_SPACE, follow, told_in_a_line
 
@@ -84,7 +84,7 @@ def _build(console: Console) -> GuestKernel:
     return kernel
 
 
-def _source() -> Source:
+def _source() -> KernelSource:
     source = choose_source()
     if source is None:
         fetch_package_lists()
@@ -97,7 +97,7 @@ def _source() -> Source:
     return source
 
 
-def _make(source: Source, folder: Path, log: Path, progress: BuildProgress) -> GuestKernel:
+def _make(source: KernelSource, folder: Path, log: Path, progress: BuildProgress) -> GuestKernel:
     made_from = configuration_hash()
     tree, whole = folder / "tree", folder / "whole"
     tree.mkdir()

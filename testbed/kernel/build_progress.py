@@ -28,7 +28,7 @@ EXTENTS = {
 }
 
 
-class Phase:
+class BuildPhase:
     """A phase at work: told of lines or of a share, it moves the bar, never beyond its end."""
 
     def __init__(self, progress: "BuildProgress", begin_s: float, extent: Extent) -> None:
@@ -65,12 +65,12 @@ class BuildProgress:
         self._task = self._bar.add_task("", total=sum(each.seconds for each in EXTENTS.values()))
 
     @contextmanager
-    def phase(self, name: str) -> Iterator[Phase]:
+    def phase(self, name: str) -> Iterator[BuildPhase]:
         """One phase, from its beginning on the bar to its end."""
         names = list(EXTENTS)
         begin_s = sum(EXTENTS[before].seconds for before in names[: names.index(name)])
         self._bar.update(self._task, description=name, completed=begin_s)
-        phase = Phase(self, begin_s, EXTENTS[name])
+        phase = BuildPhase(self, begin_s, EXTENTS[name])
         begin = time.monotonic()
         yield phase
         self._took.append(f"{name} {time.monotonic() - begin:.0f}")

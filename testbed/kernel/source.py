@@ -16,7 +16,7 @@ QUERY_S = 60
 
 
 @dataclass(frozen=True)
-class Source:
+class KernelSource:
     """A source of the kernel: a package, or the archive that it has been installed as."""
 
     version: tuple[int, ...]
@@ -41,29 +41,29 @@ class Source:
         return archives[0].archive
 
 
-def choose_source() -> Source | None:
+def choose_source() -> KernelSource | None:
     """Choose the newest source that will do, an installed one before a package to download."""
     return newest([*installed_sources(INSTALLED), *offered_sources()])
 
 
-def newest(sources: Iterable[Source]) -> Source | None:
+def newest(sources: Iterable[KernelSource]) -> KernelSource | None:
     """The first of the newest sources, None where all are too old."""
     fitting = (source for source in sources if source.version >= LEAST_VERSION)
     return max(fitting, key=lambda source: source.version, default=None)
 
 
-def installed_sources(folder: Path) -> list[Source]:
+def installed_sources(folder: Path) -> list[KernelSource]:
     """Find the archives in a folder; Ubuntu's lie one folder deeper."""
     patterns = ("linux-source-*.tar.*", "*/linux-source-*.tar.*")
     archives = sorted(archive for pattern in patterns for archive in folder.glob(pattern))
     return [
-        Source(version, archive.name.partition(".tar")[0], archive)
+        KernelSource(version, archive.name.partition(".tar")[0], archive)
         for archive in archives
         if (version := _version(archive.name)) and archive.is_file()
     ]
 
 
-def offered_sources() -> list[Source]:
+def offered_sources() -> list[KernelSource]:
     """List the packages that apt knows; none where its lists are absent."""
     command = ["apt-cache", "search", "--names-only", "^linux-source-[0-9]"]
     try:
@@ -73,7 +73,7 @@ def offered_sources() -> list[Source]:
     except (OSError, subprocess.TimeoutExpired):
         return []
     names = (line.partition(" ")[0] for line in answer.stdout.splitlines())
-    return [Source(version, name) for name in names if (version := _version(name))]
+    return [KernelSource(version, name) for name in names if (version := _version(name))]
 
 
 def _version(name: str) -> tuple[int, ...] | None:

@@ -6,12 +6,17 @@ from pathlib import Path
 
 from pydantic import ValidationError
 from rich.console import Console
-from rich.progress import BarColumn, Progress, SpinnerColumn, TaskProgressColumn, TextColumn
+from rich.progress import (
+    BarColumn,
+    Progress,
+    SpinnerColumn,
+    TaskProgressColumn,
+    TextColumn,
+)
 from rich.progress import TimeElapsedColumn as Elapsed
 
 from controller.distillation.distill import Distilled, distil, receiving_fringe, sending_fringe
-from controller.distillation.training import Progress as TrainingProgress
-from controller.distillation.training import Recipe
+from controller.distillation.training import DistillationProgress, DistillationRecipe
 from controller.fringe.budget import bytes_for_bandwidth, bytes_for_latency
 from controller.keeping.user_cache import cache_folder
 from stage_node.data import Dataset, load_dataset
@@ -37,7 +42,7 @@ DATA = "cifar10"
 
 
 @dataclass(frozen=True)
-class Link:
+class BudgetLink:
     """What is to be kept on the link of the cut, and what the link is; ``None``: not given."""
 
     latency_ms: float | None = None
@@ -48,7 +53,7 @@ class Link:
 
 
 @dataclass(frozen=True)
-class Form:
+class BottleneckForm:
     """The bytes per image, or the architecture itself."""
 
     budget_bytes: float | None = None
@@ -59,7 +64,7 @@ class Form:
 
 
 @dataclass(frozen=True)
-class Training:
+class DistillationTraining:
     """How to train, and what beside the bottleneck."""
 
     epochs: int
@@ -74,9 +79,9 @@ class Training:
     start: Path | None
 
     @property
-    def recipe(self) -> Recipe:
+    def recipe(self) -> DistillationRecipe:
         """For the trainer."""
-        return Recipe(
+        return DistillationRecipe(
             self.epochs,
             math.inf if self.minutes is None else self.minutes,
             self.batch,
@@ -87,16 +92,16 @@ class Training:
 
 
 @dataclass(frozen=True)
-class Wish:
+class DistillationRequest:
     """The whole command."""
 
     subject: str
     pipeline: str | None
     after: str | None
     assignments: tuple[str, ...]
-    link: Link
-    form: Form
-    training: Training
+    link: BudgetLink
+    form: BottleneckForm
+    training: DistillationTraining
     data: str | None
     data_folder: Path | None
     work: Path | None
@@ -110,11 +115,11 @@ class Subject:
     model: ChainModel
     dataset: Dataset
     after: str
-    link: Link
+    link: BudgetLink
     fringe_layers: int
 
 
-def run_distillation(wish: Wish, console: Console | None = None) -> Distilled:
+def run_distillation(wish: DistillationRequest, console: Console | None = None) -> Distilled:
     """Distil what is wished for and write it; what it cost is returned, and shown.
 
     Every mistake is an error of one line before the training starts.
@@ -164,7 +169,7 @@ def run_distillation(wish: Wish, console: Console | None = None) -> Distilled:
     return result
 
 
-def bottleneck_of(form: Form, subject: Subject) -> BottleneckSpec:
+def bottleneck_of(form: BottleneckForm, subject: Subject) -> BottleneckSpec:
     """The architecture: from the one budget that is given, or as it is described.
 
     ``BadExperimentError`` where nothing or too much is given, ``BadTargetsError`` and
@@ -192,7 +197,7 @@ def bottleneck_of(form: Form, subject: Subject) -> BottleneckSpec:
         ) from None
 
 
-def _budget_bytes(form: Form, link: Link) -> float:
+def _budget_bytes(form: BottleneckForm, link: BudgetLink) -> float:
     """Payload bytes per image."""
     if form.budget_bytes is not None:
         return form.budget_bytes
@@ -207,7 +212,7 @@ def _budget_bytes(form: Form, link: Link) -> float:
     return bytes_for_bandwidth(link.inferences_per_s, link.rate_mbit, images)
 
 
-def _subject(wish: Wish) -> Subject:
+def _subject(wish: DistillationRequest) -> Subject:
     is_experiment = wish.subject in shipped_experiments() or Path(wish.subject).suffix in (
         ".yaml",
         ".yml",
@@ -215,7 +220,7 @@ def _subject(wish: Wish) -> Subject:
     return _of_experiment(wish) if is_experiment else _of_model(wish)
 
 
-def _of_model(wish: Wish) -> Subject:
+def _of_model(wish: DistillationRequest) -> Subject:
     if wish.assignments:
         raise BadExperimentError("--set: only an experiment has fields to replace")
     if wish.pipeline is not None:
@@ -240,7 +245,7 @@ def _model_or_experiment(name: str) -> Path:
         ) from None
 
 
-def _of_experiment(wish: Wish) -> Subject:
+def _of_experiment(wish: DistillationRequest) -> Subject:
     """The link of the cut is the experiment's where the command does not say otherwise."""
     if wish.data is not None:
         raise BadExperimentError("--data: the experiment names its own data set")
@@ -259,7 +264,7 @@ def _of_experiment(wish: Wish) -> Subject:
     cut = cuts.index(after)
     path = path_between(spec, plan.stages[cut].name, plan.stages[cut + 1].name)
     given = wish.link
-    link = Link(
+    link = BudgetLink(
         given.latency_ms,
         given.inferences_per_s,
         bottleneck_mbit(path) if given.rate_mbit is None else given.rate_mbit,
@@ -316,7 +321,7 @@ class _Training:
         self._bars = bars
         self._task: object = None
 
-    def show(self, progress: TrainingProgress) -> None:
+    def show(self, progress: DistillationProgress) -> None:
         if self._task is None:
             self._task = self._bars.add_task("training the fringe", total=1.0, news="")
         news = f"step {progress.step}, loss {progress.loss:.4f}"

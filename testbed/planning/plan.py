@@ -39,7 +39,7 @@ class Job(BaseModel):
         )
 
 
-class Phase(BaseModel):
+class PlannedPhase(BaseModel):
     """Jobs that run together. ``controlled``: links' traces begin when the controller says so
     (``ControlBegins``), else with the phase."""
 
@@ -63,7 +63,7 @@ class RunPlan(BaseModel):
     pace: float | None = None
     seed: int = 1
     network: NetworkSpec
-    phases: tuple[Phase, ...]
+    phases: tuple[PlannedPhase, ...]
 
     @property
     def links_can_be_changed(self) -> bool:

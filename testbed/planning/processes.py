@@ -23,12 +23,12 @@ from stage_node.records.events import LONE_PIPELINE
 from testbed.devices.assigning import computing_of, devices_of
 from testbed.devices.charging import charged_plan, inference_charges
 from testbed.devices.computing import Computing, HostDevice
-from testbed.experiment.file import AccordionSection, Download, Experiment, PipelineSection
+from testbed.experiment.file import AccordionSection, DownloadSection, Experiment, PipelineSection
 from testbed.experiment.named_models import checkpoint_path
 from testbed.experiment.networks import build_network
 from testbed.planning.ladders import fetch_ladder, measured_ladder, read_table
 from testbed.planning.model_copies import RunFiles
-from testbed.planning.plan import Job, Phase, RunPlan
+from testbed.planning.plan import Job, PlannedPhase, RunPlan
 from testbed.planning.splitting import split_of
 from testbed.planning.validation import delivered_models
 from testbed.run.directory import RunDirectory
@@ -71,11 +71,13 @@ def plan_run(
             experiment.accordion, spec, addresses, files, company, computing
         )
     if experiment.together:
-        phases = [Phase(name="together", jobs=(*serving, *delivering), controlled=controlled)]
+        phases = [
+            PlannedPhase(name="together", jobs=(*serving, *delivering), controlled=controlled)
+        ]
     else:
         phases = [
-            Phase(name="pipeline", jobs=serving, controlled=controlled),
-            Phase(name="accordion", jobs=delivering),
+            PlannedPhase(name="pipeline", jobs=serving, controlled=controlled),
+            PlannedPhase(name="accordion", jobs=delivering),
         ]
     return RunPlan(
         clock=clock,
@@ -272,7 +274,7 @@ def accordion_jobs(
 
 
 def _inference_ms(
-    section: AccordionSection, download: Download, computing: Computing | None
+    section: AccordionSection, download: DownloadSection, computing: Computing | None
 ) -> dict[str, float] | None:
     """What each configuration takes a UE, where that is charged."""
     if computing is None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from controller.split.compute_table import reference_table
 from controller.split.partition import Partition, split_after, split_balanced, split_by_size
-from controller.split.placement import Connection, Costs, Device, Placement, choose_placement
+from controller.split.placement import Costs, Hop, Placement, PlacementDevice, choose_placement
 from controller.split.profiling import layer_costs
 from stage_node.models import ChainModel
 from testbed.devices.computing import HostDevice
@@ -21,7 +21,7 @@ FASTEST = 1e9
 
 
 @dataclass(frozen=True)
-class Split:
+class ModelSplit:
     """A partition, and the decision that it comes from where there was one to take."""
 
     partition: Partition
@@ -34,7 +34,7 @@ def split_of(
     checkpoint: Path,
     network: NetworkSpec | None,
     devices: Mapping[str, HostDevice],
-) -> Split:
+) -> ModelSplit:
     """How a pipeline section, whose model lies in ``checkpoint``, is to be split.
 
     Only an automatic split asks for the network and for the devices, by host. ``BadPartitionError``
@@ -42,18 +42,18 @@ def split_of(
     """
     split, layers = section.split, model.layer_names
     if split.after is not None:
-        return Split(split_after(layers, split.after, model.residual))
+        return ModelSplit(split_after(layers, split.after, model.residual))
     if split.layers is not None:
-        return Split(split_by_size(layers, split.layers))
+        return ModelSplit(split_by_size(layers, split.layers))
     if split.stages is not None:
-        return Split(split_balanced(layers, split.stages, model.macs()))
+        return ModelSplit(split_balanced(layers, split.stages, model.macs()))
     assert network is not None, "an automatic split is decided for a network"
     table = reference_table(checkpoint, section.batch)
     costs = Costs(
         batch=section.batch,
         layers=layer_costs(model, section.batch, table.layer_ms(section.batch)),
         devices=tuple(
-            Device(
+            PlacementDevice(
                 host=host,
                 speed=min(
                     section.speeds.get(host, devices[host].speed(table, section.batch)), FASTEST
@@ -64,14 +64,14 @@ def split_of(
         connections=connections_of(network, section.hosts),
     )
     placement = choose_placement(model, costs)
-    return Split(placement.partition, placement)
+    return ModelSplit(placement.partition, placement)
 
 
-def connections_of(network: NetworkSpec, hosts: Sequence[str]) -> tuple[Connection, ...]:
+def connections_of(network: NetworkSpec, hosts: Sequence[str]) -> tuple[Hop, ...]:
     """What the links between consecutive hosts promise."""
     paths = [path_between(network, sender, receiver) for sender, receiver in pairwise(hosts)]
     rates = map(bottleneck_mbit, paths)
     return tuple(
-        Connection(rate_mbit=None if math.isinf(rate) else rate, delay_ms=delay_ms(path))
+        Hop(rate_mbit=None if math.isinf(rate) else rate, delay_ms=delay_ms(path))
         for rate, path in zip(rates, paths, strict=True)
     )

@@ -28,10 +28,9 @@ from stage_node.records.events import (
     read_events,
 )
 from testbed.errors import OUR_ERRORS
-from testbed.planning.plan import Phase as PlannedPhase
-from testbed.planning.plan import RunPlan
+from testbed.planning.plan import PlannedPhase, RunPlan
 from testbed.run.directory import RunDirectory, write_json
-from testbed.run.jobs import Place, run_phase
+from testbed.run.jobs import JobPlace, run_phase
 from testbed.run.link_requests import LinkRequests
 from testbed.run.manifest import clock_pair, describe_machine
 from topologies.emulation.capture import Captures
@@ -70,12 +69,12 @@ class Emulation:
                 zygote.wait_ready()
             with self._phase("probe"):
                 probe = probe_network(net, self._plan.clock)
-            self._work(Place(zygote, net, shares), probe)
+            self._work(JobPlace(zygote, net, shares), probe)
             with self._phase("teardown"):
                 stack.close()
         write_json(self._run.machine, {"machine": machine, "clock": [*clock, clock_pair()]})
 
-    def _work(self, place: Place, probe: Probe) -> None:
+    def _work(self, place: JobPlace, probe: Probe) -> None:
         net = place.net
         net.wait_idle()  # the probe's last frames are not the run's
         before = net.qdisc_counters()

@@ -10,7 +10,7 @@ from stage_node.processes.zygote import Zygote
 from stage_node.records.event_follower import EventFollower
 from stage_node.records.events import Listening
 from testbed.errors import RunFailedError
-from testbed.planning.plan import Job, Phase
+from testbed.planning.plan import Job, PlannedPhase
 from testbed.run.directory import RunDirectory
 from topologies.emulation.network import EmulatedNetwork
 from topologies.machine.cpu_share import CpuShares
@@ -21,7 +21,7 @@ FAILURE_GRACE_S = 3.0
 
 
 @dataclass(frozen=True)
-class Place:
+class JobPlace:
     """Where jobs run: the emulated hosts, what they have of the CPU, and who starts processes."""
 
     zygote: Zygote
@@ -29,7 +29,7 @@ class Place:
     shares: CpuShares
 
 
-def run_phase(place: Place, phase: Phase, run: RunDirectory) -> None:
+def run_phase(place: JobPlace, phase: PlannedPhase, run: RunDirectory) -> None:
     """Start the jobs of a phase, services first; wait; end the services.
 
     Raises RunFailedError with the last line that each failed job wrote.
@@ -77,7 +77,7 @@ def _ended(zygote: Zygote, jobs: dict[int, Job]) -> list[tuple[Job, int]]:
     return ended
 
 
-def _spawn(place: Place, job: Job, logs: Path) -> int:
+def _spawn(place: JobPlace, job: Job, logs: Path) -> int:
     pid = place.zygote.spawn(
         name=job.name,
         entry=job.entry,

@@ -13,7 +13,7 @@ from rich.console import Console
 
 from analysis.compare.identity import Difference, captures, fingerprint, first_difference
 from testbed.errors import BadExperimentError, RunFailedError, RunInterruptedError
-from testbed.hosts.choose import Choice, Wish, choose_host
+from testbed.hosts.choose import ChosenHost, HostWish, choose_host
 from testbed.interruption import Stopped, stopped_by_signals
 from testbed.kernel.build import ensure_kernel
 from testbed.planning.plan import RunPlan
@@ -44,7 +44,7 @@ def repeat_run(directory: Path, out: Path | None, console: Console) -> int:
         raise BadExperimentError(f"{directory}: the run still goes on")
     if not captures(first.path):
         raise BadExperimentError(f"{directory}: has no captures to compare with")
-    choice = choose_host(Wish("microvm", "virtual"), lambda: ensure_kernel(console))
+    choice = choose_host(HostWish("microvm", "virtual"), lambda: ensure_kernel(console))
     for note in differences_of_machines(manifest, choice):
         console.print(f"note: {note}", highlight=False, markup=False)
     with _second_directory(first, out) as second:
@@ -72,7 +72,7 @@ def repeat_run(directory: Path, out: Path | None, console: Console) -> int:
         return 1
 
 
-def differences_of_machines(manifest: dict[str, Any], choice: Choice) -> Iterator[str]:
+def differences_of_machines(manifest: dict[str, Any], choice: ChosenHost) -> Iterator[str]:
     """What may make the second run another than the first, a line each."""
     kernel = manifest.get("guest_kernel") or {}
     assert choice.kernel is not None, "the clock is virtual"

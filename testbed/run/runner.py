@@ -18,7 +18,7 @@ from stage_node.records.ledger import to_parquet
 from testbed.errors import BadExperimentError, RunFailedError, RunInterruptedError
 from testbed.experiment.file import Experiment
 from testbed.experiment.networks import build_network
-from testbed.hosts.choose import Choice, Wish, check_wish, choose_host, tell_choice
+from testbed.hosts.choose import ChosenHost, HostWish, check_wish, choose_host, tell_choice
 from testbed.hosts.environment import PYTHON
 from testbed.hosts.host import Host
 from testbed.interruption import Stopped, stopped_by_signals
@@ -41,7 +41,7 @@ from testbed.run.running_lock import going_on
 
 
 def run_experiment(
-    experiment: Experiment, origin: str, wish: Wish, out: Path | None, console: Console
+    experiment: Experiment, origin: str, wish: HostWish, out: Path | None, console: Console
 ) -> int:
     """Run an experiment and leave its run directory; the exit status for the shell.
 
@@ -120,7 +120,7 @@ def show_ladder(experiment: Experiment, origin: str, console: Console) -> None:
             console.print(table)
 
 
-def describe(run: RunDirectory, experiment: Experiment, plan: RunPlan, choice: Choice) -> None:
+def describe(run: RunDirectory, experiment: Experiment, plan: RunPlan, choice: ChosenHost) -> None:
     """Write down what is about to run: the resolved experiment, the plan, the manifest."""
     run.experiment.write_text(
         yaml.safe_dump(experiment.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
@@ -131,7 +131,7 @@ def describe(run: RunDirectory, experiment: Experiment, plan: RunPlan, choice: C
     describe_origin(run, experiment.name, plan, choice)
 
 
-def describe_origin(run: RunDirectory, name: str, plan: RunPlan, choice: Choice) -> None:
+def describe_origin(run: RunDirectory, name: str, plan: RunPlan, choice: ChosenHost) -> None:
     """Write into the manifest where, when, by what and with which clock and seed a run is made."""
     run.update_manifest(
         schema=MANIFEST_SCHEMA,

@@ -21,7 +21,7 @@ from analysis.sweep.report import write_sweep
 from analysis.sweep.table import SweepRun, read_cell
 from testbed.errors import BadExperimentError, RunInterruptedError
 from testbed.experiment.networks import build_network
-from testbed.hosts.choose import Wish, choose_host, tell_choice
+from testbed.hosts.choose import HostWish, choose_host, tell_choice
 from testbed.interruption import Stopped, stopped_by_signals
 from testbed.kernel.build import ensure_kernel
 from testbed.planning.ladders import check_measured
@@ -42,7 +42,7 @@ class Workers:
 
 
 @dataclass(frozen=True)
-class Place:
+class CellPlace:
     """Kind of host and clock that every cell of a sweep runs on."""
 
     host: str
@@ -93,7 +93,7 @@ class SweepDirectory:
 
 def run_sweep(
     file: Path,
-    wish: Wish,
+    wish: HostWish,
     out: Path | None,
     workers: Workers,
     retry_disturbed: bool,
@@ -153,7 +153,7 @@ def check_ladders(sweep: Sweep, path: Path) -> None:
         raise BadExperimentError("\n".join(mistakes.values()))
 
 
-def cell_arguments(cell: Cell, place: Place, directory: Path) -> tuple[str, ...]:
+def cell_arguments(cell: Cell, place: CellPlace, directory: Path) -> tuple[str, ...]:
     """The program's command line for one cell, after ``python``; a user may give it as well."""
     replaced = (word for each in cell.assignments for word in ("--set", each))
     command = ("-P", "-m", "testbed", "run", str(cell.file), *replaced)
@@ -233,7 +233,7 @@ def conclude(
     return 1 if failed or disturbed else 0
 
 
-def _place(wish: Wish, sweep: Sweep, workers: Workers, console: Console) -> Place:
+def _place(wish: HostWish, sweep: Sweep, workers: Workers, console: Console) -> CellPlace:
     """The host and the clock of all cells; a cluster's machines may differ from this one, and are
     asked for nothing but what is named."""
     clocks = {combination.experiment.clock for combination in sweep.combinations}
@@ -243,10 +243,10 @@ def _place(wish: Wish, sweep: Sweep, workers: Workers, console: Console) -> Plac
         )
     wish = replace(wish, clock=wish.clock or clocks.pop())
     if workers.address is not None and wish.host != "auto" and wish.clock is not None:
-        return Place(wish.host, wish.clock)
+        return CellPlace(wish.host, wish.clock)
     choice = choose_host(wish, lambda: ensure_kernel(console))
     tell_choice(choice, console)
-    return Place(choice.kind, choice.clock)
+    return CellPlace(choice.kind, choice.clock)
 
 
 def _is_fresh(path: Path) -> bool:

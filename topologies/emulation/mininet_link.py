@@ -24,7 +24,7 @@ class WireIntf(TCIntf):  # type: ignore[misc]
         return {}
 
 
-class Wire(Link):  # type: ignore[misc]
+class ShapedWire(Link):  # type: ignore[misc]
     """A link of the spec; ``number`` is unique in the network and names the wire's interfaces."""
 
     def __init__(self, node1: Any, node2: Any, spec: LinkSpec, number: int, **options: Any) -> None:

@@ -22,7 +22,7 @@ from mininet.net import Mininet
 
 from topologies.emulation import ip_batch as iproute
 from topologies.emulation.closing import is_closing
-from topologies.emulation.mininet_link import Wire
+from topologies.emulation.mininet_link import ShapedWire
 from topologies.emulation.nodes import NamespaceBridge, NamespaceHost, NamespaceNode
 from topologies.emulation.qdiscs import (
     NetemReading,
@@ -66,7 +66,7 @@ class EmulatedNetwork(Mininet):  # type: ignore[misc]
             topo=topo,
             host=NamespaceHost,
             switch=NamespaceBridge,
-            link=Wire,
+            link=ShapedWire,
             controller=None,
             build=False,
         )
@@ -256,11 +256,11 @@ class EmulatedNetwork(Mininet):  # type: ignore[misc]
         nodes: Iterable[NamespaceNode] = self.nameToNode.values()
         return nodes
 
-    def _wires(self) -> list[Wire]:
-        wires: list[Wire] = self.links
+    def _wires(self) -> list[ShapedWire]:
+        wires: list[ShapedWire] = self.links
         return wires
 
-    def _wire(self, link: str) -> Wire:
+    def _wire(self, link: str) -> ShapedWire:
         spec = self.spec.link(link)
         wire = next(wire for wire in self._wires() if wire.spec == spec)
         if wire.profile is None:

@@ -27,7 +27,7 @@ from topologies.errors import EmulationError
 from topologies.fidelity.claims import LossClaim, RttClaim, SaturationClaim, Way
 from topologies.fidelity.course import DATAGRAMS_PER_BUFFER, SIGMAS, UDP_HEADERS_BYTES, Course
 from topologies.fidelity.probes.echo import ECHO_FRAME_BYTES
-from topologies.fidelity.probes.independent_tools import Flow, Pings, iperf3, ping
+from topologies.fidelity.probes.independent_tools import Iperf3Flow, Pings, iperf3, ping
 from topologies.fidelity.probes.link_ends import vantages
 from topologies.fidelity.tolerances import EXAMINATION
 from topologies.fidelity.verdict import ClockKind
@@ -218,7 +218,9 @@ class Bench:
         arguments = ("-O", str(omit_s), "-t", str(rate_s))
         return self._flooded(way, "rate", arguments, omit_s + rate_s).mbit
 
-    def _flooded(self, way: Way, name: str, arguments: tuple[str, ...], lasts_s: float) -> Flow:
+    def _flooded(
+        self, way: Way, name: str, arguments: tuple[str, ...], lasts_s: float
+    ) -> Iperf3Flow:
         self._set_window(None)
         return self._iperf3(name, way, (*self._course(way).flood, *arguments), lasts_s)
 
@@ -256,7 +258,9 @@ class Bench:
             for direction in DIRECTIONS:
                 self._net.apply(self._link.name, direction, shaped)
 
-    def _iperf3(self, name: str, way: Way, arguments: tuple[str, ...], lasts_s: float) -> Flow:
+    def _iperf3(
+        self, name: str, way: Way, arguments: tuple[str, ...], lasts_s: float
+    ) -> Iperf3Flow:
         ends = vantages(self._net, self._link, WAYS[way])
         course = self._course(way)
         limit_s = course.handshake_s + lasts_s + course.queue_ms / 1e3 + SLACK_S

@@ -16,7 +16,7 @@ from analysis.summary.accordion import (
     DeadlineRequest,
     InitialWindow,
     InjectedFault,
-    Refusal,
+    RefusalSummary,
     StepDown,
     UeDeliveries,
 )
@@ -55,10 +55,10 @@ def ue_deliveries(requests: Iterable[DeadlineRequest]) -> tuple[UeDeliveries, ..
     return tuple(_together(ue, admission, list(group)) for (ue, admission), group in groups)
 
 
-def refusals(run: Run) -> tuple[Refusal, ...]:
+def refusals(run: Run) -> tuple[RefusalSummary, ...]:
     """Steps that came to nothing."""
     return tuple(
-        Refusal(ue=e.who, round=e.round, step=e.step, status=e.status, reason=e.reason)
+        RefusalSummary(ue=e.who, round=e.round, step=e.step, status=e.status, reason=e.reason)
         for e in run.events_of(StepRefused)
     )
 

@@ -22,9 +22,9 @@ from analysis.metrics.delivery.transfers import (
     first_evaluations,
 )
 from analysis.run.reader import Run
-from analysis.summary.accordion import Accordion, ConfigurationFigures, Download
+from analysis.summary.accordion import Accordion, ConfigurationFigures, DownloadSummary
 from analysis.summary.section import Accuracy
-from analysis.tcp.connections import TwoEnds, Wire
+from analysis.tcp.connections import CapturedStreams, TwoEnds
 from analysis.tcp.streams import NEVER
 from stage_node.records.events import (
     Admitted,
@@ -44,7 +44,7 @@ DELIVERY_SCHEMA: dict[str, type[pl.DataType]] = {
 """How much of the file each UE had when: after the first SYN for the model, UE's capture."""
 
 
-def find_transfers(run: Run, wire: Wire) -> tuple[tuple[Transfer, ...], tuple[str, ...]]:
+def find_transfers(run: Run, wire: CapturedStreams) -> tuple[tuple[Transfer, ...], tuple[str, ...]]:
     """The downloads that ended, each with its stream; and those that the captures lack."""
     transfers, problems = [], []
     for event in run.events_of(DownloadEnded):
@@ -110,7 +110,7 @@ def delivery(transfers: tuple[Transfer, ...]) -> pl.DataFrame:
     return pl.concat(parts)
 
 
-def _stream(run: Run, wire: Wire, event: DownloadEnded) -> TwoEnds | None:
+def _stream(run: Run, wire: CapturedStreams, event: DownloadEnded) -> TwoEnds | None:
     """The response's stream: to the UE's port, from the server's."""
     ours = addresses(run, event.who)
     ports = (event.server_port, event.local_port)
@@ -128,7 +128,9 @@ def _begins(transfers: tuple[Transfer, ...]) -> dict[tuple[str, str, int], int]:
     return begins
 
 
-def _download(run: Run, transfer: Transfer, begins: dict[tuple[str, str, int], int]) -> Download:
+def _download(
+    run: Run, transfer: Transfer, begins: dict[tuple[str, str, int], int]
+) -> DownloadSummary:
     event, stream = transfer.event, transfer.ends.receiver
     names = {event.who, *addresses(run, event.who)}  # the server knows the UE by its address
     place = (event.who, event.round, event.step)
@@ -145,7 +147,7 @@ def _download(run: Run, transfer: Transfer, begins: dict[tuple[str, str, int], i
     size = stream.payload_bytes
     expected = expected_transfer(run, transfer)
     deadline_ms = request.deadline_ms if request and event.attempt == 1 else None
-    return Download(
+    return DownloadSummary(
         ue=event.who,
         round=event.round,
         step=event.step,

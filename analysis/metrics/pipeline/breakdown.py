@@ -42,7 +42,7 @@ from analysis.run.network import LinkDirection
 from analysis.run.pipeline_view import partition_of
 from analysis.run.reader import Run
 from analysis.summary.pipeline import Breakdown, PlaceParts
-from analysis.tcp.connections import Wire
+from analysis.tcp.connections import CapturedStreams
 from analysis.tcp.streams import Flow
 
 PARTS = ("compute", "serialisation", "queueing", "propagation", "transport")
@@ -131,7 +131,7 @@ class Latency:
 
 
 def latency(
-    run: Run, frames: pl.DataFrame, wire: Wire, paces: dict[LinkDirection, Pace]
+    run: Run, frames: pl.DataFrame, wire: CapturedStreams, paces: dict[LinkDirection, Pace]
 ) -> Latency:
     """Every frame's time in every place; none where the stages did not say since when they were
     free (ledgers of older versions).
@@ -157,7 +157,9 @@ def latency(
     return Latency(run.results, pl.concat(parts).sort(*_KEY, "order"))
 
 
-def _hops(frames: pl.DataFrame, wire: Wire, paces: dict[LinkDirection, Pace]) -> pl.DataFrame:
+def _hops(
+    frames: pl.DataFrame, wire: CapturedStreams, paces: dict[LinkDirection, Pace]
+) -> pl.DataFrame:
     """Joined activation frames with what their crossing was spent on."""
     wire_columns = (pl.lit(None, pl.Float64).alias(part) for part in WIRE_PARTS)
     turn = pl.lit(None, pl.Int64).alias("t_turn_ns")

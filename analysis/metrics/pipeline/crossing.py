@@ -38,7 +38,7 @@ import polars as pl
 
 from analysis.metrics.links.pace import Pace
 from analysis.run.network import LinkDirection
-from analysis.tcp.connections import TwoEnds, Wire
+from analysis.tcp.connections import CapturedStreams, TwoEnds
 from analysis.tcp.streams import Int64s, Stream
 
 WIRE_PARTS = ("serialisation", "queueing", "propagation", "transport")
@@ -71,7 +71,7 @@ class _Way:
 
 
 def crossings(
-    frames: pl.DataFrame, ends: TwoEnds, wire: Wire, paces: dict[LinkDirection, Pace]
+    frames: pl.DataFrame, ends: TwoEnds, wire: CapturedStreams, paces: dict[LinkDirection, Pace]
 ) -> pl.DataFrame:
     """Parts in ns of every frame of one connection, one column for each of ``WIRE_PARTS``.
 
@@ -95,7 +95,7 @@ def crossings(
 
 
 def _way(
-    frames: pl.DataFrame, ends: TwoEnds, wire: Wire, paces: dict[LinkDirection, Pace]
+    frames: pl.DataFrame, ends: TwoEnds, wire: CapturedStreams, paces: dict[LinkDirection, Pace]
 ) -> _Way | None:
     known = tuple(paces[step] for step in ends.path if step in paces)
     if len(known) < len(ends.path):

@@ -17,10 +17,10 @@ from analysis.summary.pipeline import (
     ImagesUse,
     IterationFigures,
     LinkLoad,
-    Pipeline,
+    PipelineSummary,
     StageCompute,
     Window,
-    Work,
+    WorkSummary,
 )
 from analysis.summary.section import Accuracy, Distribution
 from analysis.summary.traffic import CutTraffic, Reduction, Reductions
@@ -37,7 +37,9 @@ _ROUNDING = 1e-9
 """0.98 - 0.01 is a little more than 0.97 in binary."""
 
 
-def pipeline_figures(run: Run, frames: pl.DataFrame, links: Links, spent: Latency) -> Pipeline:
+def pipeline_figures(
+    run: Run, frames: pl.DataFrame, links: Links, spent: Latency
+) -> PipelineSummary:
     """Everything about one split model.
 
     ``run`` is its view of the run, ``frames`` its part of the joined
@@ -48,7 +50,7 @@ def pipeline_figures(run: Run, frames: pl.DataFrame, links: Links, spent: Latenc
     cuts = len(partition.stages) - 1
     ended = next(iter(run.events_of(LoopEnded)), None)
     hashes = next(iter(run.events_of(FrozenHash)), None)
-    return Pipeline(
+    return PipelineSummary(
         name=partition.pipeline,
         hosts=partition.hosts,
         stages=tuple(tuple(layers) for layers in partition.stages),
@@ -69,7 +71,7 @@ def pipeline_figures(run: Run, frames: pl.DataFrame, links: Links, spent: Latenc
             for used in run.events_of(ImagesUsed)
         ),
         work=tuple(
-            Work(
+            WorkSummary(
                 work=cost.work,
                 duration_s=cost.duration_s,
                 cpu_s=cost.cpu_s,

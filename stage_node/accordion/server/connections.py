@@ -21,7 +21,7 @@ Ended = Callable[[str, PathEstimate], None]
 """Told of a connection's end: the peer's address, and what the kernel learned of the path."""
 
 
-class Connection(H11Protocol):
+class UeConnection(H11Protocol):
     """One connection; registered with its ``Connections`` while it lasts."""
 
     def __init__(self, connections: "Connections", *args: Any, **kwargs: Any) -> None:
@@ -112,10 +112,10 @@ class Connections:
         tell: Ended = lambda ue, path: None,
         pace_mbit: Mapping[str, float] = MappingProxyType({}),
     ) -> None:
-        self.open: dict[tuple[str, int], Connection] = {}
+        self.open: dict[tuple[str, int], UeConnection] = {}
         self.tell = tell
         self.pace_mbit = pace_mbit
 
-    def protocol(self, *args: Any, **kwargs: Any) -> Connection:
+    def protocol(self, *args: Any, **kwargs: Any) -> UeConnection:
         """What uvicorn makes for a new connection."""
-        return Connection(self, *args, **kwargs)
+        return UeConnection(self, *args, **kwargs)

@@ -6,7 +6,7 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from stage_node.accordion.protocol import Block, Sending, Streaming
-from stage_node.accordion.server.connections import Connection
+from stage_node.accordion.server.connections import UeConnection
 from stage_node.accordion.server.faults import Fault
 from stage_node.models.configuration import Configuration
 
@@ -27,7 +27,7 @@ class FileResponse(Response):
         first_byte: int,
         status: int,
         headers: Mapping[str, str],
-        connection: Connection | None,
+        connection: UeConnection | None,
         fault: Fault | None,
     ) -> None:
         super().__init__(content, status, headers)
@@ -59,7 +59,7 @@ class StreamResponse(Response):
         self,
         content: bytes,
         streaming: Streaming,
-        connection: Connection,
+        connection: UeConnection,
         request_ns: int,
         headers: Mapping[str, str],
         ended: StreamEnded,
@@ -139,7 +139,7 @@ def _struck(content: bytes, first_byte: int, fault: Fault) -> bytes:
     return content[:place] + bytes([content[place] ^ 0xFF]) + content[place + 1 :]
 
 
-async def _cut(connection: Connection | None, receive: Receive) -> None:
+async def _cut(connection: UeConnection | None, receive: Receive) -> None:
     """End a connection in the middle of a response."""
     assert connection is not None, "faults need a server's own connections"
     connection.cut()

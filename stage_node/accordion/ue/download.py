@@ -26,7 +26,7 @@ class InterruptedDeliveryError(DeliveryError):
     """The connection could not be made, or broke; asking again may help."""
 
 
-class RefusedError(DeliveryError):
+class DownloadRefusedError(DeliveryError):
     """The server will not send what was asked for; ``status`` is its HTTP status."""
 
     def __init__(self, status: int, reason: str) -> None:
@@ -89,7 +89,7 @@ class Download:
             if self._response.status == http.client.NO_CONTENT:
                 return
             if self._response.status not in (http.client.OK, http.client.PARTIAL_CONTENT):
-                raise RefusedError(self._response.status, self._reason())
+                raise DownloadRefusedError(self._response.status, self._reason())
         begins, self.end_byte = self._place()
         if begins != first_byte:
             raise DeliveryError(f"asked for bytes from {first_byte}, the answer begins at {begins}")

@@ -17,8 +17,8 @@ from stage_node.accordion.prefix import CorruptPartError, PrefixReader
 from stage_node.accordion.ue.download import (
     DeliveryError,
     Download,
+    DownloadRefusedError,
     InterruptedDeliveryError,
-    RefusedError,
     get_request,
 )
 from stage_node.records.events import DownloadEnded, EventLog
@@ -30,7 +30,7 @@ Feed = Callable[[bytes], None]
 
 
 @dataclass(frozen=True)
-class Place:
+class RequestPlace:
     """Where a request stands in the life of a UE: its step, and how often it began anew."""
 
     step: int = 0
@@ -60,10 +60,10 @@ class Fetcher:
         self._receive_window_bytes = receive_window_bytes
         self._etag: str | None = None
 
-    def fetch(self, step: Step, place: Place) -> None:
+    def fetch(self, step: Step, place: RequestPlace) -> None:
         """Ask for what a step needs and feed all that comes.
 
-        ``RefusedError`` where the server will not send it; ``DeliveryError``, or
+        ``DownloadRefusedError`` where the server will not send it; ``DeliveryError``, or
         ``CorruptPartError``, once ``FRUITLESS_ATTEMPTS`` in a row have brought nothing sound.
         """
         begin_ns = time.monotonic_ns()
@@ -74,7 +74,7 @@ class Fetcher:
             gone_ms = 0.0 if attempt == 1 else (time.monotonic_ns() - begin_ns) / 1e6
             try:
                 self._attempt(self._request(step, end_byte, gone_ms), place, attempt)
-            except RefusedError:
+            except DownloadRefusedError:
                 # Of a stream that broke off, nothing more may be worth sending by the deadline.
                 if attempt == 1 or step.admission != "stream":
                     raise
@@ -100,7 +100,7 @@ class Fetcher:
         first_byte = self._reader.received
         return get_request(self._server, self._model, needs, first_byte, end_byte, self._etag)
 
-    def _attempt(self, request: bytes, place: Place, attempt: int) -> None:
+    def _attempt(self, request: bytes, place: RequestPlace, attempt: int) -> None:
         """One connection, to the end of its response; ``_BrokenError`` where it breaks."""
         begin_ns, first_byte = time.monotonic_ns(), self._reader.received
         try:

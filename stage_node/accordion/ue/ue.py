@@ -14,8 +14,8 @@ import torch
 
 from stage_node.accordion.needs import Step
 from stage_node.accordion.prefix import PrefixReader
-from stage_node.accordion.ue.download import RefusedError
-from stage_node.accordion.ue.fetch import Fetcher, Place
+from stage_node.accordion.ue.download import DownloadRefusedError
+from stage_node.accordion.ue.fetch import Fetcher, RequestPlace
 from stage_node.accordion.ue.model_in_use import ModelInUse
 from stage_node.accordion.ue.rehearsal import rehearse_computing, rehearse_receiving
 from stage_node.data import Dataset, SplitName, load_dataset
@@ -152,11 +152,11 @@ class UserEquipment:
                 self._step_down(step, number)
             else:
                 self._request(step, number)
-        except (RefusedError, NotHereError) as refusal:
-            status = refusal.status if isinstance(refusal, RefusedError) else None
+        except (DownloadRefusedError, NotHereError) as refusal:
+            status = refusal.status if isinstance(refusal, DownloadRefusedError) else None
             if step.required or (status is not None and status >= 500):
                 raise
-            reason = refusal.reason if isinstance(refusal, RefusedError) else str(refusal)
+            reason = refusal.reason if isinstance(refusal, DownloadRefusedError) else str(refusal)
             self._events.emit(
                 StepRefused(
                     model=self._model,
@@ -209,7 +209,7 @@ class UserEquipment:
                 round=self._round,
             )
         )
-        self._fetcher.fetch(step, Place(number, self._round))
+        self._fetcher.fetch(step, RequestPlace(number, self._round))
 
     def _step_down(self, step: Step, number: int) -> None:
         """Run another configuration of those that are here."""

@@ -13,7 +13,7 @@ from analysis.metrics.measure import measure
 from analysis.report.build import build_report
 from analysis.run.reader import read_run
 from analysis.summary import Summary
-from analysis.summary.pipeline import Pipeline
+from analysis.summary.pipeline import PipelineSummary
 from analysis.sweep.table import figures
 from analysis.trace.trace import traced_flows
 from stage_node.records.events import PartitionChosen
@@ -72,7 +72,7 @@ def merged(first: Path, second: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def several(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Pipeline]]:
+def several(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, PipelineSummary]]:
     """Two runs of one pipeline each, made one; and what each pipeline's figures were alone."""
     folder = tmp_path_factory.mktemp("several")
     alone = {}
@@ -109,7 +109,7 @@ def own(part: Any) -> Any:
 
 
 def test_each_pipeline_has_the_figures_that_it_has_alone(
-    several: tuple[Path, dict[str, Pipeline]],
+    several: tuple[Path, dict[str, PipelineSummary]],
 ) -> None:
     path, alone = several
     summary = Summary.read(path / "summary.json")
@@ -128,7 +128,7 @@ def test_each_pipeline_has_the_figures_that_it_has_alone(
 
 
 def test_page_plots_sweeps_comparisons_and_traces_tell_them_apart(
-    several: tuple[Path, dict[str, Pipeline]],
+    several: tuple[Path, dict[str, PipelineSummary]],
 ) -> None:
     path, _ = several
     page = (path / "report.html").read_text()

@@ -8,14 +8,14 @@ import pytest
 from scipy.stats import bootstrap
 
 from analysis.summary import Summary
-from analysis.summary.network import Fidelity
+from analysis.summary.network import FidelitySummary
 from analysis.sweep.plot import plot_figure
 from analysis.sweep.report import write_sweep
 from analysis.sweep.table import SweepRun, chosen_figures, figures, intervals, read_cell, tidy
 
 
-def fidelity(verdict: str = "pass") -> Fidelity:
-    return Fidelity(
+def fidelity(verdict: str = "pass") -> FidelitySummary:
+    return FidelitySummary(
         verdict=verdict, reasons=(), goodput_error_max=None, rtt_error_ms_max=None,
         capture_dropped_packets=None, qdisc_difference_max=None, cpu_idle_min_share=None,
         cpu_idle_seconds=None,

@@ -17,7 +17,7 @@ from analysis.capture.reader import Capture, read_capture
 from analysis.tcp.flight import bytes_in_flight, zero_windows
 from analysis.tcp.flows import flow_figures
 from analysis.tcp.rtt import rtt_from_acks
-from analysis.tcp.segment_kinds import Kind, SegmentKinds
+from analysis.tcp.segment_kinds import SegmentKind, SegmentKinds
 from analysis.tcp.streams import Stream, streams
 from tests.analysis.corpus.answers import ANSWERS, CAPTURES, CORPUS, FLAGS
 from tests.analysis.tcp.dissection import dissected
@@ -75,12 +75,14 @@ def test_what_each_segment_was_is_what_tshark_says(path: Path) -> None:
     for stream in all_streams(path):
         kinds, rows = SegmentKinds(stream), stream.sent.row
         ours["retransmission"] |= frames(rows, kinds.is_retransmission)
-        ours["fast_retransmission"] |= frames(rows, kinds.kind == Kind.FAST_RETRANSMISSION)
-        ours["spurious_retransmission"] |= frames(rows, kinds.kind == Kind.SPURIOUS_RETRANSMISSION)
+        ours["fast_retransmission"] |= frames(rows, kinds.kind == SegmentKind.FAST_RETRANSMISSION)
+        ours["spurious_retransmission"] |= frames(
+            rows, kinds.kind == SegmentKind.SPURIOUS_RETRANSMISSION
+        )
         ours["out_of_order"] |= frames(rows, kinds.is_out_of_order)
         ours["duplicate_ack"] |= frames(rows, kinds.is_duplicate_ack)
         ours["zero_window"] |= frames(rows, kinds.is_zero_window)
-        ours["keep_alive"] |= frames(rows, kinds.kind == Kind.KEEP_ALIVE)
+        ours["keep_alive"] |= frames(rows, kinds.kind == SegmentKind.KEEP_ALIVE)
     assert ours == {name: set(TSHARK[path.name][name]) for name in FLAGS}
 
 

@@ -15,7 +15,7 @@ from analysis.tcp.delays import delay_parts, one_way_delays
 from analysis.tcp.flight import bytes_in_flight, sack_blocks, zero_windows
 from analysis.tcp.flows import flow_figures
 from analysis.tcp.rtt import rtt_from_acks, rtt_from_timestamps
-from analysis.tcp.segment_kinds import Kind, SegmentKinds
+from analysis.tcp.segment_kinds import SegmentKind, SegmentKinds
 from analysis.tcp.streams import Flow, Stream, streams
 from tests.analysis.tcp.tcp_simulator import (
     HEADERS,
@@ -240,13 +240,13 @@ def test_a_segment_that_overtook_is_told_from_one_sent_again(tmp_path: Path) -> 
         (62 * MS, packet(FLOW, "A", 139, 1, ack=1)),
     ]
     kinds = SegmentKinds(written(tmp_path / "a.pcap", packets))
-    assert [Kind(kind) for kind in kinds.kind] == [
-        *[Kind.PLAIN] * 3,
-        Kind.OUT_OF_ORDER,
-        Kind.PLAIN,
-        Kind.RETRANSMISSION,
-        Kind.SPURIOUS_RETRANSMISSION,
-        Kind.KEEP_ALIVE,
+    assert [SegmentKind(kind) for kind in kinds.kind] == [
+        *[SegmentKind.PLAIN] * 3,
+        SegmentKind.OUT_OF_ORDER,
+        SegmentKind.PLAIN,
+        SegmentKind.RETRANSMISSION,
+        SegmentKind.SPURIOUS_RETRANSMISSION,
+        SegmentKind.KEEP_ALIVE,
     ]
 
 

@@ -6,7 +6,7 @@ import polars as pl
 import pytest
 
 from analysis.run.reader import Run, read_run
-from analysis.tcp.connections import Wire
+from analysis.tcp.connections import CapturedStreams
 from analysis.trace.packet_table import RUN_PACKET_SCHEMA, packet_table, write_packets
 from tests.analysis.synthetic_run import SyntheticRun
 
@@ -18,7 +18,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
 
 @pytest.fixture(scope="module")
 def packets(run: Run) -> pl.DataFrame:
-    return packet_table(run, Wire(run))
+    return packet_table(run, CapturedStreams(run))
 
 
 def test_no_packet_is_left_out_and_none_is_counted_twice(run: Run, packets: pl.DataFrame) -> None:

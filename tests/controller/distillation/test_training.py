@@ -9,8 +9,8 @@ from controller.distillation.activations import Activations
 from controller.distillation.simplified import folded
 from controller.distillation.start import continue_from, warm_start
 from controller.distillation.training import (
-    Progress,
-    Recipe,
+    DistillationProgress,
+    DistillationRecipe,
     Student,
     Teacher,
     accuracy,
@@ -53,7 +53,7 @@ def student_of(model, activations, spec=SPEC):
 
 
 def quick(**changes):
-    return Recipe(**{"epochs": 4, "batch": 32, "features_only": 0.3} | changes)
+    return DistillationRecipe(**{"epochs": 4, "batch": 32, "features_only": 0.3} | changes)
 
 
 def test_only_the_fringe_is_trained_and_the_original_is_bit_identical(model, activations, tmp_path):
@@ -87,7 +87,7 @@ def test_training_brings_the_student_to_the_teacher(model, activations, tmp_path
 
 
 def test_an_interrupted_training_ends_where_an_uninterrupted_one_does(model, activations, tmp_path):
-    def stop(progress: Progress) -> None:
+    def stop(progress: DistillationProgress) -> None:
         if progress.step == 12:
             raise KeyboardInterrupt
 
@@ -114,7 +114,7 @@ def test_a_limit_in_minutes_ends_the_training_with_the_rate_at_zero(model, activ
 
 
 def test_the_learning_rate_warms_up_and_falls_to_zero():
-    recipe = Recipe()
+    recipe = DistillationRecipe()
     rates = [learning_rate(recipe, done / 1000) for done in range(1001)]
     top = rates.index(max(rates))
     assert top == 1000 * recipe.warm_up

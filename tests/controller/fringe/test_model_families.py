@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from controller.distillation.distill import distil
-from controller.distillation.training import Recipe
+from controller.distillation.training import DistillationRecipe
 from controller.ladder.builder import build_ladder
 from controller.ladder.cache import LadderRequest
 from controller.split.partition import split_after
@@ -53,7 +53,7 @@ def test_a_bottleneck_is_distilled_and_nothing_but_the_fringe_is_tuned(
         digits,
         after,
         bottleneck,
-        Recipe(epochs=1, batch=64),
+        DistillationRecipe(epochs=1, batch=64),
         tmp_path / "work",
         tmp_path / "b.safetensors",
         versions=1,

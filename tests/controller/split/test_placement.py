@@ -15,10 +15,10 @@ from controller.errors import BadPartitionError
 from controller.split.partition import Partition
 from controller.split.placement import (
     BALANCED,
-    Connection,
     Costs,
-    Device,
+    Hop,
     Placement,
+    PlacementDevice,
     choose_placement,
 )
 from controller.split.profiling import LEAST_RUNS, LayerCost, layer_costs, measure_layers
@@ -41,8 +41,8 @@ def costs(speeds: list[float], rates: list[float | None]) -> Costs:
             LayerCost(name=name, compute_ms=1, frame_bytes=size)
             for name, size in zip(LAYERS, sizes, strict=True)
         ),
-        devices=tuple(Device(host=f"h{i}", speed=speed) for i, speed in enumerate(speeds)),
-        connections=tuple(Connection(rate_mbit=rate, delay_ms=10) for rate in rates),
+        devices=tuple(PlacementDevice(host=f"h{i}", speed=speed) for i, speed in enumerate(speeds)),
+        connections=tuple(Hop(rate_mbit=rate, delay_ms=10) for rate in rates),
     )
 
 

@@ -11,7 +11,7 @@ from scapy.packet import Packet
 from scapy.utils import PcapReader
 
 from testbed.experiment.file import load_experiment
-from testbed.hosts.choose import Wish
+from testbed.hosts.choose import HostWish
 from testbed.run.directory import RunDirectory
 from testbed.run.runner import run_experiment
 
@@ -42,7 +42,7 @@ accordion:
 def test_the_first_flight_fills_the_path_and_does_not_overrun_it(tmp_path: Path) -> None:
     file, out = tmp_path / "window.yaml", tmp_path / "out"
     file.write_text(EXPERIMENT)
-    wish = Wish("microvm", "virtual")
+    wish = HostWish("microvm", "virtual")
     run_experiment(load_experiment(file), str(file), wish, out, Console(quiet=True))
     connections = connections_at_the_server(out)
     assert len(connections) == DOWNLOADS

@@ -13,7 +13,7 @@ from stage_node.models import load_model
 from stage_node.records.events import ConfigurationEvaluated, Measurement, Reached, read_events
 from testbed.experiment.file import load_experiment
 from testbed.experiment.named_models import checkpoint_path
-from testbed.hosts.choose import Wish
+from testbed.hosts.choose import HostWish
 from testbed.run.directory import RunDirectory
 from testbed.run.runner import run_experiment
 
@@ -73,7 +73,7 @@ def test_each_of_several_models_is_right_as_often_as_alone_and_serves_beside_the
     file, out = tmp_path / "several.yaml", tmp_path / "out"
     file.write_text(EXPERIMENT.replace("OTHER", str(other)))
     run_experiment(
-        load_experiment(file), str(file), Wish("microvm", "virtual"), out, Console(quiet=True)
+        load_experiment(file), str(file), HostWish("microvm", "virtual"), out, Console(quiet=True)
     )
 
     summary = json.loads((out / "summary.json").read_text())

@@ -8,11 +8,11 @@ from collections.abc import Iterator
 import pytest
 
 from stage_node.wire.channel import Channel, Ring
-from stage_node.wire.frame import Header, Kind
+from stage_node.wire.frame import FrameKind, Header
 
 PAYLOAD = bytes(200_000)
-HEADER = Header(kind=Kind.ACTIVATION, payload_bytes=len(PAYLOAD)).encode()
-LIMITS = {Kind.ACTIVATION: len(PAYLOAD)}
+HEADER = Header(kind=FrameKind.ACTIVATION, payload_bytes=len(PAYLOAD)).encode()
+LIMITS = {FrameKind.ACTIVATION: len(PAYLOAD)}
 
 
 @pytest.fixture

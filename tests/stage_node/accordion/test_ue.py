@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from controller.accordion.training.iterations import evaluate
 from stage_node.accordion.prefix import CorruptPartError, PrefixReader
 from stage_node.accordion.prefix_writer import arrange, encode
-from stage_node.accordion.ue.download import DeliveryError, RefusedError
+from stage_node.accordion.ue.download import DeliveryError, DownloadRefusedError
 from stage_node.accordion.ue.fetch import FRUITLESS_ATTEMPTS
 from stage_node.accordion.ue.model_in_use import ModelInUse
 from stage_node.accordion.ue.ue import main
@@ -361,7 +361,9 @@ def test_a_refusal_is_a_result_and_the_steps_after_it_are_taken(tmp_path):
 def test_the_refusal_of_a_required_step_is_an_error(tmp_path):
     with (
         server(refused) as (port, requests),
-        pytest.raises(RefusedError, match=r"refused \(409\): configuration 1-0-0 takes 90 ms"),
+        pytest.raises(
+            DownloadRefusedError, match=r"refused \(409\): configuration 1-0-0 takes 90 ms"
+        ),
     ):
         run(tmp_path, port, {"deadline_ms": 1, "required": True})
     assert len(requests) == 1

@@ -17,7 +17,7 @@ from stage_node.fringe.stage import StageConfiguration
 from stage_node.models import ChainModel, ModelSpec, build_model
 from stage_node.processes.zygote import Zygote
 from stage_node.wire.contract import ActivationContract
-from stage_node.wire.frame import HEADER_BYTES, Header, Kind
+from stage_node.wire.frame import HEADER_BYTES, FrameKind, Header
 from stage_node.wire.rung import Rung
 
 LOOPBACK = "127.0.0.1"
@@ -92,7 +92,7 @@ class Proxy:
             yield first, header, stream[first + HEADER_BYTES : end]
             first = end
 
-    def of_kind(self, kind: Kind) -> list[tuple[Header, bytes]]:
+    def of_kind(self, kind: FrameKind) -> list[tuple[Header, bytes]]:
         return [(header, payload) for _, header, payload in self.frames() if header.kind is kind]
 
 

@@ -23,7 +23,7 @@ from stage_node.records.ledger import to_parquet
 from stage_node.wire.channel import Channel
 from stage_node.wire.codecs import plain
 from stage_node.wire.contract import HELLO_LIMITS, ActivationContract, Hello
-from stage_node.wire.frame import HEADER_BYTES, Header, Kind
+from stage_node.wire.frame import HEADER_BYTES, FrameKind, Header
 from tests.stage_node.fringe.rig import LOOPBACK, STAGES, pipeline, random_cut, rungs_of
 
 BATCH = 8
@@ -82,7 +82,7 @@ def test_uncompressed_stages_are_bit_identical_to_the_whole_model(
         rig.clients[0].drain()
         assert rig.stop(zygote) == [0, 0, 0]
     for proxy, layers in zip(rig.data, STAGES, strict=False):
-        frames = proxy.of_kind(Kind.ACTIVATION)
+        frames = proxy.of_kind(FrameKind.ACTIVATION)
         assert len(frames) >= 38
         for (header, payload), images in zip(
             frames, batches("validation", len(frames)), strict=True
@@ -90,7 +90,7 @@ def test_uncompressed_stages_are_bit_identical_to_the_whole_model(
             expected = activations(rig.model, images, layers[-1])
             assert header.shape == tuple(expected.shape)
             assert payload == plain(tuple(expected.shape[1:])).encode(expected)
-    results = rig.results.of_kind(Kind.RESULT)
+    results = rig.results.of_kind(FrameKind.RESULT)
     for (_, payload), images in zip(results, batches("validation", len(results)), strict=True):
         predictions = np.frombuffer(payload, np.int64)
         assert predictions.tolist() == whole_model(rig.model, images).tolist()
@@ -122,7 +122,7 @@ def test_thirty_switches_under_load_and_no_result_of_mismatched_halves(
         rig.clients[0].drain()
         traffic = rig.clients[0].traffic()
         assert rig.stop(zygote) == [0, 0, 0]
-    results = rig.results.of_kind(Kind.RESULT)
+    results = rig.results.of_kind(FrameKind.RESULT)
     assert [header.sequence for header, _ in results] == list(range(len(results)))
     ends = [first for first, *_ in activations[1:]] + [len(results)]
     compared = changed = 0
@@ -295,11 +295,11 @@ def test_a_wrong_contract_is_named(zygote: Zygote, tmp_path: Path) -> None:
         rig.clients[1].start()
         with socket.create_connection((LOOPBACK, rig.data[0].target)) as impostor:
             channel = Channel(impostor, HELLO_LIMITS)
-            edge = next(iter(rig.data[1].of_kind(Kind.HELLO)))
+            edge = next(iter(rig.data[1].of_kind(FrameKind.HELLO)))
             theirs = Hello.from_payload(edge[1])
             forged = theirs.model_copy(update={"name": "mallory", "sender_stage": 7})
             payload = forged.to_payload()
-            channel.send(Header(kind=Kind.HELLO, payload_bytes=len(payload)), payload)
+            channel.send(Header(kind=FrameKind.HELLO, payload_bytes=len(payload)), payload)
             assert ends_badly(zygote, rig.pids[1])
         log = rig.log("edge")
         assert "edge and mallory do not agree" in log and "sender_stage: 0 here, 7 there" in log

@@ -9,7 +9,7 @@ import torch
 
 from stage_node.data import Dataset, Split
 from stage_node.errors import RefusedError, WireError
-from stage_node.fringe.source import Admitted, Source
+from stage_node.fringe.source import AdmittedFrame, Source
 from stage_node.records.ledger import Ledger
 
 
@@ -28,19 +28,19 @@ def source(tmp_path: Path) -> Source:
     return source
 
 
-def admitted(source: Source) -> Admitted:
+def admitted(source: Source) -> AdmittedFrame:
     batch = source.admit()
     assert batch is not None
     return batch
 
 
-def answer(source: Source, batch: Admitted, wrong: int = 0) -> None:
+def answer(source: Source, batch: AdmittedFrame, wrong: int = 0) -> None:
     predictions = batch.labels.clone()
     predictions[:wrong] += 1
     source.score(batch.sequence, batch.generation, predictions)
 
 
-def serve(source: Source, frames: int, wrong: int = 0) -> list[Admitted]:
+def serve(source: Source, frames: int, wrong: int = 0) -> list[AdmittedFrame]:
     batches = []
     for _ in range(frames):
         batches.append(admitted(source))
@@ -56,7 +56,7 @@ def test_a_cycle_shows_every_image_once_then_begins_again(source: Source) -> Non
 
 def test_the_window_bounds_what_is_in_flight(source: Source) -> None:
     first = [admitted(source) for _ in range(3)]
-    more: list[Admitted] = []
+    more: list[AdmittedFrame] = []
     thread = threading.Thread(target=lambda: more.append(admitted(source)))
     thread.start()
     thread.join(0.05)

@@ -25,7 +25,7 @@ from stage_node.processes.zygote import Zygote
 from stage_node.records.ledger import to_parquet
 from stage_node.wire.codecs import ALL_CODECS, Codec, Coding, Ranges
 from stage_node.wire.contract import ActivationContract
-from stage_node.wire.frame import Kind
+from stage_node.wire.frame import FrameKind
 from stage_node.wire.rung import QUANTISED, UNCOMPRESSED, Rung
 from tests.stage_node.fringe.rig import SPEC as MODEL
 from tests.stage_node.fringe.rig import STAGES, Rig, pipeline, random_cut
@@ -243,7 +243,7 @@ def test_two_hundred_switches_under_load_and_every_output_is_that_of_its_generat
         )
         for (g, i), logits in expected.items()
     }
-    results = rig.results.of_kind(Kind.RESULT)
+    results = rig.results.of_kind(FrameKind.RESULT)
     assert [header.sequence for header, _ in results] == list(range(len(results))), "in order"
     ends = [first for first, _ in began[1:]] + [len(results)]
     compared = distinct = 0

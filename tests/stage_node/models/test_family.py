@@ -12,8 +12,8 @@ import stage_node.models
 from stage_node.errors import BadModelError
 from stage_node.models import (
     Family,
+    FamilyOptions,
     ModelSpec,
-    Options,
     build_model,
     discover_families,
     load_checkpoint,
@@ -51,7 +51,7 @@ class Flat(nn.Module):
 
 
 def make_toy() -> type[Family]:
-    class ToyOptions(Options):
+    class ToyOptions(FamilyOptions):
         repeats: int = Field(1, gt=0)
 
     class Toy(Family):

@@ -17,12 +17,12 @@ from stage_node.records.ledger import Ledger
 from stage_node.wire.channel import UNSENT_BYTES, Channel, Frame, Ring
 from stage_node.wire.connection import greet
 from stage_node.wire.contract import HELLO_LIMITS, Hello
-from stage_node.wire.frame import HEADER_BYTES, Header, Kind
+from stage_node.wire.frame import HEADER_BYTES, FrameKind, Header
 
 SIOCOUTQNSD = 0x894B
 """Bytes in the socket's buffer that were not sent yet, tcp(7)."""
 
-LIMITS = {Kind.ACTIVATION: 1 << 22, Kind.END: 0}
+LIMITS = {FrameKind.ACTIVATION: 1 << 22, FrameKind.END: 0}
 Pair = tuple[socket.socket, socket.socket]
 
 
@@ -36,7 +36,7 @@ def pair() -> Iterator[Pair]:
 
 
 def frame(payload: bytes, sequence: int = 0) -> tuple[Header, bytes]:
-    header = Header(kind=Kind.ACTIVATION, payload_bytes=len(payload), sequence=sequence)
+    header = Header(kind=FrameKind.ACTIVATION, payload_bytes=len(payload), sequence=sequence)
     return header, payload
 
 
@@ -135,13 +135,13 @@ def test_little_waits_unsent_in_the_kernel(pair: Pair) -> None:
 
 
 def test_a_hostile_size_is_refused_before_any_memory_is_taken(pair: Pair) -> None:
-    pair[0].sendall(Header(kind=Kind.ACTIVATION, payload_bytes=1 << 50).encode())
+    pair[0].sendall(Header(kind=FrameKind.ACTIVATION, payload_bytes=1 << 50).encode())
     with pytest.raises(WireError, match="at most 4194304 allowed"):
         Channel(pair[1], LIMITS).receive()
 
 
 def test_a_kind_out_of_place_is_refused(pair: Pair) -> None:
-    pair[0].sendall(Header(kind=Kind.WEIGHTS, payload_bytes=10).encode())
+    pair[0].sendall(Header(kind=FrameKind.WEIGHTS, payload_bytes=10).encode())
     with pytest.raises(WireError, match="unexpected WEIGHTS"):
         Channel(pair[1], LIMITS).receive()
 

@@ -13,7 +13,7 @@ from torch import Tensor
 from stage_node.errors import WireError
 from stage_node.wire.codecs import ALL_CODECS, Codec, Coding, Ranges, plain
 from stage_node.wire.contract import ActivationContract
-from stage_node.wire.frame import DType, Header, Kind
+from stage_node.wire.frame import DType, FrameKind, Header
 from stage_node.wire.rung import Rung
 
 SHAPE = (6, 5, 4)
@@ -197,7 +197,7 @@ def test_contracts_bound_the_largest_payload_of_every_codec_they_allow() -> None
         payload = coding(name, x, keep=0.99).encode(x)
         assert len(payload) <= contract.max_payload_bytes
         header = Header(
-            kind=Kind.ACTIVATION,
+            kind=FrameKind.ACTIVATION,
             payload_bytes=len(payload),
             codec=Codec.named(name).number,
             dtype=DType.FLOAT32,

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from stage_node.errors import ContractMismatchError, WireError
 from stage_node.wire.codecs import Codec, plain
 from stage_node.wire.contract import ActivationContract, Hello
-from stage_node.wire.frame import DType, Header, Kind
+from stage_node.wire.frame import DType, FrameKind, Header
 
 CONTRACT = ActivationContract(cut=0, shape=(16, 8, 8), max_batch=4)
 HELLO = Hello(
@@ -23,7 +23,7 @@ HELLO = Hello(
 
 def activation(**changes: object) -> Header:
     fields: dict[str, object] = {
-        "kind": Kind.ACTIVATION,
+        "kind": FrameKind.ACTIVATION,
         "codec": Codec.named("fp32").number,
         "dtype": DType.FLOAT32,
         "shape": (4, 16, 8, 8),

@@ -8,11 +8,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stage_node.errors import WireError
-from stage_node.wire.frame import HEADER_BYTES, MAX_DIMENSIONS, DType, Header, Kind
+from stage_node.wire.frame import HEADER_BYTES, MAX_DIMENSIONS, DType, FrameKind, Header
 
 headers = st.builds(
     Header,
-    kind=st.sampled_from(Kind),
+    kind=st.sampled_from(FrameKind),
     payload_bytes=st.integers(0, 2**64 - 1),
     generation=st.integers(0, 2**32 - 1),
     sequence=st.integers(0, 2**64 - 1),
@@ -49,7 +49,7 @@ def test_noise_is_no_header(noise: bytes) -> None:
     [
         (0, b"HTTP", "not a frame of this protocol"),
         (4, b"\x02", "version 2"),
-        (5, b"\x63", "99 is not a valid Kind"),
+        (5, b"\x63", "99 is not a valid FrameKind"),
         (6, b"\x80\x00", "unknown flags"),
         (13, b"\x63", "99 is not a valid DType"),
         (14, b"\x06", "6 dimensions"),
@@ -60,7 +60,9 @@ def test_noise_is_no_header(noise: bytes) -> None:
 def test_a_liar_with_a_correct_checksum_is_refused(
     offset: int, field: bytes, complaint: str
 ) -> None:
-    forged = bytearray(Header(kind=Kind.ACTIVATION, payload_bytes=8, shape=(2, 1)).encode()[:60])
+    forged = bytearray(
+        Header(kind=FrameKind.ACTIVATION, payload_bytes=8, shape=(2, 1)).encode()[:60]
+    )
     forged[offset : offset + len(field)] = field
     with pytest.raises(WireError, match=complaint):
         Header.decode(forged + struct.pack("!I", zlib.crc32(forged)))
@@ -69,10 +71,10 @@ def test_a_liar_with_a_correct_checksum_is_refused(
 @pytest.mark.parametrize(
     "header",
     [
-        Header(kind=Kind.END, payload_bytes=-1),
-        Header(kind=Kind.END, payload_bytes=0, generation=2**32),
-        Header(kind=Kind.END, payload_bytes=0, shape=(1,) * 6),
-        Header(kind=Kind.END, payload_bytes=0, shape=(2**32,)),
+        Header(kind=FrameKind.END, payload_bytes=-1),
+        Header(kind=FrameKind.END, payload_bytes=0, generation=2**32),
+        Header(kind=FrameKind.END, payload_bytes=0, shape=(1,) * 6),
+        Header(kind=FrameKind.END, payload_bytes=0, shape=(2**32,)),
     ],
 )
 def test_what_does_not_fit_is_not_sent(header: Header) -> None:
@@ -83,7 +85,7 @@ def test_what_does_not_fit_is_not_sent(header: Header) -> None:
 def test_the_layout_is_the_documented_one() -> None:
     """Written down once more by hand, as another implementation would."""
     header = Header(
-        kind=Kind.ACTIVATION,
+        kind=FrameKind.ACTIVATION,
         payload_bytes=0x0102,
         generation=7,
         sequence=0x0A0B,

@@ -12,7 +12,7 @@ from analysis.summary import Summary
 from analysis.summary.control import Control, ControlMode
 from analysis.summary.section import Accuracy
 from controller.distillation.distill import distil
-from controller.distillation.training import Recipe
+from controller.distillation.training import DistillationRecipe
 from stage_node.data import load_dataset
 from stage_node.fringe.bottleneck import BottleneckSpec
 from stage_node.models import load_checkpoint
@@ -30,7 +30,7 @@ def table(tmp_path_factory):
     folder = tmp_path_factory.mktemp("evidence")
     spec = BottleneckSpec(in_shape=(32, 4, 4), stride=2, channels=8, bits=2, hidden=32)
     model, digits = load_checkpoint(MODEL), load_dataset("digits")
-    recipe = Recipe(epochs=3, batch=32)
+    recipe = DistillationRecipe(epochs=3, batch=32)
     distil(model, digits, "block2_2", spec, recipe, folder, folder / "b.safetensors", versions=2)
     module = f"bottleneck={folder / 'b.safetensors'}"
     command = [str(MODEL), "--data", "digits", "--after", "block2_2", "--out",

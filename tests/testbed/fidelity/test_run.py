@@ -20,7 +20,7 @@ from testbed.errors import (
 from testbed.fidelity import run as fidelity_run
 from testbed.fidelity.run import check_tools, chosen_profiles, measure_fidelity
 from testbed.fidelity.table import conclusion, fidelity_table
-from testbed.hosts.choose import Choice, Wish
+from testbed.hosts.choose import ChosenHost, HostWish
 from testbed.hosts.machine import KERNEL_TRIALS, TOOL_PACKAGES, Machine
 from topologies.errors import BadTopologyError
 from topologies.fidelity.claims import (
@@ -118,7 +118,7 @@ def is_interrupted(folder: Path) -> int:
 @pytest.fixture
 def host(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     def play(**answers: Callable[[Path], int]) -> None:
-        choice = Choice(PlayedHost(answers), "played")
+        choice = ChosenHost(PlayedHost(answers), "played")
         monkeypatch.setattr(fidelity_run, "examine_machine", lambda: MACHINE)
         monkeypatch.setattr(fidelity_run, "choose", lambda wish, machine, kernel: choice)
 
@@ -153,7 +153,7 @@ def test_a_profile_whose_host_died_does_not_keep_the_others_from_it(
 ) -> None:
     host(lte=dies, dsl=lambda folder: 3, cable=leaves("cable", 70.4))
     out = tmp_path / "out"
-    assert measure_fidelity(["lte", "dsl", "cable"], Wish(), out, as_json=True) == 1
+    assert measure_fidelity(["lte", "dsl", "cable"], HostWish(), out, as_json=True) == 1
     report = FidelityReport.model_validate_json(capsys.readouterr().out)
     assert report == FidelityReport.model_validate_json((out / "fidelity.json").read_text())
     lte, dsl, cable = report.profiles
@@ -166,7 +166,7 @@ def test_what_cannot_be_measured_is_said_and_no_failure(
     host: Callable[..., None], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     host(lte=leaves("lte", 70.4))
-    assert measure_fidelity(["lte"], Wish(), tmp_path / "out", as_json=False) == 0
+    assert measure_fidelity(["lte"], HostWish(), tmp_path / "out", as_json=False) == 0
     told = " ".join(capsys.readouterr().out.split())
     assert "0 of 1 profiles are what they claim" in told
     assert "lte: not measurable, 0 s" in told  # at once, before the table
@@ -177,7 +177,7 @@ def test_what_cannot_be_measured_is_said_and_no_failure(
 def test_an_interruption_keeps_what_was_measured(host: Callable[..., None], tmp_path: Path) -> None:
     host(lte=leaves("lte", 70.4), dsl=is_interrupted)
     with pytest.raises(RunInterruptedError, match="after 1 of 2 profiles") as end:
-        measure_fidelity(["lte", "dsl"], Wish(), tmp_path / "out", as_json=True)
+        measure_fidelity(["lte", "dsl"], HostWish(), tmp_path / "out", as_json=True)
     assert end.value.exit_status == 130
     kept = json.loads((tmp_path / "out" / "fidelity.json").read_text())
     assert [each["profile"]["name"] for each in kept["profiles"]] == ["lte"]

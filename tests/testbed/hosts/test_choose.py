@@ -11,7 +11,7 @@ from rich.console import Console
 from stage_node.repository import REPOSITORY
 from testbed.commands.doctor import Finding, conclude, render
 from testbed.errors import BadExperimentError, HostUnavailableError, KernelUnavailableError
-from testbed.hosts.choose import NATIVE_IS_REAL, Choice, Wish, choose, tell_choice
+from testbed.hosts.choose import NATIVE_IS_REAL, ChosenHost, HostWish, choose, tell_choice
 from testbed.hosts.machine import KERNEL_TRIALS, TOOL_PACKAGES, Machine
 from testbed.kernel.guest_kernel import GuestKernel
 
@@ -56,7 +56,7 @@ def absent() -> GuestKernel:
     raise KernelUnavailableError(UNBUILT)
 
 
-def decision(choice: Choice) -> tuple[str, str, str, str | None]:
+def decision(choice: ChosenHost) -> tuple[str, str, str, str | None]:
     return choice.kind, choice.clock, choice.reason, choice.clock_reason
 
 
@@ -76,7 +76,7 @@ def decision(choice: Choice) -> tuple[str, str, str, str | None]:
 def test_with_the_kernel_there_the_clock_is_virtual_unless_something_else_is_asked_for(
     host, clock, decided
 ):
-    choice = choose(Wish(host, clock), SERVER, there)
+    choice = choose(HostWish(host, clock), SERVER, there)
     assert decision(choice) == decided
     assert choice.kernel == (KERNEL if choice.clock == "virtual" else None)
 
@@ -95,13 +95,13 @@ def test_with_the_kernel_there_the_clock_is_virtual_unless_something_else_is_ask
 def test_without_the_kernel_the_clock_is_real_and_whoever_did_not_ask_for_that_is_told_why(
     host, clock, decided
 ):
-    assert decision(choose(Wish(host, clock), SERVER, absent)) == decided
+    assert decision(choose(HostWish(host, clock), SERVER, absent)) == decided
 
 
 @pytest.mark.parametrize("host", ["auto", "microvm"])
 def test_a_virtual_clock_that_was_asked_for_is_refused_rather_than_replaced(host):
     with pytest.raises(HostUnavailableError) as refusal:
-        choose(Wish(host, "virtual"), SERVER, absent)
+        choose(HostWish(host, "virtual"), SERVER, absent)
     assert str(refusal.value) == f"the virtual clock cannot run here: {UNBUILT}"
     assert refusal.value.exit_status == 2
 
@@ -109,23 +109,25 @@ def test_a_virtual_clock_that_was_asked_for_is_refused_rather_than_replaced(host
 @pytest.mark.parametrize("kernel", [there, absent])
 def test_the_native_host_cannot_have_a_virtual_clock_and_one_line_says_what_can(kernel):
     with pytest.raises(BadExperimentError) as refusal:
-        choose(Wish("native", "virtual"), SERVER, kernel)
+        choose(HostWish("native", "virtual"), SERVER, kernel)
     assert str(refusal.value) == (
         f"--clock virtual: {NATIVE_IS_REAL}; give --host microvm, or --clock real"
     )
 
 
-@pytest.mark.parametrize("wish", [Wish("native", pace=1), Wish("microvm", "real", pace=1)])
+@pytest.mark.parametrize("wish", [HostWish("native", pace=1), HostWish("microvm", "real", pace=1)])
 def test_a_pace_is_of_the_virtual_clock_only(wish):
     with pytest.raises(BadExperimentError, match=r"^--pace: the real clock needs none"):
         choose(wish, SERVER, there)
 
 
 def test_the_pace_reaches_the_clock():
-    assert choose(Wish(pace=2), SERVER, there).host.virtual.pace == 2
+    assert choose(HostWish(pace=2), SERVER, there).host.virtual.pace == 2
 
 
-@pytest.mark.parametrize("wish", [Wish("native"), Wish("auto", "real"), Wish("microvm", "real")])
+@pytest.mark.parametrize(
+    "wish", [HostWish("native"), HostWish("auto", "real"), HostWish("microvm", "real")]
+)
 def test_nobody_builds_a_kernel_for_the_real_clock(wish):
     def built() -> GuestKernel:
         raise AssertionError("built for nothing")
@@ -144,7 +146,12 @@ def test_nobody_builds_a_kernel_for_the_real_clock(wish):
 def test_on_the_real_clock_auto_takes_native_where_it_works_and_says_why_where_not(
     machine, kind, reason
 ):
-    assert decision(choose(Wish("auto", "real"), machine, there)) == (kind, "real", reason, None)
+    assert decision(choose(HostWish("auto", "real"), machine, there)) == (
+        kind,
+        "real",
+        reason,
+        None,
+    )
 
 
 @pytest.mark.parametrize("machine", [LAPTOP, CONTAINER])
@@ -152,18 +159,18 @@ def test_the_virtual_clock_needs_neither_root_nor_netem_nor_the_distributions_gu
     without = dataclasses.replace(
         machine, guest_modules=False, tools={**machine.tools, "linux.uml": None}
     )
-    assert choose(Wish(), without, there).clock == "virtual"
+    assert choose(HostWish(), without, there).clock == "virtual"
 
 
 @pytest.mark.parametrize(
     ("choice", "lines"),
     [
-        (choose(Wish(), SERVER, there), [f"host: microvm ({ITS_OWN})"]),
+        (choose(HostWish(), SERVER, there), [f"host: microvm ({ITS_OWN})"]),
         (
-            choose(Wish("microvm"), SERVER, absent),
+            choose(HostWish("microvm"), SERVER, absent),
             ["host: microvm (as asked for)", f"clock: real ({UNBUILT})"],
         ),
-        (choose(Wish("native", "real"), SERVER, there), [f"host: native ({IN_PLACE})"]),
+        (choose(HostWish("native", "real"), SERVER, there), [f"host: native ({IN_PLACE})"]),
     ],
 )
 def test_one_line_says_which_host_and_one_why_the_clock_is_not_its_own(choice, lines):
@@ -174,18 +181,18 @@ def test_one_line_says_which_host_and_one_why_the_clock_is_not_its_own(choice, l
 
 def test_native_is_refused_rather_than_replaced():
     with pytest.raises(HostUnavailableError, match=r"^native cannot run here: not root$"):
-        choose(Wish("native"), LAPTOP, there)
+        choose(HostWish("native"), LAPTOP, there)
 
 
 def test_root_without_the_right_to_make_namespaces_is_told_so():
     locked = dataclasses.replace(LAPTOP, root=True)
     with pytest.raises(HostUnavailableError, match=r"no network namespaces \(Operation not"):
-        choose(Wish("native"), locked, there)
+        choose(HostWish("native"), locked, there)
 
 
 def test_a_bare_machine_gets_one_command_that_names_each_package_once():
     with pytest.raises(HostUnavailableError) as refusal:
-        choose(Wish(), BARE, there)
+        choose(HostWish(), BARE, there)
     *why, fix = str(refusal.value).splitlines()
     assert [line.split()[0] for line in why] == ["native", "microvm"]
     assert fix.endswith(

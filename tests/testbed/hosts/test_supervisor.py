@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import pytest
 
 from testbed.hosts import supervisor
-from testbed.hosts.supervisor import Progress
+from testbed.hosts.supervisor import GuestProgress
 
 
 @dataclass
@@ -45,8 +45,8 @@ def guest(monkeypatch: pytest.MonkeyPatch) -> Iterator[PlayedGuest]:
     return played
 
 
-def watched(guest: PlayedGuest, **limits: float) -> Progress:
-    return Progress(guest, {"watchdog_s": None, "spin_s": None, **limits})
+def watched(guest: PlayedGuest, **limits: float) -> GuestProgress:
+    return GuestProgress(guest, {"watchdog_s": None, "spin_s": None, **limits})
 
 
 def test_a_virtual_clock_that_moves_is_never_complained_of(guest: PlayedGuest) -> None:

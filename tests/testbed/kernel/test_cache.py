@@ -10,7 +10,7 @@ from testbed.kernel.cache import find_kernel, kernel_cache, version_number
 from testbed.kernel.guest_kernel import GuestKernel
 from testbed.kernel.inquiry import NEEDED, lacking_symbols
 from testbed.kernel.recipe import FRAGMENT, configuration_hash, unpacking, with_ticks
-from testbed.kernel.source import Source, installed_sources, newest
+from testbed.kernel.source import KernelSource, installed_sources, newest
 from testbed.kernel.steps import failure
 
 
@@ -102,10 +102,10 @@ def test_the_newest_source_that_will_do_is_chosen_and_an_installed_one_before_a_
     (tmp_path / "linux-source-6.1.tar.xz").touch()
     installed = installed_sources(tmp_path)
     assert {source.version for source in installed} == {(6, 1), (6, 8, 0)}
-    package = Source((6, 8, 0), "linux-source-6.8.0")
+    package = KernelSource((6, 8, 0), "linux-source-6.8.0")
     assert newest([*installed, package]) in installed
-    assert newest([*installed, Source((6, 12), "linux-source-6.12")]).version == (6, 12)
-    assert newest([Source((6, 1), "linux-source-6.1")]) is None
+    assert newest([*installed, KernelSource((6, 12), "linux-source-6.12")]).version == (6, 12)
+    assert newest([KernelSource((6, 1), "linux-source-6.1")]) is None
 
 
 def test_versions_compare_as_numbers():

@@ -8,7 +8,7 @@ import pytest
 from rich.console import Console
 
 from testbed.errors import BadExperimentError, RunFailedError
-from testbed.hosts.choose import Choice, Wish
+from testbed.hosts.choose import ChosenHost, HostWish
 from testbed.hosts.microvm import MicroVm, VirtualClock
 from testbed.kernel.guest_kernel import GuestKernel
 from testbed.planning.plan import RunPlan
@@ -50,13 +50,13 @@ class PlayedRun:
     def __init__(self) -> None:
         self.frames = FRAMES
         self.status = 0
-        self.wish: Wish | None = None
+        self.wish: HostWish | None = None
         self.began_with: set[str] = set()
         self.seed: int | None = None
 
-    def choose(self, wish: Wish, kernel: object) -> Choice:
+    def choose(self, wish: HostWish, kernel: object) -> ChosenHost:
         self.wish = wish
-        return Choice(MicroVm(virtual=VirtualClock(KERNEL)), "played")
+        return ChosenHost(MicroVm(virtual=VirtualClock(KERNEL)), "played")
 
     def emulate(self, plan: RunPlan, run: RunDirectory, *_: object) -> int:
         self.began_with = {path.name for path in run.path.iterdir()} - MADE_BY_A_RUN
@@ -129,7 +129,7 @@ def test_the_second_run_begins_with_what_the_first_began_with_and_is_the_same(
     (run.path / "summary.json").touch()
     status, said = repeated(run)
     assert status == 0 and "identical: 3 packets in 1 captures" in said
-    assert second.wish == Wish("microvm", "virtual")
+    assert second.wish == HostWish("microvm", "virtual")
     assert second.seed == 7
     assert second.began_with == {"plan.json", "models", run.link_requests.name}
 
@@ -162,7 +162,7 @@ def test_a_second_run_that_failed_says_so(second: PlayedRun, tmp_path: Path) -> 
 
 
 def test_another_kernel_or_commit_is_noted_and_the_same_ones_are_not() -> None:
-    choice = Choice(MicroVm(virtual=VirtualClock(KERNEL)), "played")
+    choice = ChosenHost(MicroVm(virtual=VirtualClock(KERNEL)), "played")
     code = describe_code()
     same = {"guest_kernel": KERNEL.model_dump(mode="json"), "code": {**code, "git_dirty": False}}
     notes = list(differences_of_machines(same, choice))

@@ -10,7 +10,7 @@ from rich.console import Console
 
 from testbed.errors import RunInterruptedError
 from testbed.experiment.file import find_experiment, load_experiment
-from testbed.hosts.choose import Choice, Wish
+from testbed.hosts.choose import ChosenHost, HostWish
 from testbed.run import runner
 from testbed.run.directory import RunDirectory
 
@@ -29,10 +29,12 @@ class Host:
 def test_an_interruption_while_the_report_is_drawn_says_how_to_have_it(
     number: signal.Signals, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(runner, "choose_host", lambda wish, kernel: Choice(Host(), "of this test"))
+    monkeypatch.setattr(
+        runner, "choose_host", lambda wish, kernel: ChosenHost(Host(), "of this test")
+    )
     monkeypatch.setattr(runner, "build_report", lambda path: os.kill(os.getpid(), number))
     file, out = find_experiment(Path("accordion-star")), tmp_path / "out"
     experiment = load_experiment(file)
     with pytest.raises(RunInterruptedError, match=f"concertina report {out}") as interrupted:
-        runner.run_experiment(experiment, str(file), Wish(), out, Console(quiet=True))
+        runner.run_experiment(experiment, str(file), HostWish(), out, Console(quiet=True))
     assert interrupted.value.exit_status == 128 + number

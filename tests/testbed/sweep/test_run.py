@@ -20,15 +20,15 @@ from rich.console import Console
 from analysis.sweep.table import read_cell
 from stage_node.repository import REPOSITORY
 from testbed.errors import BadExperimentError, HostUnavailableError
-from testbed.hosts.choose import Wish
+from testbed.hosts.choose import HostWish
 from testbed.sweep import run as sweep_run
 from testbed.sweep.file import find_sweep, load_sweep, shipped_sweeps
-from testbed.sweep.run import Place, Workers, list_cells, run_sweep
+from testbed.sweep.run import CellPlace, Workers, list_cells, run_sweep
 from tests.testbed.evidence.third_party import published_data_may_be_absent
 
 Connected = Callable[[str | None, int], AbstractContextManager[Client]]
 
-PLACE = Place("microvm", "virtual")
+PLACE = CellPlace("microvm", "virtual")
 SWEEP = """
 name: story
 experiment: accordion-star
@@ -138,7 +138,7 @@ def swept(place: Path, *, retry: bool = False, address: str | None = None) -> tu
     """The exit status of a sweep with two workers, and what it said."""
     console = Console(record=True, width=200)
     workers = Workers(2, address)
-    status = run_sweep(place / "story.yaml", Wish(), place / "out", workers, retry, console)
+    status = run_sweep(place / "story.yaml", HostWish(), place / "out", workers, retry, console)
     return status, console.export_text()
 
 
@@ -223,7 +223,7 @@ def test_the_same_sweep_runs_on_a_cluster_that_is_there(place: Path) -> None:
     with pytest.raises(HostUnavailableError, match=r"--dask tcp://127\.0\.0\.1:9: no scheduler"):
         (place / "story.yaml").write_text(SWEEP.replace("name: story", "name: other"))
         run_sweep(
-            place / "story.yaml", Wish(), place / "o", Workers(1, "tcp://127.0.0.1:9"), False,
+            place / "story.yaml", HostWish(), place / "o", Workers(1, "tcp://127.0.0.1:9"), False,
             Console(quiet=True),
         )  # fmt: skip
 
@@ -296,7 +296,7 @@ def test_a_mistake_is_told_once_before_anything_starts(
     file = tmp_path / "story.yaml"
     file.write_text(SWEEP.replace(old, new))
     with pytest.raises(BadExperimentError) as error:
-        run_sweep(file, Wish(), tmp_path / "o", Workers(1), False, Console(quiet=True))
+        run_sweep(file, HostWish(), tmp_path / "o", Workers(1), False, Console(quiet=True))
     lines = str(error.value).splitlines()
     assert len(lines) == 1 and lines[0].startswith(f"{file}: ")
     assert all(part in lines[0] for part in expected), lines
@@ -351,5 +351,5 @@ def test_a_sweep_over_clocks_is_refused_not_run_on_one_of_them(tmp_path: Path) -
     )
     with pytest.raises(BadExperimentError, match="clock: all cells of a sweep run on one clock"):
         sweep_run.run_sweep(
-            file, Wish("microvm"), tmp_path / "out", Workers(1), False, Console(quiet=True)
+            file, HostWish("microvm"), tmp_path / "out", Workers(1), False, Console(quiet=True)
         )

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from topologies.emulation.mininet_link import Wire
+from topologies.emulation.mininet_link import ShapedWire
 from topologies.emulation.sysctls import host_sysctls
 from topologies.emulation.topo import ChainTopo, EdgeCloudTopo, SpecTopo, StarTopo, TreeTopo
 from topologies.links.profiles import LinkProfile, load_profile, parse_profile
@@ -21,9 +21,9 @@ def node(name: str, pid: int) -> Any:
     return SimpleNamespace(name=name, pid=pid, addIntf=lambda *_, **__: None)
 
 
-def wire(number: int, profile: object = LTE) -> Wire:
+def wire(number: int, profile: object = LTE) -> ShapedWire:
     spec = chain(["a", "b"], LTE).links[0].model_copy(update={"profile": profile})
-    return Wire(
+    return ShapedWire(
         node("a", 11),
         node("b", 22),
         spec=spec,

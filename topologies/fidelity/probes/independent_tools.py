@@ -42,7 +42,7 @@ class Pings:
 
 
 @dataclass(frozen=True)
-class Flow:
+class Iperf3Flow:
     """What iperf3's receiver says of the measured part: payload rate, datagrams if it was UDP."""
 
     mbit: float
@@ -63,7 +63,7 @@ def parse_pings(text: str) -> Pings:
     )
 
 
-def parse_flow(text: str) -> Flow:
+def parse_flow(text: str) -> Iperf3Flow:
     """The JSON of an iperf3 server after its test: whole intervals that are not omitted.
 
     Where the omission ends together with an interval, iperf3 says of the next that it has lasted
@@ -77,7 +77,7 @@ def parse_flow(text: str) -> Flow:
         counted = [each for each in sums if not each["omitted"] and _is_whole(each)]
         seconds = sum(each["seconds"] for each in counted)
         total = answer["end"].get("sum", {})  # of datagrams alone
-        return Flow(
+        return Iperf3Flow(
             mbit=sum(each["bytes"] for each in counted) * 8e-6 / seconds if seconds else 0.0,
             datagrams=total.get("packets", 0),
             lost=total.get("lost_packets", 0),
@@ -107,7 +107,7 @@ def ping(sender: Vantage, receiver: Vantage, count: int, interval_s: float, wait
 
 def iperf3(
     sender: Vantage, receiver: Vantage, arguments: tuple[str, ...], limit_s: float, log: Path
-) -> Flow:
+) -> Iperf3Flow:
     """One test from ``sender`` to ``receiver``; the receiver's JSON stays in ``log``.
 
     Raises ``EmulationError`` if it fails or takes longer than ``limit_s``.
