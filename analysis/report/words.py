@@ -22,7 +22,7 @@ from analysis.summary.pipeline import (
 )
 from analysis.summary.section import Accuracy
 from analysis.summary.traffic import Against, Baselines
-from stage_node.models.configuration import configuration_name
+from stage_node.records.configuration import configuration_name
 
 TOLD_DOWNLOADS = 6
 

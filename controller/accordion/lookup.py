@@ -14,7 +14,7 @@ from stage_node.accordion.prefix import PrefixReader
 from stage_node.data import Dataset
 from stage_node.errors import BadModelError
 from stage_node.models import build_model
-from stage_node.models.configuration import Configuration
+from stage_node.records.configuration import Configuration
 
 
 class LookupEntry(BaseModel):

@@ -4,7 +4,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
-from stage_node.models.configuration import Configuration
+from stage_node.records.configuration import Configuration
 
 AdmissionName = Literal["lookup", "stream"]
 NEEDS = ("max_bytes", "deadline_ms", "accuracy")

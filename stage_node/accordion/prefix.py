@@ -34,9 +34,9 @@ from stage_node.models import (
     load_weights,
 )
 from stage_node.models.checkpoint import format_of, layer_of, spec_of
-from stage_node.models.configuration import Configuration, configuration_name
 from stage_node.models.norm_statistics import packed_name, unpack_statistics
 from stage_node.models.weight_format import SUFFIXES
+from stage_node.records.configuration import Configuration, configuration_name
 from stage_node.records.record import Record
 
 LENGTH_BYTES = 8

@@ -23,9 +23,9 @@ from stage_node.accordion.prefix import (
     header_digest,
 )
 from stage_node.models import ChainModel
-from stage_node.models.configuration import Configuration
 from stage_node.models.norm_statistics import pack_statistics, packed_name
 from stage_node.models.weight_format import FULL, WeightFormat
+from stage_node.records.configuration import Configuration
 
 Statistics = Mapping[Configuration, Mapping[str, Tensor]]
 """BatchNorm's running means and variances of each configuration, by ``state_dict`` name."""

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 from stage_node.accordion.needs import AdmissionName
 from stage_node.errors import StageNodeError
-from stage_node.models.configuration import Configuration
+from stage_node.records.configuration import Configuration
 from stage_node.wire.tcp_info import PathEstimate
 
 FIRST_BYTE_HEADER = "Concertina-First-Byte"

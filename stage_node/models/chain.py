@@ -8,7 +8,6 @@ import torch
 from torch import Tensor, nn
 
 from stage_node.errors import BadModelError
-from stage_node.models.configuration import Configuration
 from stage_node.models.family import (
     Family,
     ModelSpec,
@@ -16,6 +15,7 @@ from stage_node.models.family import (
     layers_of,
     smallest_configuration,
 )
+from stage_node.records.configuration import Configuration
 
 
 class Segment(nn.Module):

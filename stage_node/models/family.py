@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from torch import nn
 
 from stage_node.errors import BadModelError
-from stage_node.models.configuration import Configuration, configuration_name
+from stage_node.records.configuration import Configuration, configuration_name
 
 
 class ModelSpec(BaseModel):

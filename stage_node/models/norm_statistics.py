@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 import torch
 from torch import Tensor
 
-from stage_node.models.configuration import Configuration, configuration_name
+from stage_node.records.configuration import Configuration, configuration_name
 
 
 def packed_name(configuration: Configuration) -> str:

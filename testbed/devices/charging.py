@@ -13,8 +13,8 @@ from controller.ladder.ladder import Ladder, LadderTable
 from controller.live.plan import PipelinePlan, StagePlan
 from controller.split.compute_table import content_sha256
 from stage_node.models import load_model
-from stage_node.models.configuration import Configuration, configuration_name
 from stage_node.processes.charges import StageCharges
+from stage_node.records.configuration import Configuration, configuration_name
 from testbed.devices.computing import Computing
 
 

@@ -21,7 +21,7 @@ from analysis.errors import NotARunError
 from analysis.metrics.measure import measure
 from analysis.plots import style
 from analysis.run.reader import read_run
-from stage_node.models.configuration import configuration_name
+from stage_node.records.configuration import configuration_name
 from testbed.evidence.command import call_with_paths, reading_table
 
 COLUMNS = (

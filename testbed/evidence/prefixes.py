@@ -26,7 +26,7 @@ from controller.accordion.training.iterations import evaluate
 from stage_node.accordion.prefix import PrefixReader
 from stage_node.data import Dataset, load_dataset
 from stage_node.models.checkpoint import read_metadata
-from stage_node.models.configuration import configuration_name
+from stage_node.records.configuration import configuration_name
 from testbed.errors import OUR_ERRORS
 from testbed.evidence.command import reading_table
 from testbed.experiment.named_models import existing_checkpoint

@@ -20,8 +20,8 @@ from controller.accordion.training.sampling import SCHEMES, Distribution, draws_
 from controller.accordion.training.variant import write_variant
 from stage_node.accordion.server.served_file import ServedFile
 from stage_node.data import SOURCES
-from stage_node.models.configuration import Configuration, configuration_name
 from stage_node.models.weight_format import WeightFormat
+from stage_node.records.configuration import Configuration, configuration_name
 from testbed.errors import BadExperimentError
 from testbed.experiment.named_models import existing_checkpoint
 from topologies.catalogues.wording import in_words

@@ -16,7 +16,7 @@ from stage_node.accordion.server.served_file import ServedFile
 from stage_node.data import SOURCES, Dataset, load_dataset
 from stage_node.errors import StageNodeError
 from stage_node.models import ChainModel, load_model
-from stage_node.models.configuration import configuration_name
+from stage_node.records.configuration import configuration_name
 from testbed.devices.assigning import device_mistakes, devices_of
 from testbed.devices.computing import HostDevice
 from testbed.errors import BadExperimentError

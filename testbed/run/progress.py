@@ -18,7 +18,7 @@ from rich.progress import (
 )
 from rich.progress import TimeElapsedColumn as Elapsed
 
-from stage_node.models.configuration import configuration_name
+from stage_node.records.configuration import configuration_name
 from stage_node.records.event_follower import EventFollower
 from stage_node.records.events import (
     Admitted,

@@ -6,7 +6,7 @@ Pure functions; policy ``lookup`` of the Accordion paper (steps 2 and 5 of FIG. 
 from controller.accordion.lookup import LookupEntry, LookupTable
 from controller.accordion.serving.link_estimate import LinkEstimate, download_time_ms
 from stage_node.accordion.protocol import Admission, ModelRequest, NotAdmittedError
-from stage_node.models.configuration import configuration_name
+from stage_node.records.configuration import configuration_name
 
 HEADROOM = 0.04
 """Share of a deadline that is kept free: an estimate is never quite right."""

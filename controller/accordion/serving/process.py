@@ -31,8 +31,8 @@ from stage_node.accordion.server.connections import Connections
 from stage_node.accordion.server.faults import Fault
 from stage_node.accordion.server.model_server import ModelServer, serve, warm_up
 from stage_node.accordion.server.served_file import ServedFile, read_catalog
-from stage_node.models.configuration import configuration_name
 from stage_node.processes.configuration import ProcessConfiguration
+from stage_node.records.configuration import configuration_name
 from stage_node.records.events import EventLog, LinkLearned, Listening, ModelOffered, WindowOpened
 from stage_node.wire.tcp_info import PathEstimate
 

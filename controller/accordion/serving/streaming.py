@@ -22,7 +22,7 @@ from stage_node.accordion.protocol import (
     Sending,
     Streaming,
 )
-from stage_node.models.configuration import Configuration, configuration_name
+from stage_node.records.configuration import Configuration, configuration_name
 
 HEADROOM = 0.04
 """Share of the deadline that is kept free, as by look-up."""

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from stage_node.models import ChainModel
-from stage_node.models.configuration import Configuration
+from stage_node.records.configuration import Configuration
 
 RECALIBRATION_IMAGES = 8192
 """A mean over so many images is known to a hundredth of a standard deviation."""

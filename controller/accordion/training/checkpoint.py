@@ -30,7 +30,7 @@ from stage_node.accordion.prefix_writer import Statistics, prefix_bytes, write_p
 from stage_node.data import Dataset, load_dataset
 from stage_node.errors import BadModelError
 from stage_node.models import ChainModel, ModelSpec, build_model, load_model
-from stage_node.models.configuration import Configuration, configuration_name
+from stage_node.records.configuration import Configuration, configuration_name
 
 
 class BadTrainingError(ControllerError):

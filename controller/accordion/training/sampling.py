@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping
 from random import Random
 from typing import Literal
 
-from stage_node.models.configuration import Configuration, configuration_name
+from stage_node.records.configuration import Configuration, configuration_name
 
 Scheme = Literal["resnet", "coml", "block-coml"]
 SCHEMES: tuple[Scheme, ...] = ("resnet", "coml", "block-coml")

@@ -36,7 +36,7 @@ from stage_node.accordion.server.faults import Fault, FaultPlan
 from stage_node.accordion.server.model_request import model_request
 from stage_node.accordion.server.responses import FileResponse, StreamResponse
 from stage_node.accordion.server.served_file import ServedFile
-from stage_node.models.configuration import configuration_name
+from stage_node.records.configuration import configuration_name
 from stage_node.records.events import Admitted, Event, EventLog, FaultInjected
 
 Admit = Callable[[ModelRequest, str], Admission | Streaming]

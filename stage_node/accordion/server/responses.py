@@ -8,7 +8,7 @@ from starlette.types import Receive, Scope, Send
 from stage_node.accordion.protocol import Block, Sending, Streaming
 from stage_node.accordion.server.connections import UeConnection
 from stage_node.accordion.server.faults import Fault
-from stage_node.models.configuration import Configuration
+from stage_node.records.configuration import Configuration
 
 PIECE_MS = 5.0
 PIECE_BYTES = (8 << 10, 256 << 10)

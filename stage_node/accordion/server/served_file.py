@@ -10,7 +10,7 @@ from safetensors import SafetensorError, safe_open
 
 from stage_node.accordion.prefix import PrefixError, PrefixReader
 from stage_node.errors import BadModelError
-from stage_node.models.configuration import Configuration
+from stage_node.records.configuration import Configuration
 
 
 @dataclass(frozen=True)

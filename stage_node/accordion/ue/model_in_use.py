@@ -7,7 +7,7 @@ from torch import Tensor
 
 from stage_node.errors import BadModelError
 from stage_node.models import Segment
-from stage_node.models.configuration import Configuration
+from stage_node.records.configuration import Configuration
 
 
 class ModelInUse:

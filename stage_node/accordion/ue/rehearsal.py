@@ -15,8 +15,8 @@ from stage_node.accordion.prefix_writer import arrange, encode
 from stage_node.accordion.ue.download import Download
 from stage_node.accordion.ue.model_in_use import ModelInUse
 from stage_node.models import ModelSpec, build_model
-from stage_node.models.configuration import Configuration
 from stage_node.models.weight_format import FULL, WeightFormat
+from stage_node.records.configuration import Configuration
 
 LADDER: tuple[Configuration, ...] = ((1, 0, 0), (1, 1, 0), (1, 1, 1))
 ALLOCATED_BYTES = 8 << 20

@@ -21,11 +21,11 @@ from stage_node.accordion.ue.rehearsal import rehearse_computing, rehearse_recei
 from stage_node.data import Dataset, SplitName, load_dataset
 from stage_node.errors import BadModelError
 from stage_node.models import build_model
-from stage_node.models.configuration import Configuration, configuration_name
 from stage_node.processes.charges import known_ms, sleep_exactly, spend
 from stage_node.processes.configuration import ProcessConfiguration
 from stage_node.processes.priority import put_computing_last
 from stage_node.processes.rendezvous import Company
+from stage_node.records.configuration import Configuration, configuration_name
 from stage_node.records.events import (
     ConfigurationEvaluated,
     ConfigurationReady,
