@@ -22,6 +22,7 @@ def test_two_modes_have_the_same_trace_and_the_summary_compares_them(tmp_path: P
         "pipeline.control.duration_s": SECONDS,
         "pipeline.control.modes": "[automatic, oracle]",
         "pipeline.measured_images": 40,
+        "devices": "{ue1: instant, edge: instant, cloud: instant}",
     }
     sets = [f"--set={key}={value}" for key, value in settings.items()]
     run = subprocess.run(
