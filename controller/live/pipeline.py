@@ -12,7 +12,7 @@ SplitName = Literal["validation", "test"]
 
 
 @dataclass(frozen=True)
-class CutTraffic:
+class CutObservation:
     """What one cut carried, per inference, measured by the stages on its two ends.
 
     ``size_bytes`` counts frame headers and payload at the sender. ``transfer_ms`` is how long the
@@ -38,7 +38,7 @@ class Observation:
     correct: int
     samples: int
     latency_ms_median: float
-    connections: tuple[CutTraffic, ...]
+    connections: tuple[CutObservation, ...]
     begin_ns: int
     end_ns: int
 
@@ -58,7 +58,7 @@ class Observation:
         return sum(connection.size_bytes for connection in self.connections)
 
 
-class LivePipeline(Protocol):
+class Pipeline(Protocol):
     """A pipeline that serves without end while its cuts are changed."""
 
     def observe(self, rungs: Rungs, split: SplitName) -> Observation:

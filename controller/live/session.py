@@ -11,7 +11,7 @@ from controller.errors import FrozenLayerChangedError
 from controller.fringe.fringe import Fringe, find_fringe
 from controller.ladder.bottlenecks import DistilledModule
 from controller.ladder.ladder import LadderTable
-from controller.live.pipeline import CutTraffic, Observation, Rungs, SplitName
+from controller.live.pipeline import CutObservation, Observation, Rungs, SplitName
 from controller.live.plan import PipelinePlan
 from stage_node.errors import StageNodeError
 from stage_node.fringe.cut import Cut
@@ -228,10 +228,10 @@ class LivePipeline:
         )
 
 
-def _connection(sender: ControlClient, receiver: ControlClient, generation: int) -> CutTraffic:
+def _connection(sender: ControlClient, receiver: ControlClient, generation: int) -> CutObservation:
     sent = sender.traffic().generations[generation]
     received = receiver.arrivals().generations[generation]
-    return CutTraffic(
+    return CutObservation(
         size_bytes=sent.sent_bytes / sent.samples,
         transfer_ms=received.transfer_ms_median * received.frames / received.samples,
     )

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 
 from controller.fringe.targets import FringeTargets
 from controller.ladder.ladder import Ladder
-from controller.live.pipeline import LivePipeline, Observation, Rungs
+from controller.live.pipeline import Observation, Pipeline, Rungs
 from controller.loop.descent import Candidate, Descent, Forecast
 from stage_node.records.events import Emit, Iteration, LoopEnded
 
@@ -74,7 +74,7 @@ class Outcome:
 
 
 def optimize(
-    pipeline: LivePipeline,
+    pipeline: Pipeline,
     ladders: Sequence[Ladder],
     targets: FringeTargets,
     emit: Emit,

@@ -20,7 +20,7 @@ from controller.fringe.targets import FringeTargets
 from controller.ladder.basis import calibrate
 from controller.ladder.bottlenecks import DistilledModule, load_modules
 from controller.ladder.ladder import Ladder, LadderRung, ModuleFile
-from controller.live.pipeline import CutTraffic, Observation, Rungs, SplitName
+from controller.live.pipeline import CutObservation, Observation, Rungs, SplitName
 from controller.loop.optimizer import optimize
 from controller.split.partition import Partition, split_after
 from stage_node.data import load_dataset
@@ -117,7 +117,7 @@ class Stages:
             correct=correct,
             samples=len(data),
             latency_ms_median=1,
-            connections=tuple(CutTraffic(size / len(data), 1) for size in sent),
+            connections=tuple(CutObservation(size / len(data), 1) for size in sent),
             begin_ns=0,
             end_ns=0,
         )

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from controller.errors import BadTargetsError
 from controller.fringe.targets import FringeTargets
 from controller.ladder.ladder import Ladder, LadderRung
-from controller.live.pipeline import CutTraffic, Observation, Rungs, SplitName
+from controller.live.pipeline import CutObservation, Observation, Rungs, SplitName
 from controller.loop.optimizer import Outcome, optimize
 from stage_node.records.events import Event, Iteration, LoopEnded
 from stage_node.wire.rung import Rung
@@ -72,7 +72,7 @@ class SimulatedPipeline:
         connections = []
         for sent, shape, rate_mbit in zip(channels, self.shapes, self.rates_mbit, strict=True):
             size_bytes = HEADER_BYTES + sent * shape[1] * shape[2] * 4
-            connections.append(CutTraffic(size_bytes, size_bytes * 8 / rate_mbit / 1e3))
+            connections.append(CutObservation(size_bytes, size_bytes * 8 / rate_mbit / 1e3))
         samples = 10**7 if self.exact else IMAGES[split]
         return Observation(
             generation=self.active,
