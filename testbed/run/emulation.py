@@ -45,6 +45,10 @@ from topologies.machine.cpu_share import CpuShares
 from topologies.machine.pauses import Paused, PauseSampler, paused_during
 from topologies.networks.schedule import varies
 
+BEAT_NS = 100_000_000
+"""On the virtual clock a phase begins at a multiple of this: how long imports and the phases before
+took does not move its stamps."""
+
 
 class Emulation:
     """One plan at work. Phases follow each other; everything is closed on the way out."""
@@ -133,9 +137,16 @@ class Emulation:
 
     @contextmanager
     def _phase(self, name: str) -> Iterator[None]:
+        if self._plan.clock == "virtual":
+            wait_for_beat()
         self._events.emit(Phase(phase=name, state="begin"))
         yield
         self._events.emit(Phase(phase=name, state="end"))
+
+
+def wait_for_beat() -> None:
+    """Sleep until the next multiple of ``BEAT_NS``."""
+    time.sleep(-time.monotonic_ns() % BEAT_NS / 1e9)
 
 
 class Disturbances:
