@@ -52,7 +52,7 @@ from stage_node.wire.rung import UNCOMPRESSED
 
 
 class ControllerConfiguration(ProcessConfiguration):
-    """What the controller of a pipeline is told; it leaves the ladder's table in ``table_path``."""
+    """Configuration of a pipeline's controller; it leaves the ladder's table in ``table_path``."""
 
     plan: PipelinePlan
     events_path: Path

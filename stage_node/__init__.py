@@ -1,1 +1,1 @@
-"""What runs on an emulated host: wire format, stages, models, data, Accordion's two ends."""
+"""Processes on an emulated host: wire format, stages, models, data, Accordion's two ends."""

@@ -1,4 +1,4 @@
-"""Where our packages lie: everything that is shipped is found from here."""
+"""The folder of our packages: everything that is shipped is found from here."""
 
 from pathlib import Path
 

@@ -38,7 +38,7 @@ class KernelUnavailableError(HostUnavailableError):
 
 
 class BadKernelError(KernelUnavailableError):
-    """What is named or was built is no kernel for the guest; nothing was changed."""
+    """The kernel named or built does not do for the guest; nothing was changed."""
 
 
 class GuestDiedError(TestbedError):
@@ -50,7 +50,7 @@ class RunFailedError(TestbedError):
 
 
 class RunInterruptedError(TestbedError):
-    """The run was told to end (Ctrl-C, SIGTERM); everything it started is gone.
+    """The run was interrupted (Ctrl-C, SIGTERM); everything it started is gone.
 
     The exit status is the shell's for a process that a signal ended: 130 or 143.
     """

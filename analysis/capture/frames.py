@@ -14,7 +14,7 @@ PADDING_BYTES = 128  # a short last record may be gathered beyond its end; maske
 
 @dataclass(frozen=True)
 class Damage:
-    """Where a capture ceases to be readable; all packets before it were read."""
+    """Damage of a capture: its place; all packets before it were read."""
 
     byte_offset: int
     packet: int
@@ -26,7 +26,7 @@ class Damage:
 
 @dataclass(frozen=True)
 class Interface:
-    """What a capture file says of an interface: its name, where it has one, and its link type."""
+    """An interface in a capture file: its name, if it has one, and its link type."""
 
     name: str
     link_type: int

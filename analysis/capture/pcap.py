@@ -97,7 +97,7 @@ def _record_offsets(buffer: bytearray, count: int, order: str) -> tuple[list[int
 
 
 def _sound_prefix(buffer: bytearray, offsets: Int64s, order: str, units: int) -> int:
-    """How many leading records have a possible header: fraction in range, caplen <= wirelen."""
+    """Count the leading records with a possible header: fraction in range, caplen <= wirelen."""
     headers = gather(buffer, offsets, _record_header(order))
     wrong = (headers["fraction"] >= units) | (headers["caplen"] > headers["wirelen"])
     return int(np.argmax(wrong)) if wrong.any() else len(offsets)

@@ -47,7 +47,7 @@ _MAX_SHIFT = 34  # 10^9 * 2^34 fits in 64 bits
 
 @dataclass(frozen=True)
 class _Clock:
-    """How an interface tells the time: units of 10^-``power`` or 2^-``power`` s, and an offset."""
+    """Time unit of an interface: units of 10^-``power`` or 2^-``power`` s, and an offset."""
 
     power: int
     is_binary: bool
@@ -84,7 +84,7 @@ class _Clock:
 
 @dataclass
 class _Section:
-    """What holds until the next section header."""
+    """State until the next section header."""
 
     order: str = "<"
     first_interface: int = 0
@@ -133,7 +133,7 @@ def read_pcapng(
 def _follow(buffer: bytearray, count: int, order: str) -> tuple[list[int], int, int | None, str]:
     """A run of packet blocks: their offsets, where it ends, the kind of block there, damage.
 
-    The kind is None where the buffer's end, not another kind of block, ended the run.
+    The kind is None if the buffer's end, not another kind of block, ended the run.
     """
     head_at = struct.Struct(order + "II").unpack_from
     offsets: list[int] = []

@@ -131,7 +131,7 @@ def _interval(
 
 
 def _warnings(columns: tuple[ComparedColumn, ...]) -> Iterator[str]:
-    """What speaks against comparing these columns."""
+    """Reasons against comparing these columns."""
     for column in columns:
         for run in column.runs:
             verdict = run.summary.fidelity.verdict

@@ -81,7 +81,7 @@ def fingerprint(run: Path) -> Fingerprint:
 
 def first_difference(first: Path, second: Path) -> Difference | None:
     """The first packet that is not the same in both run directories, the earliest of all captures;
-    None where all captures are identical."""
+    None if all captures are identical."""
     names = sorted({file.name for run in (first, second) for file in captures(run)})
     found = [
         difference

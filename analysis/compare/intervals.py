@@ -19,7 +19,7 @@ Floats = npt.NDArray[np.float64]
 
 
 def welch(first: Sequence[float], other: Sequence[float]) -> Interval:
-    """Of mean(other) - mean(first), two or more values each.
+    """Interval of mean(other) - mean(first), two or more values each.
 
     B. L. Welch, "The generalization of Student's problem when several different population
     variances are involved", Biometrika 34, 1947.
@@ -34,7 +34,7 @@ def welch(first: Sequence[float], other: Sequence[float]) -> Interval:
 
 
 def of_frames(first: Floats, other: Floats, reduce: Literal["median", "mean"]) -> Interval:
-    """Of the difference of medians or means of two sequences of frames.
+    """Interval of the difference of medians or means of two sequences of frames.
 
     Moving-block bootstrap (H. R. Künsch, "The jackknife and the bootstrap for general stationary
     observations", Annals of Statistics 17, 1989): frames that are in flight together are not
@@ -48,7 +48,7 @@ def of_frames(first: Floats, other: Floats, reduce: Literal["median", "mean"]) -
 
 
 def of_shares(first: float, first_count: int, other: float, other_count: int) -> Interval:
-    """Of other - first, each a share (0 to 1) of so many.
+    """Interval of other - first, each a share (0 to 1) of a count.
 
     Newcombe's hybrid score interval: R. G. Newcombe, "Interval estimation for the difference
     between independent proportions: comparison of eleven methods", Statistics in Medicine 17,

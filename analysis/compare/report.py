@@ -1,4 +1,4 @@
-"""What a comparison leaves: a page, its table as CSV, and the intervals drawn."""
+"""Files of a comparison: a page, its table as CSV, and the intervals drawn."""
 
 from pathlib import Path
 

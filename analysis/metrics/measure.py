@@ -44,7 +44,7 @@ class MeasuredPipeline:
 
 @dataclass(frozen=True)
 class Measured:
-    """A run's figures, and the tables they came from; ``frames`` are those of all pipelines."""
+    """A run's figures, and the tables they came from; ``frames`` are of all pipelines."""
 
     run: Run
     wire: CapturedStreams

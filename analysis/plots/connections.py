@@ -1,4 +1,4 @@
-"""Which plots of its connections a run has, with the tables they are drawn from."""
+"""Plots of a run's connections, with the tables they are drawn from."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -43,7 +43,7 @@ def connection_plots(measured: Measured) -> Iterator[Plot]:
     if rtt.height:
         yield Plot(
             "rtt",
-            "Round-trip times of each connection; without those of segments that were sent again, "
+            "Round-trip times of each connection; without segments that were sent again, "
             "whose acknowledgement could be for either (Karn)." + thinned + shown,
             plot_rtt(rtt, paths),
             rtt,
@@ -78,7 +78,7 @@ def _connections(measured: Measured) -> list[_Connection]:
 
 
 def _shown(downloads: int) -> str:
-    """What to say of downloads that are left out."""
+    """Sentence about downloads that are left out."""
     if downloads <= DOWNLOADS_SHOWN:
         return ""
     return f" Of {downloads} downloads, the {DOWNLOADS_SHOWN} that brought most are shown."

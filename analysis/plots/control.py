@@ -1,4 +1,4 @@
-"""Which plots of automatic control a run has, with the tables they are drawn from."""
+"""Plots of a run's automatic control, with the tables they are drawn from."""
 
 from collections.abc import Iterator
 

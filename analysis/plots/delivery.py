@@ -1,4 +1,4 @@
-"""Which plots of delivered models a run has, with the tables they are drawn from."""
+"""Plots of a run's delivered models, with the tables they are drawn from."""
 
 from collections.abc import Iterator
 
@@ -15,7 +15,7 @@ from analysis.plots.plot import Plot
 
 
 def delivery_plots(measured: Measured) -> Iterator[Plot]:
-    """What the UEs can run while the model arrives, and the largest download on the wire."""
+    """Plots of accuracy while the model arrives, and of the largest download on the wire."""
     yield from _accordion(measured)
     yield from _accuracy(measured)
     yield from _download_sequence(measured)

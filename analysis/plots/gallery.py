@@ -1,4 +1,4 @@
-"""Which plots a run has."""
+"""All plots of a run."""
 
 from collections.abc import Iterator
 

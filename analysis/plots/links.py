@@ -1,4 +1,4 @@
-"""Which plots of its links a run has, with the tables they are drawn from."""
+"""Plots of a run's links, with the tables they are drawn from."""
 
 from collections.abc import Iterator
 
@@ -113,7 +113,7 @@ def _rates(measured: Measured) -> Iterator[Plot]:
 
 
 def applied_rates(run: Run, step: LinkDirection, achieved: pl.DataFrame) -> pl.DataFrame:
-    """What was applied to a direction while there was traffic: as configured until the first
+    """Values applied to a direction while there was traffic: as configured until the first
     change, and without the return to that when all was over. Empty where nothing was changed."""
     mine = [
         ((change.t_ns - run.begin_ns) / 1e9, change.rate_mbit)
@@ -188,7 +188,7 @@ def _directions(measured: Measured) -> Iterator[tuple[LinkDirection, pl.DataFram
 def _quantiles(step: LinkDirection, times_ns: pl.Series) -> pl.DataFrame:
     if len(times_ns) < LEAST_PACKETS:
         return pl.DataFrame(schema=DISTRIBUTION_SCHEMA)
-    # No quantile beyond what so many packets can tell.
+    # No quantile beyond what this number of packets supports.
     shares = _SHARES[(_SHARES == 1) | (1 / len(times_ns) <= 1 - _SHARES)]
     return pl.DataFrame(
         {

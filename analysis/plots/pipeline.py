@@ -1,4 +1,4 @@
-"""Which plots of a split model a run has, with the tables they are drawn from."""
+"""Plots of a run's split model, with the tables they are drawn from."""
 
 from collections.abc import Iterator
 
@@ -141,7 +141,7 @@ def _waterfall(measured: MeasuredPipeline) -> Iterator[Plot]:
 
 
 def waterfall_table(measured: MeasuredPipeline, frames: pl.DataFrame) -> pl.DataFrame:
-    """What some frames did when (``WATERFALL_SCHEMA``); ``frames`` has ``INFERENCES_SCHEMA``."""
+    """Time-lines of some frames (``WATERFALL_SCHEMA``); ``frames`` has ``INFERENCES_SCHEMA``."""
     key = ["generation", "sequence"]
     zero_ns = frames["t_admitted_ns"].min()
     places = measured.latency.places.join(frames, on=key, how="semi")
@@ -255,8 +255,8 @@ def _iterations(measured: MeasuredPipeline) -> Iterator[Plot]:
     split = pipeline.iterations[0].accuracy.split
     yield Plot(
         "iterations",
-        "Every iteration of the compression loop on the live pipeline. Bytes above those of the "
-        "raw input are a loss: sending the image itself would cost less.",
+        "Every iteration of the compression loop on the live pipeline. Bytes above the raw "
+        "input's are a loss: sending the image itself would cost less.",
         plot_iterations(table, pipeline.raw_input_bytes, split),
         table,
     )

@@ -19,6 +19,6 @@ class Plot:
 
 
 def named(plot: Plot, whose: str) -> Plot:
-    """The same, of one of several: in its name, at the top of the figure and before the line."""
+    """Return the plot marked as one of several: in its name, the figure's title and the line."""
     style.put_name(plot.figure, whose)
     return replace(plot, name=f"{plot.name}-{whose}", caption=f"{whose}: {plot.caption}")

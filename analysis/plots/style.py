@@ -82,7 +82,7 @@ def new_figure(title: str, subtitle: str, height_inches: float) -> Figure:
 
 
 def put_name(figure: Figure, name: str) -> None:
-    """Whose figure it is, opposite the title."""
+    """Write the owner of a figure opposite its title."""
     top = 1 - 0.12 / figure.get_figheight()
     figure.text(
         *(0.99, top), name, va="top", ha="right", fontsize=12, fontweight="bold", color=BLUE

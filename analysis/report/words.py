@@ -60,7 +60,7 @@ def _reservations(summary: Summary) -> list[str]:
 
 
 def _at_once(summary: Summary) -> list[str]:
-    """Who shared the network; nothing where one had it to itself."""
+    """Sentences about shared use of the network; none if one had it to itself."""
     sentences = []
     if len(summary.pipelines) > 1:
         each = (f"{pipeline.name} ({listed(pipeline.hosts)})" for pipeline in summary.pipelines)
@@ -71,7 +71,7 @@ def _at_once(summary: Summary) -> list[str]:
     if sentences:
         sentences.append(
             "None was measured before all were ready, and each split model served on until all "
-            "were done. How busy a link was is told of all that crossed it."
+            "were done. A link's utilisation counts all that crossed it."
         )
     return sentences
 
@@ -145,7 +145,7 @@ def _pipeline(pipeline: PipelineSummary) -> list[str]:
 
 
 def _control(control: Control) -> list[str]:
-    """How each mode did, automatic control first, and what it lost to the oracle."""
+    """Sentences about each mode, automatic control first, and its loss to the oracle."""
     bound = f"{number(control.bound_ms)} ms"
     sentences = [_mode(mode, bound) for mode in control.modes]
     automatic, oracle = control.mode("automatic"), control.mode("oracle")
@@ -166,7 +166,7 @@ def _control(control: Control) -> list[str]:
 
 
 def _mode(mode: ControlMode, bound: str) -> str:
-    """What a mode kept within the bound, and at what accuracy."""
+    """Clause about a mode's frames within the bound, and its accuracy."""
     share = f"{percent(mode.within_share)} of the frames due"
     sentence = f"With rungs that stay ({mode.mode}) {share} were within {bound}"
     if mode.mode in ("automatic", "oracle"):
@@ -244,7 +244,7 @@ def _largest_parts(breakdown: Breakdown) -> str:
 
 
 def _floor(floor: AccuracyFloor) -> list[str]:
-    """What was lost, and whether that kept to the floor: where the loop looked, and elsewhere."""
+    """Sentences about the loss, and whether it kept to the floor: for the loop, and elsewhere."""
     asked = (
         f"at least {percent(floor.min_accuracy)}"
         if floor.min_accuracy is not None
@@ -315,7 +315,7 @@ def _whole_way(baselines: Baselines) -> list[str]:
 
 
 def _provenance(pipeline: PipelineSummary) -> list[str]:
-    """Which images the figures come from, and what the controller's own work took."""
+    """Sentences about the images of the figures, and the cost of the controller's own work."""
     sentences = []
     if pipeline.images:
         uses = listed(tuple(_use(use) for use in pipeline.images))

@@ -1,4 +1,4 @@
-"""What computing was charged in a run, as its directory says."""
+"""Charges of computing in a run, read from its directory."""
 
 import math
 
@@ -15,7 +15,7 @@ class Column(Described):
 
 
 class Table(Described):
-    """What a model takes on the reference."""
+    """Time of a model on the reference."""
 
     columns: tuple[Column, ...]
 

@@ -25,7 +25,7 @@ class Host(Described):
 
 
 class LinkEnd(Described):
-    """Where a link is fastened: a host (with an address) or a switch (without)."""
+    """End of a link: a host (with an address) or a switch (without)."""
 
     node: str
     interface: str
@@ -129,7 +129,7 @@ class Network(Described):
 
     @cached_property
     def _edges(self) -> frozenset[tuple[str, str]]:
-        """Which nodes are joined.
+        """Nodes at the ends of the link.
 
         A host that no link mentions is plugged into the switch, where there is but one.
         """

@@ -74,7 +74,7 @@ _ADDED = {"compute": {"t_free_ns"}, "results": {"node"}}
 
 
 class LinkProbe(Described):
-    """What the probe measured of one direction of a link; no goodput where loss would set it.
+    """The probe's measurement of one direction of a link; no goodput if loss would set it.
 
     ``attempt_errors`` has an entry per measurement; the records of older runs lack it.
     """
@@ -92,7 +92,7 @@ class LinkProbe(Described):
 
 
 class RttProbe(Described):
-    """What the probe measured of a link's round trip."""
+    """The probe's measurement of a link's round trip."""
 
     link: str
     rtt_min_ms: float | None
@@ -100,7 +100,7 @@ class RttProbe(Described):
 
 
 class QdiscCounters(Described):
-    """What the kernel counted for one direction of a link."""
+    """The kernel's counters for one direction of a link."""
 
     link: str
     direction: Direction
@@ -116,7 +116,7 @@ class CpuIdle(Described):
 
 
 class Pauses(Described):
-    """Of the time in which the network was to set the pace: when nothing of the emulation ran."""
+    """Pauses of the emulation in the time in which the network was to set the pace."""
 
     share: float | None = None
     longest_ms: float | None = None
@@ -130,7 +130,7 @@ class Targets(Described):
 
 
 class PipelineWish(Described):
-    """What the experiment asked of the split model."""
+    """The experiment's targets for the split model."""
 
     targets: Targets | None = None
 
@@ -143,7 +143,7 @@ class Experiment(Described):
 
     @property
     def targets(self) -> dict[str, Targets]:
-        """What was asked of each pipeline, by its name, in the order of the file."""
+        """Targets of each pipeline, by its name, in the order of the file."""
         wishes = self.pipelines or {}
         if self.pipeline:
             wishes = {LONE_PIPELINE: self.pipeline}
@@ -169,7 +169,7 @@ class FidelityRecord(Described):
         )
 
     def attempts(self, link: str, direction: Direction) -> int | None:
-        """How often the probe measured the goodput of one direction of a link."""
+        """Count of the probe's measurements of one direction's goodput."""
         return next(
             (p.attempts for p in self.links if (p.link, p.direction) == (link, direction)), None
         )
@@ -187,7 +187,7 @@ class FidelityRecord(Described):
 class Run:
     """Everything that a run left, captures included; all times are monotonic.
 
-    ``targets`` are those of each pipeline, by its name, in the order of the experiment.
+    ``targets`` has each pipeline's, by its name, in the order of the experiment.
     ``computing`` is what that was charged, if it was.
     ``captures`` maps an interface to its packets. ``problems`` lists what is missing or damaged
     without making the rest useless.
@@ -330,7 +330,7 @@ def _unfinished(events: tuple[Event, ...]) -> list[str]:
 
 def _capture_counters(path: Path, problems: list[str]) -> tuple[dict[str, Any], ...]:
     if not path.exists():
-        problems.append(f"{path.name} is missing: nobody counted the packets that captures lost")
+        problems.append(f"{path.name} is missing: packets that captures lost were not counted")
     return tuple(_json(path, []))
 
 

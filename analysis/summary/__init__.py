@@ -72,6 +72,6 @@ class Summary(SummarySection):
 
     @classmethod
     def read(cls, path: Path) -> "Summary":
-        """What ``write`` wrote, now or in version 1; pydantic's ``ValidationError`` where it was
+        """Read what ``write`` wrote, now or in version 1; pydantic's ``ValidationError`` if it was
         not."""
         return cls.model_validate_json(path.read_text(encoding="utf-8"))

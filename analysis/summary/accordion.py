@@ -1,4 +1,4 @@
-"""Of ``summary.json``: the models that were delivered, and when what of them could run."""
+"""Part of ``summary.json``: delivered models, and when each configuration could run."""
 
 from pydantic import Field
 

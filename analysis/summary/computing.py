@@ -1,4 +1,4 @@
-"""Of ``summary.json``: what computing was charged where the clock did not show it."""
+"""Part of ``summary.json``: charges of computing that the clock did not show."""
 
 from pydantic import Field
 
@@ -19,7 +19,7 @@ class HostDeviceSummary(SummarySection):
 
 
 class ComputingSummary(SummarySection):
-    """Declared times of computing: those of the table, divided by the speed of the host's device
+    """Declared times of computing: the table's, divided by the speed of the host's device
     and by its share of a processor."""
 
     cpu_model: str = Field(description="processor that the table was measured on, one core of it")

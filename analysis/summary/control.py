@@ -1,4 +1,4 @@
-"""Of ``summary.json``: how automatic control served, and against what it is held."""
+"""Part of ``summary.json``: automatic control, and what it is compared with."""
 
 from pydantic import Field
 

@@ -1,4 +1,4 @@
-"""Of ``summary.json``: whether the network was what it claimed, and what its links carried."""
+"""Part of ``summary.json``: the network's fidelity, and its links' traffic."""
 
 from typing import Literal
 
@@ -8,7 +8,7 @@ from analysis.summary.section import Direction, SummarySection
 
 
 class FidelitySummary(SummarySection):
-    """Whether the emulated network was what it claimed to be."""
+    """Fidelity of the emulated network to its claims."""
 
     verdict: Literal["pass", "warn", "fail", "unknown"] = Field(
         description="`unknown`: the run ended before it was judged"
@@ -83,7 +83,7 @@ class LinkTraffic(SummarySection):
 
 
 class LinkReplay(SummarySection):
-    """How the trace of one direction of a link was played (events; what the kernel confirmed)."""
+    """Replay of one direction's trace (events; what the kernel confirmed)."""
 
     link: str = Field(description="name of the link")
     direction: Direction = Field(description="along or against the link as it is declared")

@@ -1,4 +1,4 @@
-"""Of ``summary.json``: a split model, before and after compression."""
+"""Part of ``summary.json``: a split model, before and after compression."""
 
 from pydantic import Field
 
@@ -8,14 +8,14 @@ from analysis.summary.traffic import Baselines, CutTraffic, Reductions
 
 
 class StageCompute(SummarySection):
-    """What one stage's computing took per frame, during one window."""
+    """Time of one stage's computing per frame, during one window."""
 
     host: str = Field(description="host of the stage")
     time: Distribution = Field(description="compute time of a frame (ledger)")
 
 
 class LinkLoad(SummarySection):
-    """How busy one direction of a link was during one window."""
+    """Utilisation of one direction of a link during one window."""
 
     link: str = Field(description="name of the link")
     direction: Direction = Field(description="along or against the link as it is declared")
@@ -29,7 +29,7 @@ class LinkLoad(SummarySection):
 
 
 class PlaceParts(SummarySection):
-    """What a frame spent in one place of its way, means over the frames; the parts are those of
+    """Time of a frame in one place of its way, means over the frames; its parts are defined in
     `analysis/metrics/pipeline/breakdown.py`."""
 
     place: str = Field(description="host of a stage, or a hop between two")
@@ -45,7 +45,7 @@ class PlaceParts(SummarySection):
 
 
 class Breakdown(SummarySection):
-    """Where the end-to-end time of frames went."""
+    """The end-to-end time of frames, place by place."""
 
     frames: int = Field(description="frames with a result whose every place was measured")
     closed_share: float = Field(
@@ -100,7 +100,7 @@ class ImagesUse(SummarySection):
 
 
 class WorkSummary(SummarySection):
-    """What a piece of the controller's own work took."""
+    """Cost of a piece of the controller's own work."""
 
     work: str = Field(
         description="`ladder`: building it, on whatever machine did, once; `loop`: the "

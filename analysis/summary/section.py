@@ -1,4 +1,4 @@
-"""What every part of ``summary.json`` is made of."""
+"""The base of every part of ``summary.json``."""
 
 from typing import Literal
 
@@ -28,7 +28,7 @@ class Distribution(SummarySection):
 
     @classmethod
     def of_ns(cls, values_ns: npt.NDArray[np.int64]) -> "Distribution | None":
-        """Of times in nanoseconds; None of none."""
+        """Summarise times in nanoseconds; None without any."""
         if not len(values_ns):
             return None
         values = np.asarray(values_ns) / 1e6

@@ -1,4 +1,4 @@
-"""Of ``summary.json``: what the cuts send, what that saves, and against what."""
+"""Part of ``summary.json``: the traffic of the cuts, and its savings against baselines."""
 
 from pydantic import Field
 
@@ -61,7 +61,7 @@ class Reductions(SummarySection):
 
 
 class Against(SummarySection):
-    """What one connection sends per inference, beside the raw input that could be sent instead.
+    """Traffic of one connection per inference, beside the raw input that could be sent instead.
 
     Bytes are payloads: what the data set holds of an image against an encoded activation. On the
     wire both get the same headers.

@@ -110,7 +110,7 @@ def _runs(axes: Axes, index: int, rows: pl.DataFrame, at: Mapping[Any, float]) -
 
 
 def _places(values: pl.Series) -> dict[Any, float]:
-    """Where each value lies on the x axis: a number where it says, words one after the other."""
+    """Place the values on the x axis: numbers to scale, words one after the other."""
     each = values.unique(maintain_order=True).to_list()
     if values.dtype.is_numeric():
         return {value: float(value) for value in each}

@@ -1,4 +1,4 @@
-"""What a sweep leaves: one table (Parquet, CSV), the intervals, a plot per figure."""
+"""Files of a sweep: one table (Parquet, CSV), the intervals, a plot per figure."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

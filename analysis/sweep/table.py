@@ -2,10 +2,10 @@
 
 A row is a run: the value of every parameter, the repetition, the verdict, and every scalar figure
 of its ``summary.json``. A figure's column is its path in the summary (docs/summary.md); entries of
-a list are named by what tells them apart (``pipelines.phone.windows.after``, ``links.a-b.a_to_b``);
-those of a pipeline that stands alone begin with ``pipeline``, as its fields do in the experiment. A
-unit is added where the summary's own context gives it. Histories, whose length differs from run to
-run, are left out.
+a list are named by what distinguishes them (``pipelines.phone.windows.after``,
+``links.a-b.a_to_b``); the columns of a pipeline that stands alone begin with ``pipeline``, as its
+fields do in the experiment. A unit is added where the summary's own context gives it. Histories,
+whose length differs from run to run, are left out.
 """
 
 import json
@@ -142,7 +142,7 @@ def intervals(table: pl.DataFrame, parameters: Sequence[str], names: Sequence[st
 
 
 def worst(runs: Sequence[SweepRun]) -> FidelitySummary | None:
-    """The least trustworthy of the verdicts; None where no run has one."""
+    """The least trustworthy of the verdicts; None if no run has one."""
     judged = [run.summary.fidelity for run in runs if run.summary]
     return max(judged, key=lambda fidelity: VERDICTS.index(fidelity.verdict), default=None)
 

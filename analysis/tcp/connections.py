@@ -28,7 +28,7 @@ class CapturedStreams:
 
     @property
     def interfaces(self) -> tuple[str, ...]:
-        """Where something was captured."""
+        """Interfaces with a capture."""
         return tuple(self._captures)
 
     @cached_property
@@ -40,7 +40,7 @@ class CapturedStreams:
         return tuple(found)
 
     def two_ends(self, flow: Flow, at_ns: int) -> TwoEnds | None:
-        """The stream that was open at a time; None where it was not captured at both ends.
+        """The stream that was open at a time; None if it was not captured at both ends.
 
         The sender's capture is the one where its packets enter their first shaped link, the
         receiver's the one where they leave their last.
@@ -59,7 +59,7 @@ class CapturedStreams:
         return TwoEnds(flow, sender, receiver, path)
 
     def stream_at(self, interface: str, flow: Flow, at_ns: int) -> Stream | None:
-        """What one capture saw of the stream that was open at a time."""
+        """One capture's view of the stream that was open at a time."""
         return _open_at(self.streams_at(interface).get(flow, []), at_ns)
 
     def streams_at(self, interface: str) -> dict[Flow, list[Stream]]:
@@ -71,6 +71,6 @@ class CapturedStreams:
 
 
 def _open_at(candidates: list[Stream], at_ns: int) -> Stream | None:
-    """Of the connections that used the same ports, the last that had begun by then."""
+    """Find, among connections of the same ports, the last that had begun by then."""
     begun = [stream for stream in candidates if stream.first_ns <= at_ns]
     return max(begun or candidates[:1], key=lambda stream: stream.first_ns, default=None)

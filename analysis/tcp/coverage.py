@@ -1,4 +1,4 @@
-"""Which bytes of a stream a capture saw, when, and how often."""
+"""Coverage of a stream by a capture: its bytes, their times and repetitions."""
 
 from dataclasses import dataclass
 

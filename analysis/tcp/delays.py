@@ -42,7 +42,7 @@ def one_way_delays(sent: pl.DataFrame, received: pl.DataFrame) -> pl.DataFrame:
 
 @dataclass(frozen=True)
 class DelayParts:
-    """Where the delay of each packet went, nanoseconds; the three add up to it.
+    """Parts of each packet's delay, nanoseconds; the three add up to it.
 
     ``propagation_ns`` is the same for all: the least that any packet needed beyond its
     serialisation.

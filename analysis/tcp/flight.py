@@ -1,4 +1,4 @@
-"""What a stream had on the way and what its receiver let be: bytes in flight, windows, SACK."""
+"""Flight of a stream: bytes on the way, the receiver's windows, SACK."""
 
 import numpy as np
 import polars as pl

@@ -1,4 +1,4 @@
-"""The figures of a flow, one direction of a TCP connection, as one capture tells them."""
+"""The figures of a flow, one direction of a TCP connection, as one capture shows them."""
 
 from dataclasses import dataclass
 
@@ -29,7 +29,7 @@ class FlowFigures:
     ``packets`` and ``wire_bytes`` count all that was sent this way, acknowledgements too;
     ``payload_bytes`` without repetitions, ``repeated_bytes`` the repetitions, which
     ``repeated_segments`` carried: what was sent again, in the sender's capture.
-    ``retransmissions`` (all sorts, of which ``fast`` and ``spurious``) and ``out_of_order`` are
+    ``retransmissions`` (all sorts, ``fast`` and ``spurious`` among them) and ``out_of_order`` are
     segments, after Wireshark's rules (:mod:`analysis.tcp.segment_kinds`). ``duplicate_acks``,
     ``sack_blocks`` and the zero windows are what the receiver sent back. ``rtt`` leaves out what
     Karn's rule forbids. ``goodput_mbit``: from the first data segment until all was readable.

@@ -1,6 +1,6 @@
 """Ledger and captures joined by stream offset: when each frame really was on the wire.
 
-A row of the ledger says which bytes of which TCP stream a frame was; the captures at both ends
+A row of the ledger says which bytes of a TCP stream a frame was; the captures at both ends
 say when those bytes left and when they had all arrived.
 """
 

@@ -15,7 +15,7 @@ ACK_RTT_SCHEMA: dict[str, pl.DataType] = {
 }
 """``t_ns``: the acknowledgement came. ``rtt_ns``: since the segment that ends at ``end_byte``
 first left. ``ack_row``: the acknowledgement's place in the packet table. ``is_ambiguous``: bytes of
-the segment had been sent more than once, so nobody knows which one was answered."""
+the segment had been sent more than once, so it is unknown which one was answered."""
 
 TIMESTAMP_RTT_SCHEMA: dict[str, pl.DataType] = {"t_ns": pl.Int64(), "rtt_ns": pl.Int64()}
 """``t_ns``: the echo came. ``rtt_ns``: since the first segment with that timestamp left."""
@@ -70,7 +70,7 @@ def _first_answer(row: Int64s, end: Int64s, ack_row: Int64s, ack: Int64s) -> Int
 
 
 def _sent_twice(stream: Stream, segment: Int64s, ack_row: Int64s) -> Bools:
-    """Whether bytes of each segment had left more than once before its acknowledgement came."""
+    """Mark segments whose bytes had left more than once before their acknowledgement came."""
     sent = stream.sent
     begin, end = sent.begin[segment], sent.end[segment]
     ambiguous = np.zeros(len(segment), np.bool_)
@@ -88,7 +88,7 @@ def _sent_twice(stream: Stream, segment: Int64s, ack_row: Int64s) -> Bools:
 
 
 def _repetitions(stream: Stream) -> Int64s:
-    """Which of the packets sent repeat a byte, a SYN or a FIN."""
+    """Mark packets that repeat a byte, a SYN or a FIN."""
     sent = stream.sent
     repeats = np.zeros(len(sent), np.bool_)
     repeats[stream.has_data] = stream.repeated_bytes > 0

@@ -1,4 +1,4 @@
-"""What each segment of a stream was: new, sent again, out of order, a probe, a duplicate ACK.
+"""Kinds of a stream's segments: new, sent again, out of order, a probe, a duplicate ACK.
 
 One capture cannot always tell a segment sent again from one that overtook another, so there are
 rules. These are Wireshark's ("TCP Analysis" in its User's Guide), since its words are the ones
@@ -27,7 +27,7 @@ _UNKNOWN_RTT_NS = 3_000_000
 
 
 class SegmentKind(IntEnum):
-    """What a segment was. The three kinds from ``RETRANSMISSION`` on were sent again."""
+    """Kind of a segment. The three kinds from ``RETRANSMISSION`` on were sent again."""
 
     PLAIN = 0
     KEEP_ALIVE = 1
@@ -39,7 +39,7 @@ class SegmentKind(IntEnum):
 
 @dataclass(frozen=True)
 class SegmentKinds:
-    """Of every packet that a stream sent.
+    """Kinds of every packet that a stream sent.
 
     ``kind`` is a ``SegmentKind``. ``is_duplicate_ack``: it repeats the last acknowledgement without
     payload, with the same window. ``is_zero_window``: its sender has no room.
@@ -99,7 +99,7 @@ class SegmentKinds:
 
 @dataclass(frozen=True)
 class _Before:
-    """What the other direction had said last when each packet was sent; -1 for nothing yet."""
+    """Last packet of the other direction when each packet was sent; -1 for none yet."""
 
     ack: Int64s
     t_ns: Int64s

@@ -105,7 +105,7 @@ class Segments:
 
     @cached_property
     def has_timestamps(self) -> Bools:
-        """Whether the option was there."""
+        """Return True if the option was there."""
         return self.table["has_timestamps"].to_numpy()
 
     @cached_property
@@ -126,10 +126,10 @@ class Segments:
 class Stream:
     """One direction of one TCP connection, as one capture saw it.
 
-    Times are those of the packet table it came from. ``anchored``: the SYN was captured, so
+    Times are as in the packet table it came from. ``anchored``: the SYN was captured, so
     that offsets are true; otherwise the first byte seen counts as offset 0. ``syn_ns`` and
     ``syn_ack_ns`` are the first of the connection's, ``NEVER`` where not captured.
-    ``sent`` are the packets of this direction, ``returned`` those of the other.
+    ``sent`` are the packets of this direction, ``returned`` the other's.
     """
 
     flow: Flow
@@ -149,7 +149,7 @@ class Stream:
 
     @cached_property
     def has_data(self) -> Bools:
-        """Which of the packets sent carry payload; the arrays below describe those."""
+        """Packets that carry payload; the arrays below describe those."""
         has_data: Bools = self.sent.payload > 0
         return has_data
 
@@ -187,7 +187,7 @@ class Stream:
 
     @cached_property
     def ack_offset(self) -> Int64s:
-        """What each acknowledges: all bytes before this offset."""
+        """Acknowledged offset of each packet: all bytes before it."""
         return self.returned.ack[self._is_ack]
 
     @cached_property
@@ -266,7 +266,7 @@ def _connections(packets: pl.DataFrame) -> Iterator[tuple[Flow, Int64s, Int64s]]
 
 
 def _begins(packets: pl.DataFrame, rows: Int64s) -> Int64s:
-    """Where further connections of the same endpoints begin, by their opening SYN.
+    """Find the beginnings of further connections of the same endpoints, by their opening SYN.
 
     A repeated SYN has the sequence number of the first; a new connection has another.
     """

@@ -118,7 +118,7 @@ def _both_ends(wire: CapturedStreams, flow: Flow) -> list[tuple[Stream, float | 
 
 
 def _names(measured: Measured) -> dict[frozenset[Flow], str]:
-    """What the connections were for."""
+    """Purposes of the connections."""
     names = {}
     for pipeline in measured.pipelines:
         ends = pipeline.frames.select("cut", "local_ip", "local_port", "peer_ip", "peer_port")

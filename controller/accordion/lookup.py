@@ -76,7 +76,7 @@ def write_table(checkpoint: Path, dataset: Dataset) -> LookupTable:
 
 
 def table_path(checkpoint: Path) -> Path:
-    """Where the table of a checkpoint lies: beside it."""
+    """Path of a checkpoint's table: beside it."""
     return checkpoint.with_suffix(".lookup.json")
 
 

@@ -23,7 +23,7 @@ from stage_node.fringe.rpc import ControlClient
 from stage_node.records.events import ControlBegins, Emit, RungChosen
 
 LEAD_S = 0.5
-"""From the announcement of a mode to its beginning: whoever plays the traces has to hear of it."""
+"""From the announcement of a mode to its beginning: the replay of traces has to receive it."""
 
 
 def control(

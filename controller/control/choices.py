@@ -1,4 +1,4 @@
-"""What automatic control may choose from: combinations of the ladders' rungs."""
+"""Choices of automatic control: combinations of the ladders' rungs."""
 
 import itertools
 from collections.abc import Sequence
@@ -62,7 +62,7 @@ def place_of(mode: int | str, choices: Sequence[RungChoice]) -> int:
 
 
 def check_modes(choices: Sequence[RungChoice], settings: AutomaticControl) -> None:
-    """``BadTargetsError`` for a mode that names rungs which are no choice, or those of another."""
+    """``BadTargetsError`` for a mode that names rungs which are no choice, or another's."""
     named: dict[int, int | str] = {}
     for mode in settings.modes:
         if mode in ("automatic", "oracle", "uncompressed"):
@@ -77,7 +77,7 @@ def check_modes(choices: Sequence[RungChoice], settings: AutomaticControl) -> No
 
 
 def uncompressed_choice(ladders: Sequence[Ladder], batch: int) -> RungChoice:
-    """Nothing compressed anywhere, whether or not that is worth choosing."""
+    """The choice of no compression, whether or not it is worth choosing."""
     return _choice(ladders, [0] * len(ladders), batch)
 
 

@@ -1,10 +1,10 @@
-"""Who decides under which rungs to serve: automatic control, an oracle, or nobody; no effects.
+"""Choosers of the rungs to serve under: automatic control, an oracle, fixed rungs; no effects.
 
 Automatic control's estimates are passive. A connection's rate is what the receiver saw of frames
 long enough to tell; where they are too short, the sending kernel's delivery rate (``TCP_INFO``)
 starts an estimate that then recovers slowly as long as frames come in time. A frame that is late,
-on its way still or arrived, says how fast the slowest connection can be at most. What of the
-latency the rates do not explain is delay and computing, whatever the rungs.
+on its way still or arrived, says how fast the slowest connection can be at most. The part of the
+latency that the rates do not explain is delay and computing, whatever the rungs.
 """
 
 from collections import deque
@@ -31,7 +31,7 @@ USUALLY, CAUTIOUSLY = 0.5, 0.8
 
 @dataclass(frozen=True)
 class Pick:
-    """What a chooser wants: the place of a choice, the latency it foresees and why."""
+    """Decision of a chooser: the place of a choice, the latency it foresees and why."""
 
     place: int
     estimate: Estimate
@@ -40,7 +40,7 @@ class Pick:
 
 @dataclass(frozen=True)
 class Seen:
-    """What was learned since the last decision.
+    """Measurements since the last decision.
 
     ``frames`` are (place of the choice, latency in ms) of what came back, ``waiting`` of the
     oldest frame in flight so far. ``rates_mbit`` were measured by receivers (``None``: too short
@@ -58,14 +58,14 @@ class Chooser(Protocol):
     """Decides under which choice to serve."""
 
     def first(self) -> int:
-        """Where to begin."""
+        """Choose the rungs to begin with."""
 
     def choose(self, seen: Seen) -> Pick | None:
-        """Where to go on; ``None`` stays."""
+        """Choose the next rungs; None to stay."""
 
 
 class Fixed:
-    """The same rungs all the time."""
+    """A chooser that keeps its rungs."""
 
     def __init__(self, place: int) -> None:
         self._place = place
@@ -75,11 +75,11 @@ class Fixed:
         return self._place
 
     def choose(self, seen: Seen) -> None:
-        """Nothing to choose."""
+        """Return None: there is nothing to choose."""
 
 
 class OtherTime:
-    """What of a frame's latency is there whatever its size: a quantile of the latest frames, so
+    """Size-independent part of a frame's latency, ms: a quantile of the latest frames, so
     that it does not matter how late the latest of them were."""
 
     def __init__(self, quantile: float) -> None:
@@ -113,7 +113,7 @@ class Oracle:
         self._t_ms = 0.0
 
     def first(self) -> int:
-        """The fewest bytes, until the first frame tells what is there whatever their number."""
+        """The fewest bytes, until the first frame shows what does not depend on their number."""
         return len(self._options) - 1
 
     def choose(self, seen: Seen) -> Pick | None:

@@ -26,8 +26,8 @@ class Option:
 
 @dataclass(frozen=True)
 class Estimate:
-    """The network as it is now: the rate that frames get on each connection, and what of their
-    latency does not depend on their size (delays, computing). ``window`` frames are in flight,
+    """The network as it is now: the rate that frames get on each connection, and the part of their
+    latency that does not depend on their size (delays, computing). ``window`` frames are in flight,
     one admitted every ``frame_ms``: each waits for those before it where the transfer takes
     longest, unless it takes less than that."""
 
@@ -41,7 +41,7 @@ class Estimate:
         return self.other_ms + self.transfer_ms(option)
 
     def transfer_ms(self, option: Option) -> float:
-        """What of the latency depends on the size: transfers, and waiting for them."""
+        """Size-dependent part of the latency, ms: transfers, and waiting for them."""
         transfers = [
             size * 8e-3 / rate if rate > 0 else math.inf
             for size, rate in zip(option.frame_bytes, self.rate_mbit, strict=True)
@@ -52,7 +52,7 @@ class Estimate:
 
 @dataclass(frozen=True)
 class PolicySettings:
-    """How cautious the policy is.
+    """Caution of the policy.
 
     A frame is to take at most ``bound_ms``. ``headroom`` is the share of it that a forecast may
     fill: rates vary within one decision. Upwards the forecast must stay below ``headroom`` x
@@ -69,7 +69,7 @@ class PolicySettings:
 
 @dataclass(frozen=True)
 class PolicyState:
-    """What the policy remembers: the option chosen, how long a better one has looked affordable,
+    """Memory of the policy: the option chosen, how long a better one has looked affordable,
     how long it must, and how many decisions ago it last climbed (``None``: never)."""
 
     chosen: int

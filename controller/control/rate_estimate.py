@@ -1,8 +1,8 @@
-"""What a connection gives, learned from frames that were sent anyway.
+"""Estimates a connection's rate from frames that were sent anyway.
 
 Rates come from transfers: a frame's bytes over the time its receiver waited for them (ledger), or
 the kernel's delivery rate (``TCP_INFO``), or what a frame's lateness allows at most. An average
-that follows falls at once and rises slowly errs on the side of the bound; its mean deviation tells
+that follows falls at once and rises slowly errs on the side of the bound; its mean deviation says
 how far to trust it (as RFC 6298 does with round trips).
 """
 
@@ -13,7 +13,7 @@ RECOVERY = 1.1
 """What an estimate grows by per decision without a measurement: it doubles in seven."""
 DEVIATION_WEIGHT = 0.1
 CAUTION = 0.5
-"""So many mean deviations below the average a rate is expected at worst."""
+"""Mean deviations below the average a rate is expected at worst."""
 FIRST_DEVIATION = 0.3
 
 
@@ -28,7 +28,7 @@ class RateEstimate:
     def after(
         self, sample_mbit: float, rising: float = 0.5, falling: float = 0.8
     ) -> "RateEstimate":
-        """The estimate with one more sample; the weights are those of a new sample above and
+        """The estimate with one more sample; the weights are for a new sample above and
         below the estimate."""
         if self.rate_mbit is None:
             return RateEstimate(sample_mbit)
@@ -50,5 +50,5 @@ class RateEstimate:
 
     @property
     def cautious_mbit(self) -> float:
-        """What to count on."""
+        """Rate to count on, Mbit/s."""
         return (self.rate_mbit or 0.0) * math.exp(-CAUTION * self.deviation)

@@ -24,7 +24,7 @@ BATCH = 250
 
 @dataclass(frozen=True, eq=False)
 class Activations:
-    """What a split of a data set looks like at one layer.
+    """Activations of a data set's split at one layer.
 
     ``activations`` (N, C, H, W), float16 where they are kept on disk, ``logits`` (N, classes) of
     the uncompressed model for the same images, ``labels`` (N,).
@@ -62,7 +62,7 @@ class ActivationCache:
     ) -> Activations:
         """One split, from its files or computed; version 0 is plain, others are augmented.
 
-        ``on_progress`` hears the share that is done while it is computed.
+        ``on_progress`` receives the share that is done while it is computed.
         """
         paths = [self._path(name, version, what) for what in ("activations", "logits")]
         if not all(path.exists() for path in paths):

@@ -1,6 +1,6 @@
 """Distils a bottleneck at a cut of a trained model; only fringe layers are trained (claim 7).
 
-An interrupted training goes on when it is asked for again.
+An interrupted training continues when it is asked for again.
 """
 
 import hashlib
@@ -35,7 +35,7 @@ VERSIONS = 5
 
 @dataclass(frozen=True)
 class Distilled:
-    """What came out of a distillation and what it cost.
+    """Result of a distillation, and its cost.
 
     ``bytes_per_image`` counts the packed codes. Accuracies are shares; that of the uncompressed
     model is on the same images. ``memory_mib`` is the process' largest resident set.
@@ -114,7 +114,7 @@ def _key(
     sending: tuple[str, ...],
     receiving: tuple[str, ...],
 ) -> str:
-    """What an interrupted training must have in common with the one that goes on."""
+    """Identity of a training: what an interrupted one shares with the one that continues it."""
     weights = frozen_sha256(model.state_dict())
     content = f"{weights} {dataset.name} {spec.model_dump_json()} {sending} {receiving}"
     return hashlib.sha256(content.encode()).hexdigest()[:16]

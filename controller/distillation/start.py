@@ -1,4 +1,4 @@
-"""Where the training of a bottleneck begins: near what is known already, which saves epochs.
+"""Start of a bottleneck's training: near what is known already, which saves epochs.
 
 The encoder's inner block starts as a copy of the receiving fringe layer where both have the same
 form: those are features that the frozen layers understand. Its codes start along the principal

@@ -31,7 +31,7 @@ LARGEST_GRADIENT = 1.0
 
 @dataclass(frozen=True)
 class DistillationRecipe:
-    """How long and how fast to train.
+    """Length and rate of a training.
 
     ``minutes`` bounds the wall clock, interruptions not counted: the learning rate falls to 0
     by then even if fewer epochs fit. In the first ``features_only`` share of the training the
@@ -62,7 +62,7 @@ class DistillationProgress:
 
 
 class Student(nn.Module):
-    """What is trained: the bottleneck and copies of the fringe layers on both sides of it."""
+    """The trained part: the bottleneck and copies of the fringe layers on both sides of it."""
 
     def __init__(
         self,
@@ -152,7 +152,7 @@ def train(
 
     ``versions`` are differently augmented activations of the same images: each epoch uses the
     next. The state is kept in ``state_path`` with every report; where that file exists, training
-    goes on from it.
+    continues from it.
     """
     student.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     optimizer = torch.optim.AdamW(

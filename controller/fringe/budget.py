@@ -33,7 +33,7 @@ def bytes_for_latency(
 
 
 def bytes_for_bandwidth(inferences_per_s: float, rate_mbit: float, images: int = 1) -> float:
-    """Payload per image, at most, with which a link of ``rate_mbit`` carries so many inferences.
+    """Payload per image, at most, with which a link of ``rate_mbit`` carries that many inferences.
 
     ``images`` share a frame. ``BadTargetsError`` where nothing is left.
     """
@@ -43,7 +43,7 @@ def bytes_for_bandwidth(inferences_per_s: float, rate_mbit: float, images: int =
 
 
 def _payload_bytes(busy_ms: float, rate_mbit: float, images: int, wanted: str) -> float:
-    """What a frame can hold that keeps the link busy for ``busy_ms``, per image."""
+    """Bytes per image of a frame that keeps the link busy for ``busy_ms``."""
     if not 0 < rate_mbit < math.inf or busy_ms == math.inf:
         raise BadTargetsError(f"{wanted} at {rate_mbit:g} Mbit/s sets no limit to the bytes")
     wire_bytes = int(busy_ms * rate_mbit * 125)  # a Mbit/s is 125 bytes in a millisecond

@@ -28,7 +28,7 @@ class Fringe:
         return tuple(dict.fromkeys(itertools.chain.from_iterable(sides)))
 
     def frozen(self, tensor_names: Iterable[str]) -> tuple[str, ...]:
-        """Those of a model's tensors that must not change ([0049], claim 4), in order."""
+        """Select the model's tensors that must not change ([0049], claim 4), in order."""
         fringe = frozenset(self.layers)
         return tuple(name for name in tensor_names if layer_of(name) not in fringe)
 
@@ -50,7 +50,7 @@ def find_fringe(partition: Partition, layers: int = 1) -> Fringe:
 
 
 def is_chain(model: ChainModel, fringe: tuple[Sequence[str], Sequence[str]]) -> bool:
-    """Whether both sides of a cut have a layer to take channels out of: ``fringe`` names the
+    """Return True if both sides of a cut have a layer to take channels out of: ``fringe`` names the
     fringe layers of the sender and of the receiver."""
     sending, receiving = ({name: model.layers[name] for name in side} for side in fringe)
     return bool(sliced_layer(sending, "encoder") and sliced_layer(receiving, "decoder"))

@@ -1,7 +1,7 @@
 """The mechanisms of compression (US 2025/0265465 A1, [0038] to [0042]; claim 11), composable.
 
 Each offers variants of a rung: the same rung with its own setting on top. Applied one after the
-other they give every combination, of which the ladder keeps what is worth keeping.
+other they give every combination, and the ladder keeps what is worth keeping.
 
 Two of them prune structures. ``channels`` takes channels out of the fringe layers themselves, which
 get smaller; it has settings where those layers are a plain chain. ``width`` leaves the layers alone
@@ -20,7 +20,7 @@ MechanismName = Literal["channels", "weights", "width", "distill", "sparse", "qu
 
 @dataclass(frozen=True)
 class CutFacts:
-    """What mechanisms know about a cut: the channels of its activation, the modules trained for
+    """Facts about a cut for its mechanisms: the channels of its activation, the modules trained for
     it with the bits of their codes, whether every single width is worth a rung, and whether the
     layers on both sides of it are of a plain chain (``stage_node.models.slicing``)."""
 
@@ -86,7 +86,7 @@ class Weights(Mechanism):
 
 
 class Width(Mechanism):
-    """Structured pruning of the cut: fewer coordinates cross, those of the largest variance."""
+    """Structured pruning of the cut: fewer coordinates cross, the largest variance first."""
 
     name = "width"
 

@@ -1,4 +1,4 @@
-"""What the user asks of the compression loop (US 2025/0265465 A1, claim 11; FIG. 4; [0045])."""
+"""The user's targets for the compression loop (US 2025/0265465 A1, claim 11; FIG. 4; [0045])."""
 
 from typing import Annotated, Self
 
@@ -57,7 +57,7 @@ class FringeTargets(BaseModel):
 
     @property
     def has_goal(self) -> bool:
-        """Whether there is anything to reach."""
+        """Return True if there is anything to reach."""
         goals = (self.bandwidth_reduction, self.max_bytes_per_inference, self.max_latency_ms)
         return any(goal is not None for goal in goals)
 
@@ -77,14 +77,14 @@ class FringeTargets(BaseModel):
         return self.min_accuracy
 
     def byte_budget(self, uncompressed: float) -> float | None:
-        """Bytes per inference to come down to, given those of the uncompressed pipeline."""
+        """Bytes per inference to come down to, given the uncompressed pipeline's."""
         if self.bandwidth_reduction is not None:
             return uncompressed / self.bandwidth_reduction
         return self.max_bytes_per_inference
 
 
 class AutomaticControl(BaseModel):
-    """What automatic control is to do: keep frames within ``bound_ms``.
+    """Order to automatic control: keep frames within ``bound_ms``.
 
     The pipeline is served for ``duration_s`` under each of ``modes``, one after the other, each
     with the links' traces from their beginning: ``automatic``; ``oracle``, which knows the traces;

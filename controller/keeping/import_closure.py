@@ -43,7 +43,7 @@ def source_code(module: str) -> Iterator[bytes]:
 
 
 def _file(name: str, root: Path) -> Path | None:
-    """Where a module of ours lies; None for others' and for what is no module."""
+    """Find the file of one of our modules; None for other names."""
     place = root.joinpath(*name.split("."))
     files = (place / "__init__.py", place.with_suffix(".py"))
     return next((file for file in files if file.is_file()), None)

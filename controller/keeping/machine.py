@@ -1,4 +1,4 @@
-"""Which machine this is, as far as figures depend on it."""
+"""Identity of this machine, as far as figures depend on it."""
 
 import platform
 from pathlib import Path

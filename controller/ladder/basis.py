@@ -52,7 +52,7 @@ class Moments:
 
     @classmethod
     def none(cls, channels: int) -> Self:
-        """Nothing seen yet."""
+        """Start without data."""
         return cls(
             0,
             torch.zeros(channels, dtype=torch.float64),
@@ -100,7 +100,7 @@ def principal_basis(moments: Moments) -> Basis:
 
 @dataclass(frozen=True, eq=False)
 class Calibration:
-    """What calibration images say about one cut: its basis, and some vectors (N, C) to find the
+    """Calibration of one cut from images: its basis, and some vectors (N, C) to find the
     ranges of its channels with."""
 
     basis: Basis

@@ -36,7 +36,7 @@ SIDES: tuple[Side, Side] = ("encoder", "decoder")
 
 @dataclass(frozen=True, eq=False)
 class Trial:
-    """What one rung did to some images: its cost per image, and what the receiving fringe layers
+    """Effect of one rung on some images: its cost per image, and what the receiving fringe layers
     made of what arrived."""
 
     rung: Rung

@@ -29,7 +29,7 @@ class DistilledModule:
 
     @property
     def bits(self) -> Bits:
-        """Of each of its codes."""
+        """Bits of each of its codes."""
         return self.trained.spec.bits
 
     def layers_of(self, side: Side) -> tuple[str, ...]:
@@ -39,7 +39,7 @@ class DistilledModule:
         return tuple(layer for layer in own if layer in tuned)
 
     def request(self, side: Side) -> LoadModule:
-        """What announces one half of it to a stage."""
+        """Message that announces one half of it to a stage."""
         return LoadModule(
             cut=self.cut,
             side=side,

@@ -50,7 +50,7 @@ def build_ladder(request: LadderRequest, report: Report = lambda *_: None) -> Bu
     On one thread, as the stages compute: two of torch's on a busy machine wait for each other, and
     took a small model ten times as long.
 
-    Errors are those of reading the checkpoint, the data set and the modules.
+    Errors come from reading the checkpoint, the data set and the modules.
     """
     meter = Meter()
     model, partition = load_model(request.checkpoint), request.partition
@@ -89,7 +89,7 @@ def _cut(
     calibration: Calibration,
     images: torch.Tensor,
 ) -> Cut:
-    """What stages hold of a cut: with an order of its channels where they are to be pruned."""
+    """Make the residents of a cut: with an order of its channels where they are to be pruned."""
     cut, partition = calibration.cut, request.partition
     pair = find_fringe(partition, request.fringe_layers).pairs[number]
     if "channels" not in request.mechanisms or not is_chain(model, pair):
@@ -156,7 +156,7 @@ def _front(bench: CutBench, candidates: Sequence[Rung]) -> tuple[Rung, ...]:
     uncompressed, *others = candidates
     chosen = [rung for rung in others if rung.module is not None]
     tried = [(*bench.preview(rung), rung) for rung in others if rung.module is None]
-    # Along rising bytes, whoever restores better than all before is on the front.
+    # Along rising bytes, a rung that restores better than all before is on the front.
     front: list[tuple[float, float, Rung]] = []
     for size, error, rung in sorted(tried, key=lambda t: t[:2]):
         if front and error >= front[-1][1]:
@@ -168,7 +168,7 @@ def _front(bench: CutBench, candidates: Sequence[Rung]) -> tuple[Rung, ...]:
 
 
 def _lighter(bench: CutBench, heavy: LadderRung, noise: float) -> list[LadderRung]:
-    """The same rung with fewer and fewer weights, until that clearly costs accuracy."""
+    """Yield the rung with fewer and fewer weights, until that clearly costs accuracy."""
     tried: list[LadderRung] = []
     for rung in Mechanism.registry["weights"].variants(heavy.rung, bench.facts)[1:]:
         tried.append(bench.measured(rung))

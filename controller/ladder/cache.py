@@ -1,4 +1,4 @@
-"""What a ladder is asked for, what comes out, and the cache between the two.
+"""Requests for ladders, their results, and the cache between the two.
 
 A ladder is built once: it is found again by the hash of everything it depends on, checkpoint,
 modules, partition, mechanisms and the code that measures included.
@@ -96,7 +96,7 @@ class BuiltLadder:
 
     @classmethod
     def load(cls, folder: Path, model: ChainModel, fringe_layers: int) -> Self:
-        """What ``save`` wrote; ``BadLadderError`` where it cannot be read."""
+        """Read what ``save`` wrote; ``BadLadderError`` if it cannot be read."""
         try:
             table = LadderTable.from_json((folder / TABLE).read_text())
             tensors = safetensors.torch.load_file(folder / CUTS)

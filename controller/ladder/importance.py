@@ -1,4 +1,4 @@
-"""Which channels of a plain chain matter: those that the layer behind the cut would miss.
+"""Importance of a plain chain's channels: how much the layer behind the cut would miss them.
 
 A channel is as important as the change of the receiving fringe layers' output where it alone is
 left out, squared and averaged over calibration images: the statistics of the next layer guide the

@@ -42,7 +42,7 @@ class LadderRung(BaseModel):
     ``decode_ms`` are per image, processor time of one core of the machine that built the ladder,
     cut module included. ``fringe`` is what the fringe layers cost under the rung.
     ``transfer_bytes`` have to be sent to the stages before the first switch to it, besides the
-    layers and the cut that all rungs share: none where it is a prefix, a slice or a coding of what
+    layers and the cut that all rungs share: empty if it is a prefix, a slice or a coding of what
     is resident.
     """
 
@@ -58,7 +58,7 @@ class LadderRung(BaseModel):
 
     @property
     def name(self) -> str:
-        """What the rung does."""
+        """Rung of this entry."""
         return self.rung.name
 
 
@@ -91,7 +91,7 @@ class Ladder(BaseModel):
         return max(0.0, self.rungs[0].accuracy - self.rungs[rung].accuracy)
 
     def weakest_within(self, payload_bytes: float) -> int | None:
-        """Index of the first rung that sends at most so much, if any does."""
+        """Index of the first rung that sends at most ``size_bytes``, if any does."""
         return next(
             (i for i, rung in enumerate(self.rungs) if rung.payload_bytes <= payload_bytes), None
         )
@@ -165,7 +165,7 @@ class LadderTable(BaseModel):
 
     @classmethod
     def from_json(cls, text: str) -> Self:
-        """What ``to_json`` wrote."""
+        """Read what ``to_json`` wrote."""
         return cls.model_validate_json(text)
 
 
@@ -201,5 +201,5 @@ def weakest_first(rungs: Sequence[LadderRung]) -> tuple[LadderRung, ...]:
 
 
 def standard_error(accuracy: float, images: int) -> float:
-    """Of a share of right answers among so many."""
+    """Standard error of a share of right answers among ``samples``."""
     return math.sqrt(accuracy * (1 - accuracy) / images)

@@ -1,4 +1,4 @@
-"""What a rung costs besides the bytes of its payloads: computing, parameters, their delivery."""
+"""Costs of a rung besides its payloads: computing, parameters, their delivery."""
 
 from collections.abc import Iterator
 
@@ -28,7 +28,7 @@ def coded_weights(tensor: Tensor) -> memoryview:
 
 
 def weights_coding(tensor: Tensor) -> Coding:
-    """How ``coded_weights`` codes it."""
+    """Bytes of a tensor as ``coded_weights`` codes it."""
     kept = int(tensor.count_nonzero()) / tensor.numel()
     codec = Codec(sparse=0 < kept < 1, zstd=True)
     return Coding(codec, (tensor.numel(),), keep=kept)

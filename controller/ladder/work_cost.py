@@ -1,4 +1,4 @@
-"""What a piece of the controller's work costs: time, processor, memory."""
+"""Cost of a piece of the controller's work: time, processor, memory."""
 
 import resource
 import time
@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict
 
 
 class Cost(BaseModel):
-    """What some work took of the process that did it.
+    """Cost of some work to the process that did it.
 
     ``cpu_s`` counts all threads. ``peak_memory_mib`` is the largest resident set of the process so
     far, its imports and mapped files included.
@@ -29,7 +29,7 @@ class Meter:
         self._cpu_began_s = time.process_time()
 
     def cost(self: Self) -> Cost:
-        """Of the work since then."""
+        """Cost of the work since then."""
         return Cost(
             duration_s=time.monotonic() - self._began_s,
             cpu_s=time.process_time() - self._cpu_began_s,

@@ -1,4 +1,4 @@
-"""What the oracle knows: the true rates of a connection over time; pure."""
+"""The oracle's knowledge: the true rates of a connection over time; pure."""
 
 import bisect
 import math
@@ -20,7 +20,7 @@ class KnownRates(BaseModel):
         return self.mbit[self._index(t_ms)]
 
     def transfer_ms(self, size_bytes: float, t_ms: float) -> float:
-        """How long so many bytes take that begin to cross at ``t_ms``."""
+        """Transfer time, ms, of bytes that begin to cross at ``t_ms``."""
         left_bits, now_ms = size_bytes * 8.0, t_ms
         for index in range(self._index(t_ms), len(self.mbit)):
             last = index + 1 == len(self.mbit)

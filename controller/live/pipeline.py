@@ -13,7 +13,7 @@ SplitName = Literal["validation", "test"]
 
 @dataclass(frozen=True)
 class CutObservation:
-    """What one cut carried, per inference, measured by the stages on its two ends.
+    """Traffic of one cut, per inference, measured by the stages on its two ends.
 
     ``size_bytes`` counts frame headers and payload at the sender. ``transfer_ms`` is how long the
     receiver waited for a payload whose header it had (median frame), shared by the frame's images:
@@ -44,7 +44,7 @@ class Observation:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """What the rungs are called."""
+        """Names of the rungs."""
         return tuple(rung.name for rung in self.rungs)
 
     @property

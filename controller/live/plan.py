@@ -1,4 +1,4 @@
-"""What a pipeline run is made of, and what can be known about it before anything starts."""
+"""The plan of a pipeline run: its parts, and what is known before anything starts."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -52,7 +52,7 @@ class PipelinePlan(BaseModel):
 
     ``company`` are the processes that run at the same time: the controllers of other pipelines, and
     UEs. No pipeline is measured before all are ready; each serves on until all are done.
-    ``placement`` tells how the stages were found, where measurements decided.
+    ``placement`` says how the stages were found, where measurements decided.
     The first ``calibration_images`` of the train split set ranges and bases; every decision is
     taken on the first ``validation_images`` of the validation split (all, where it has fewer);
     ``measured_images`` of the test split are used for the figures before and after; more than the
@@ -105,7 +105,7 @@ class PipelinePlan(BaseModel):
 
     @property
     def ladder_request(self) -> LadderRequest:
-        """What the ladder of this plan depends on."""
+        """Request for the ladder of this plan."""
         return LadderRequest(
             checkpoint=self.checkpoint,
             dataset=self.dataset,

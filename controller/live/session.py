@@ -33,7 +33,7 @@ FAREWELL_TIMEOUT_S = 5.0
 
 @contextlib.contextmanager
 def connected(plan: PipelinePlan) -> Iterator[tuple[ControlClient, ...]]:
-    """Conversations with all stages; whatever happens, every stage is told to stop.
+    """Conversations with all stages; whatever happens, every stage is asked to stop.
 
     Stages are stopped in the order of the pipeline, so that each still has its receiver while it
     empties. A stage that cannot be stopped ends on its own when its conversation closes.
@@ -59,7 +59,7 @@ def connected(plan: PipelinePlan) -> Iterator[tuple[ControlClient, ...]]:
 def configurations(
     plan: PipelinePlan, model: ChainModel, table: LadderTable
 ) -> tuple[Configure, ...]:
-    """What every stage has to know about its place, its neighbours and the two contracts.
+    """Configurations of the stages: place, neighbours and the two contracts.
 
     A contract allows the codecs of its ladder's rungs and no others.
     """

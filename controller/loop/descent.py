@@ -1,4 +1,4 @@
-"""Which rungs to try next: what is known from measurements, and what the ladders foretell.
+"""Chooses the rungs to try next, from measurements and the ladders' predictions.
 
 A choice is one rung per cut. Losses of accuracy at several cuts are taken to add up, which is only
 a forecast; so a choice that breaks the floor in a measurement rules out, for good, every choice
@@ -17,15 +17,15 @@ DOUBT = 0.01
 cuts' errors rarely hit different images. A share; 0.01 is one point."""
 
 MOST_COMBINATIONS = 20_000
-"""Trading between cuts looks at so many combinations at most; more cuts have coarser ladders."""
+"""Limit of the combinations that a trade between cuts looks at; more cuts have coarser ladders."""
 
 MOST_VAIN_TRADES = 8
-"""After so many trades that broke the floor the forecasts are not worth following."""
+"""Number of trades that broke the floor after which the forecasts are not worth following."""
 
 
 @dataclass(frozen=True)
 class Forecast:
-    """What is still missing, and what a byte takes on each connection.
+    """Distance to the targets, and time per byte on each connection.
 
     ``accuracy_to_lose`` is the distance from the uncompressed model to the floor; ``one_image``
     the smallest loss that can be measured. Both are shares.
@@ -48,7 +48,7 @@ class Candidate:
 
 @dataclass
 class Descent:
-    """Where every cut stands on its ladder (``good``), and which choices broke the floor."""
+    """State of the descent: each cut's place on its ladder (``good``), and choices that failed."""
 
     ladders: tuple[Ladder, ...]
     ratio: float
@@ -143,7 +143,7 @@ class Descent:
         return sum(ladder.loss(r) for ladder, r in zip(self.ladders, rungs, strict=True))
 
     def _saved(self, rungs: Sequence[int], forecast: Forecast) -> tuple[float, float]:
-        """Bytes and milliseconds below those of the choice that is kept."""
+        """Savings against the kept choice: bytes and ms."""
         saved = [
             ladder.rungs[old].payload_bytes - ladder.rungs[new].payload_bytes
             for ladder, old, new in zip(self.ladders, self.good, rungs, strict=True)
@@ -151,7 +151,7 @@ class Descent:
         return sum(saved), sum(s * ms for s, ms in zip(saved, forecast.ms_per_byte, strict=True))
 
     def _closed(self, rungs: Sequence[int], forecast: Forecast) -> float:
-        """How much of what is missing a choice brings, 1 where it brings all of one target."""
+        """Share of the missing savings that a choice brings, 1 if it reaches one target."""
         size_bytes, ms = self._saved(rungs, forecast)
         closed = 0.0
         if forecast.excess_bytes:
@@ -161,7 +161,7 @@ class Descent:
         return closed
 
     def _worth(self, rungs: Sequence[int], forecast: Forecast) -> tuple[float, float]:
-        """What a step brings for the accuracy it is foretold to take; time decides between
+        """Savings of a step per accuracy that it is foretold to take; time decides between
         equals (claim 3: "based on performance of the computer network")."""
         lost = max(self._loss(rungs) - self._loss(self.good), 0.0)
         size_bytes, ms = self._saved(rungs, forecast)

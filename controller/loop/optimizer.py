@@ -44,7 +44,7 @@ class Goal:
         )
 
     def allows(self, seen: Observation) -> bool:
-        """Whether the accuracy floor holds."""
+        """Return True if the accuracy floor holds."""
         return seen.accuracy >= self.accuracy_floor - ROUNDING
 
     def excess(self, seen: Observation) -> tuple[float, float]:
@@ -54,7 +54,7 @@ class Goal:
         return max(0.0, size_bytes), max(0.0, ms)
 
     def missing(self, seen: Observation) -> tuple[str, ...]:
-        """What is not reached yet, in words."""
+        """Word the targets that are not reached yet."""
         gaps = []
         if self.byte_budget is not None and seen.size_bytes > self.byte_budget + ROUNDING:
             gaps.append(f"{seen.size_bytes:.1f} of {self.byte_budget:.1f} bytes per inference")
@@ -65,7 +65,7 @@ class Goal:
 
 @dataclass(frozen=True)
 class Outcome:
-    """How the loop ended: the pipeline now serves under ``best``."""
+    """Outcome of the loop: the pipeline now serves under ``best``."""
 
     reached: bool
     reason: str
@@ -118,7 +118,7 @@ def _rungs(ladders: Sequence[Ladder], indices: Sequence[int]) -> Rungs:
 
 
 def _forecast(goal: Goal, baseline: Observation, best: Observation, batch: int) -> Forecast:
-    """What the measurements say about bytes still to come: a byte's time on each connection."""
+    """Time per byte on each connection, ms, from the measurements."""
     excess_bytes, excess_ms = goal.excess(best)
     return Forecast(
         excess_bytes=excess_bytes,

@@ -1,1 +1,1 @@
-"""Where a model is cut: what its layers take, the partition, the automatic placement."""
+"""Splits a model: costs of its layers, the partition, the automatic placement."""

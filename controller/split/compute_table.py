@@ -1,7 +1,7 @@
 """The table of a model: what each of its layers takes on one core of this machine, measured once.
 
 The reference for every device: its times are the table's, divided by its speed. Columns are kept
-in the user's cache by the hash of all they depend on, so that whoever asks again is told the same.
+in the user's cache by the hash of all they depend on, so that a second request has the same answer.
 """
 
 import hashlib
@@ -28,7 +28,7 @@ Measure = Callable[[ChainModel, int], dict[str, float]]
 
 
 class Column(Record):
-    """What every layer takes for ``images`` at once; where and when (a date) that was measured."""
+    """Time of every layer for ``images`` at once, ms; where and when (a date) that was measured."""
 
     images: int = Field(ge=1)
     cpu_model: str
@@ -81,7 +81,7 @@ class ComputeTable(Record):
         return sum(self.layer_ms(images).values())
 
     def missing(self, layers: Iterable[str], images: int) -> str | None:
-        """What the table lacks to tell of ``layers`` for batches of 1 to ``images``, or None."""
+        """Say what the table lacks for ``layers`` and batches of 1 to ``images``, or None."""
         sizes = [column.images for column in self.columns]
         unknown = [
             name for name in layers if any(name not in column.layer_ms for column in self.columns)

@@ -1,4 +1,4 @@
-"""How the chain of layers is split into stages (US 2025/0265465 A1, claim 1; FIG. 4, 410; [0046]).
+"""Partition of the chain of layers into stages (US 2025/0265465 A1, claim 1; FIG. 4, 410; [0046]).
 
 By hand: after the layers named, by the number of layers of each stage, or balanced over a number of
 stages. The automatic split (:mod:`controller.split.placement`) is exact: dynamic programming finds
@@ -58,7 +58,7 @@ def split_after(
 
 
 def split_by_size(layers: Sequence[str], sizes: Sequence[int]) -> Partition:
-    """Give each stage so many layers, first stage first.
+    """Give each stage its number of layers, first stage first.
 
     Raises ``BadPartitionError`` where a stage gets none, or their sum is not the whole chain.
     """
@@ -108,7 +108,7 @@ def split_by_bottleneck(
     ]
 
     def steps(stage: int, begin: int, end: int) -> tuple[float, float]:
-        """What a stage of these layers costs: computing, and sending what comes out."""
+        """Cost of a stage of these layers, ms: computing, and sending its activation."""
         sending = transfer_cost(stage, layers[end - 1]) if stage < stages - 1 else 0.0
         return computed[stage][end] - computed[stage][begin], sending
 

@@ -23,7 +23,7 @@ BALANCED = "balanced by multiply-accumulates"
 
 
 class PlacementDevice(Record):
-    """Where a stage runs; ``speed`` relative to the machine that the layers were measured on."""
+    """A device for a stage; ``speed`` relative to the machine that the layers were measured on."""
 
     host: str
     speed: float = Field(default=1.0, gt=0)
@@ -36,12 +36,12 @@ class Hop(Record):
     delay_ms: float = Field(ge=0)
 
     def sending_ms(self, frame_bytes: int) -> float:
-        """How long a frame occupies the slowest link of the way."""
+        """Time that a frame occupies the slowest link of the way, ms."""
         return 0.0 if self.rate_mbit is None else frame_bytes * 8 / self.rate_mbit / 1000
 
 
 class Costs(Record):
-    """What the decision rests on: ``layers`` as measured with frames of ``batch`` images."""
+    """Basis of the decision: ``layers`` as measured with frames of ``batch`` images."""
 
     batch: int
     layers: tuple[LayerCost, ...]
@@ -49,11 +49,11 @@ class Costs(Record):
     connections: tuple[Hop, ...]
 
     def computing_ms(self, stage: int, layer: str) -> float:
-        """Of a layer on the device of a stage, for one frame."""
+        """Time of a layer on the device of a stage, for one frame, ms."""
         return self.by_name[layer].compute_ms / self.devices[stage].speed
 
     def sending_ms(self, cut: int, after: str) -> float:
-        """Of one frame over a connection, if the cut comes after that layer."""
+        """Time of one frame over a connection, if the cut comes after that layer, ms."""
         return self.connections[cut].sending_ms(self.by_name[after].frame_bytes)
 
     def steps_ms(self, partition: Partition) -> Iterator[tuple[str, float]]:
@@ -76,7 +76,7 @@ class Costs(Record):
 
 
 class Placement(Record):
-    """What was decided, and from what.
+    """The decision, and its basis.
 
     ``steps_ms`` holds each step of the pipeline with its time for one frame, ``latency_ms`` their
     sum and the delays of the connections. ``alternatives_ms`` holds the slowest step of other

@@ -1,4 +1,4 @@
-"""What each layer of a model costs: time on this machine, and bytes if the cut came after it."""
+"""Costs of a model's layers: time on this machine, and bytes if the cut came after it."""
 
 import math
 import time
@@ -32,7 +32,7 @@ def layer_costs(
 ) -> tuple[LayerCost, ...]:
     """Costs of all layers for frames of ``batch`` images, which take ``layer_ms``.
 
-    Frames are counted uncompressed, with their header and without those of TCP and IP.
+    Frames are counted uncompressed, with their header, without TCP's and IP's.
     """
     shapes = model.shapes(batch)
     return tuple(
@@ -75,7 +75,7 @@ def one_thread() -> Iterator[None]:
 
 @torch.inference_mode()
 def _times_ms(model: ChainModel, x: torch.Tensor) -> list[float]:
-    """Of each layer in turn, once: what this thread had of a processor."""
+    """Measure each layer in turn, once: processor time of this thread, ms."""
     times = []
     for layer in model.eval().layers.values():
         begin = time.thread_time_ns()

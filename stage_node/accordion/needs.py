@@ -1,4 +1,4 @@
-"""What a UE does, step by step: steps 1, 4 and 6 of FIG. 2 of the Accordion paper."""
+"""Steps of a UE, with their needs: steps 1, 4 and 6 of FIG. 2 of the Accordion paper."""
 
 from typing import Annotated, Literal, Self
 
@@ -58,10 +58,10 @@ class Step(BaseModel):
 
     @property
     def local(self) -> bool:
-        """Whether the UE does it alone."""
+        """Return True if the UE does it alone."""
         return self.run is not None or self.max_macs is not None
 
     def needs(self) -> dict[str, float]:
-        """What the application needs, by the names of the request's query parameters."""
+        """Needs of the application, by the names of the request's query parameters."""
         given = {name: getattr(self, name) for name in NEEDS}
         return {name: value for name, value in given.items() if value is not None}

@@ -1,4 +1,4 @@
-"""Prefix-runnable checkpoints: a file of which every completed configuration runs.
+"""Prefix-runnable checkpoints: a file whose every completed configuration runs.
 
 A plain ``.safetensors`` file (https://huggingface.co/docs/safetensors) whose tensors lie in the
 order of transmission: first the layers that every configuration needs, then the residual blocks
@@ -102,7 +102,7 @@ class Contents(Record):
 
 
 class TensorPlace(Record):
-    """Where a tensor lies; ``data_offsets`` count from the first byte after the header."""
+    """Place of a tensor; ``data_offsets`` count from the first byte after the header."""
 
     dtype: str
     shape: tuple[int, ...]
@@ -186,12 +186,12 @@ class PrefixReader:
 
     @property
     def received(self) -> int:
-        """Where to fetch on: file bytes that are here and sound, or not yet checked."""
+        """Byte to fetch from: file bytes before it are here and sound, or not yet checked."""
         return self._pending_begin + len(self._pending)
 
     @property
     def missing(self) -> int:
-        """How many more bytes complete the header, or the next part; 0 once all are here."""
+        """Bytes that complete the header, or the next part; 0 once all are here."""
         if self.header is None:
             if len(self._pending) < LENGTH_BYTES:
                 return LENGTH_BYTES - len(self._pending)
@@ -212,7 +212,7 @@ class PrefixReader:
         """Take the next bytes; returns the configurations that they complete.
 
         ``CorruptPartError`` for a header or part that does not match its digest: it and all
-        that came after it is dropped, and feeding goes on from ``received``. ``PrefixError``
+        that came after it is dropped, and feeding continues from ``received``. ``PrefixError``
         for bytes past the end of the file.
         """
         before = len(self.completed())
@@ -298,11 +298,11 @@ class PrefixReader:
         return self._layers[identity]
 
     def _own_statistics(self, configuration: Configuration) -> dict[str, Tensor]:
-        """The configuration's own BatchNorm statistics; none where it has those of the file."""
+        """The configuration's own BatchNorm statistics; empty if it shares the file's."""
         header, name = self.require_header(), packed_name(configuration)
         if name not in header.tensors:
             return {}
-        # The last part has those of the full configuration, under plain names.
+        # The last part has the full configuration's, under plain names.
         begin = header.contents.parts[-2].end
         layers = layers_of(header.spec, configuration)
         shapes = {
@@ -316,7 +316,7 @@ class PrefixReader:
             raise PrefixError(str(error)) from None
 
     def _stored(self, key: str) -> dict[str, Tensor]:
-        """What the file has of one tensor, by suffix; ``PrefixError`` where it has nothing."""
+        """Read the file's parts of one tensor, by suffix; ``PrefixError`` if it has none."""
         names = {suffix: key + suffix for suffix in SUFFIXES}
         there = {s: name for s, name in names.items() if name in self.require_header().tensors}
         return {suffix: self._tensor(name) for suffix, name in (there or {"": key}).items()}

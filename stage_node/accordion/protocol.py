@@ -1,11 +1,11 @@
-"""What a UE asks a model server for and what it gets: FIG. 2 of the Accordion paper.
+"""Requests of a UE to a model server, and its answers: FIG. 2 of the Accordion paper.
 
 One HTTP/1.1 GET of a prefix-runnable checkpoint. Query parameters say what the application needs
 (``max_bytes``, ``deadline_ms``, ``accuracy``); ``Range: bytes=N-`` says that the first N bytes
 are there already. The answer is 206 with the missing bytes of one configuration, named in
 ``Concertina-Configuration``.
 
-With ``admission=stream`` nobody knows beforehand where the answer will end, which a 206 would
+With ``admission=stream`` it is not known beforehand where the answer will end, which a 206 would
 have to say: it is 200, in chunks (RFC 9112, 7.1), from the byte in ``Concertina-First-Byte`` on.
 Without parameters a model is a plain file, whole or by ranges.
 """
@@ -74,7 +74,7 @@ class Sending:
 
 @dataclass(frozen=True)
 class Block:
-    """What one more configuration takes: the file up to ``end_byte``."""
+    """Bytes of one more configuration: the file up to ``end_byte``."""
 
     configuration: Configuration
     end_byte: int
@@ -118,14 +118,14 @@ class UnsatisfiableRangeError(Exception):
 def parse_range(header: str | None, size: int) -> ByteRange | None:
     """The one byte range of a ``Range`` header for a file of ``size`` bytes (RFC 9110, 14.1).
 
-    None where the header is to be ignored: absent, of another unit, malformed, or with several
+    None if the header is to be ignored: absent, of another unit, malformed, or with several
     ranges. ``UnsatisfiableRangeError`` when it starts at or past the end.
     """
     match = re.fullmatch(r"bytes=\s*(\d*)-(\d*)\s*", header or "", re.IGNORECASE | re.ASCII)
     if match is None or not any(match.groups()):
         return None
     first, last = (int(digits) if digits else None for digits in match.groups())
-    if first is None:  # the last so many bytes
+    if first is None:  # the last N bytes
         first, last = max(0, size - (last or 0)), None
     elif last is not None and last < first:
         return None

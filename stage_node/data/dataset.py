@@ -1,4 +1,4 @@
-"""What a data set is, and how one is divided into train, validation and test."""
+"""Data sets, and their division into train, validation and test."""
 
 import hashlib
 import os
@@ -58,22 +58,22 @@ class Dataset:
 
     @cached_property
     def train(self) -> Split:
-        """What weights are trained on."""
+        """Images that weights are trained on."""
         return self.load_split("train")
 
     @cached_property
     def validation(self) -> Split:
-        """What choices are made on."""
+        """Images that choices are made on."""
         return self.load_split("validation")
 
     @cached_property
     def test(self) -> Split:
-        """What is reported; never used to choose anything."""
+        """Images that are reported on; never used to choose anything."""
         return self.load_split("test")
 
     def limited(self, validation_images: int) -> "Dataset":
-        """The same with no more than the first so many validation images, which come in no order
-        that means anything."""
+        """Return a copy with no more than the first N validation images, whose order means
+        nothing."""
 
         def load_split(name: SplitName) -> Split:
             split = self.split(name)
@@ -125,7 +125,7 @@ def divide(
 
 
 def _apportion(labels: NDArray[np.integer], size: int) -> dict[int, int]:
-    """How many of each class make up ``size``, by largest remainders."""
+    """Apportion ``size`` to the classes, by largest remainders."""
     values, counts = np.unique(labels, return_counts=True)
     shares = counts * size / len(labels)
     seats = np.floor(shares).astype(int)
@@ -134,7 +134,7 @@ def _apportion(labels: NDArray[np.integer], size: int) -> dict[int, int]:
 
 
 def data_folder() -> Path:
-    """Where archives and third-party weights lie unless told otherwise: ``$CONCERTINA_DATA``, or
+    """Default folder of archives and third-party weights: ``$CONCERTINA_DATA``, or
     the sibling folder ``shared/data`` of the repository."""
     if "CONCERTINA_DATA" in os.environ:
         return Path(os.environ["CONCERTINA_DATA"]).resolve()

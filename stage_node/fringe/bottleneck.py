@@ -155,7 +155,7 @@ class Bottleneck(nn.Module):
         self.decoder = Decoder(spec)
 
     def forward(self, x: Tensor) -> Tensor:
-        """What arrives of ``x`` (N, C, H, W), quantised; the gradient passes straight through.
+        """Encode and decode ``x`` (N, C, H, W), quantised; the gradient passes straight through.
 
         The straight-through estimator of Bengio, Leonard and Courville (2013).
         """
@@ -191,7 +191,7 @@ def save_bottleneck(
 
 
 def load_bottleneck(path: Path) -> TrainedBottleneck:
-    """What :func:`save_bottleneck` wrote; ``BadModelError`` says what is wrong."""
+    """Read what :func:`save_bottleneck` wrote; ``BadModelError`` says what is wrong."""
     try:
         with safe_open(str(path), framework="pt") as file:
             metadata = file.metadata() or {}

@@ -20,7 +20,7 @@ from stage_node.wire.rung import QUANTISED
 
 
 class Pointwise(nn.Module):
-    """The same affine map at every pixel: (N, C_in, H, W) to (N, C_out, H, W)."""
+    """An affine map, the same at every pixel: (N, C_in, H, W) to (N, C_out, H, W)."""
 
     def __init__(self, matrix: Tensor, bias: Tensor) -> None:
         """``matrix`` is (C_out, C_in), ``bias`` (C_out,)."""
@@ -42,7 +42,7 @@ ORDER = "order"
 
 @dataclass(frozen=True, eq=False)
 class Cut:
-    """Where the principal directions of a cut's activations point, and how far they reach.
+    """Principal directions of a cut's activations, and their reach.
 
     ``basis`` (C, C) has orthonormal columns, the most important first; ``mean`` (C,) is the
     activation's mean per channel. Without ``plain_ranges`` and ``ranges`` (see ``RANGES``)
@@ -78,7 +78,7 @@ class Cut:
         return cls(**tensors)
 
     def tensors(self) -> dict[str, Tensor]:
-        """What ``from_tensors`` takes."""
+        """Tensors for ``from_tensors``."""
         own = {
             "basis": self.basis,
             "mean": self.mean,
@@ -107,7 +107,7 @@ class Cut:
         return Pointwise(*self._rows(width, kept))
 
     def ranges_of(self, width: int | None, bits: int, kept: Tensor | None = None) -> Ranges | None:
-        """Where the levels of each channel that is sent lie; ``None`` where nothing is quantised.
+        """Levels of each channel that is sent; None if nothing is quantised.
 
         ``BadModelError`` when no ranges were calibrated.
         """
@@ -121,7 +121,7 @@ class Cut:
         return Ranges(low.contiguous(), high.contiguous())
 
     def _rows(self, width: int, kept: Tensor | None) -> tuple[Tensor, Tensor]:
-        """Of the first columns of the basis those rows, and the means, of the channels kept."""
+        """Select the kept channels' rows of the first columns of the basis, and their means."""
         columns = self.basis[:, :width]
         return (columns, self.mean) if kept is None else (columns[kept], self.mean[kept])
 

@@ -1,4 +1,4 @@
-"""What a stage holds ready for one side of a cut: a basis with ranges and an order of the channels,
+"""Residents of a stage for one side of a cut: a basis with ranges and an order of the channels,
 and distilled modules.
 
 From these it makes *halves*: what lies between the stage's layers and the wire under one rung. A
@@ -41,7 +41,7 @@ class Half:
 
     @property
     def changes_layers(self) -> bool:
-        """Whether the fringe layers do not serve as they are."""
+        """Return True if the fringe layers do not serve as they are."""
         return bool(self.layers) or self.pruning is not None
 
     def serving(self, layers: Mapping[str, nn.Module]) -> dict[str, nn.Module]:
@@ -60,7 +60,7 @@ class ResidentModule:
 
 
 class Residents:
-    """Of one side of the cut that ``contract`` is about.
+    """Halves of one side of the cut of ``contract``.
 
     ``fringe`` names the stage's own fringe layers: those a module may bring tuned copies of, and a
     rung may prune.
@@ -141,7 +141,7 @@ class Residents:
         return cut.encoder(width, kept) if self._sends else cut.decoder(width, kept)
 
     def _pruning(self, rung: Rung) -> Pruning | None:
-        """What the rung does to this side's fringe layers; ``None`` where it leaves them alone."""
+        """Changes of the rung to this side's fringe layers; None if it leaves them alone."""
         if rung.channels is None and rung.weights == 1:
             return None
         cut = self._resident_cut()

@@ -1,4 +1,4 @@
-"""What the controller says to a stage, and what the stage answers.
+"""Requests of the controller to a stage, and the stage's replies.
 
 Each request travels as one CONTROL frame (JSON) over TCP, some followed by one WEIGHTS frame
 (safetensors), and is answered by exactly one reply. Any request may be answered by ``Refusal``.
@@ -37,7 +37,7 @@ class RpcMessage(BaseModel):
 
     @property
     def name(self) -> str:
-        """What kind of message this is."""
+        """Kind of this message."""
         return str(type(self).model_fields["type"].default)
 
     def to_payload(self) -> bytes:
@@ -46,7 +46,7 @@ class RpcMessage(BaseModel):
 
 
 class Configure(RpcMessage):
-    """Where this stage stands in the pipeline; answered by ``Ack``.
+    """Configure this stage's place in the pipeline; answered by ``Ack``.
 
     The stage binds ``listen_ip:data_port`` (every stage but the first) at once, and stage 0 also
     ``results_ip:results_port`` on the management network, so that ``Start`` finds its peers
@@ -136,7 +136,7 @@ class Start(RpcMessage):
 
 class Activate(RpcMessage):
     """Stage 0: every frame admitted from now on carries ``generation``. The source starts again at
-    image 0 of ``split``, or goes on with the next one (``go_on``), and admits a frame every
+    image 0 of ``split``, or continues with the next one (``go_on``), and admits a frame every
     ``frame_ms`` as long as the window has room (0: as fast as that has). Answered by
     ``Activated``. Resumes a drained pipeline."""
 
@@ -169,14 +169,14 @@ class Recent(RpcMessage):
 
 
 class Traffic(RpcMessage):
-    """What this stage has sent over its downstream cut so far; answered by ``TrafficReply``.
+    """Ask for the traffic over the downstream cut so far; answered by ``TrafficReply``.
     Refused where there is no such connection."""
 
     type: Literal["traffic"] = "traffic"
 
 
 class Arrivals(RpcMessage):
-    """What this stage has received over its upstream cut so far; answered by ``ArrivalsReply``.
+    """Ask for the arrivals over the upstream cut so far; answered by ``ArrivalsReply``.
     Refused where there is no such connection."""
 
     type: Literal["arrivals"] = "arrivals"
@@ -286,7 +286,7 @@ class GenerationArrivals(BaseModel):
 
 
 class ArrivalsReply(RpcMessage):
-    """What came over the upstream cut, by generation.
+    """Arrivals over the upstream cut, by generation.
 
     ``recent_rate_mbit`` is the median rate at which the payloads of the latest frames came in;
     ``None`` where they were too short to tell.

@@ -21,7 +21,7 @@ from stage_node.models.slicing import first_sliceable, with_inputs, with_outputs
 
 @dataclass(frozen=True, eq=False)
 class Pruning:
-    """What a rung does to the fringe layers on one side of its cut.
+    """Changes of a rung to the fringe layers on one side of its cut.
 
     ``fringe`` names them in the order of the chain. ``kept`` (K,) has the ascending indices of the
     channels that cross (``None``: all), ``weights`` is the share of each weight tensor that stays.
@@ -46,7 +46,7 @@ class Pruning:
 
 
 def sliced_layer(fringe: Mapping[str, nn.Module], side: Side) -> str | None:
-    """Which of the fringe layers on one side is the one to slice; ``None`` where there is none."""
+    """Find the fringe layer to slice on one side; None if there is none."""
     if side == "encoder":
         return first_sliceable(dict(reversed(list(fringe.items()))), with_outputs)
     return first_sliceable(fringe, with_inputs)
@@ -67,7 +67,7 @@ def sliced(fringe: Mapping[str, nn.Module], side: Side, kept: Tensor) -> dict[st
 def with_weights(layer: nn.Module, share: float) -> nn.Module:
     """A copy whose weight tensors have zeros in all but a ``share`` of their places.
 
-    Those of largest magnitude stay, at least one; of equals the first. Biases and normalisations,
+    The largest magnitudes stay, at least one; of equals the first. Biases and normalisations,
     which are few, stay whole. A smaller share keeps a subset of what a larger one keeps.
     """
     pruned = copy.deepcopy(layer)

@@ -115,11 +115,11 @@ class ControlClient:
         return self.request(Recent(), RecentReply)
 
     def traffic(self) -> TrafficReply:
-        """What the stage has sent over its downstream cut so far, by generation."""
+        """Ask for the traffic over the downstream cut so far, by generation."""
         return self.request(Traffic(), TrafficReply)
 
     def arrivals(self) -> ArrivalsReply:
-        """What the stage has received over its upstream cut so far, by generation."""
+        """Ask for the arrivals over the upstream cut so far, by generation."""
         return self.request(Arrivals(), ArrivalsReply)
 
     def drain(self) -> None:
@@ -178,7 +178,7 @@ class ControlClient:
 
 
 class StageClient(Protocol):
-    """Whoever answers the controller's requests."""
+    """The answerer of the controller's requests."""
 
     def weights_limit(self, request: Request) -> int | None:
         """Bytes that the WEIGHTS frame after this request may have; ``None``: none follows."""
@@ -191,7 +191,7 @@ def serve(channel: Channel, stage: StageClient) -> None:
     """Answer a controller's requests until ``Stop``.
 
     What the stage raises as a ``StageNodeError`` is answered by ``Refusal`` and the conversation
-    goes on. It ends with a breach of the wire format (``WireError``), with weights that the stage
+    continues. It ends with a breach of the wire format (``WireError``), with weights that the stage
     has no use for, and with the controller's going away (``PeerLostError``).
     """
     while True:

@@ -54,7 +54,7 @@ class ServingStage:
         self._receiver: workers.ActivationReceiver | None = None
         self._source: Source | None = None
         self._threads: dict[str, threading.Thread] = {}
-        self._connected = threading.Event()  # with whoever sends to this stage
+        self._connected = threading.Event()  # with the sender to this stage
         if configuration.stage == 0:
             self._make_source()
         else:
@@ -97,13 +97,13 @@ class ServingStage:
         return self.source.activate(generation, split, frame_ms, go_on)
 
     def traffic(self) -> TrafficReply:
-        """What went over the downstream cut; ``RefusedError`` where there is none."""
+        """Traffic over the downstream cut; ``RefusedError`` if there is none."""
         if self._sender is None:
             raise RefusedError("no connection to a downstream stage")
         return self._sender.traffic()
 
     def arrivals(self) -> ArrivalsReply:
-        """What came over the upstream cut; ``RefusedError`` where there is none."""
+        """Arrivals over the upstream cut; ``RefusedError`` if there is none."""
         if self._receiver is None:
             raise RefusedError("no connection to an upstream stage")
         return self._receiver.arrivals()
@@ -121,7 +121,7 @@ class ServingStage:
                 raise PeerLostError(f"{thread.name} has not ended; stages stop in order, 0 first")
 
     def fail(self, error: StageNodeError) -> None:
-        """Wake up whoever waits for results that will not come."""
+        """Wake up every thread that waits for results that will not come."""
         if self._source:
             self._source.fail(error)
 

@@ -20,7 +20,7 @@ from stage_node.fringe.messages import Activated, RecentReply, ResultsReply
 from stage_node.records.ledger import Rows
 
 RECENT_FRAMES = 1000
-"""Latencies kept for whoever asks, at most."""
+"""Latencies kept for requests, at most."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -64,7 +64,7 @@ class Activation:
         self._images_until.append(self._images_until[-1] + samples)
 
     def has(self, count: int, skip: int) -> bool:
-        """Whether ``count`` images are there after the first ``skip`` results."""
+        """Return True if ``count`` images are there after the first ``skip`` results."""
         until = self._images_until
         return len(until) > skip and until[-1] - until[skip] >= count
 
@@ -206,13 +206,13 @@ class Source:
             self._room.notify()
 
     def fail(self, error: StageNodeError) -> None:
-        """The pipeline is broken: whoever waits is told why."""
+        """The pipeline is broken: every waiting thread gets the reason."""
         with self._news:
             self._error = error
             self._news.notify()
 
     def _admission_in_s(self) -> float | None:
-        """How long until the next frame may enter; ``None``: not before somebody says so."""
+        """Time until the next frame may enter, s; None: not before it is notified."""
         if not self._admitting or len(self._in_flight) >= self._window:
             return None
         return max(0.0, (self._next_due_ns - time.monotonic_ns()) / 1e9)

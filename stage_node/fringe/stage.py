@@ -1,7 +1,7 @@
 """The process of one pipeline stage: the controller's requests, and how it ends.
 
 The main thread answers the controller; the threads of ``serving`` do the work. The first failure
-of any of them ends the process: the controller is told why (``Refusal``, then the end of the
+of any of them ends the process: the controller gets the reason (``Refusal``, then the end of the
 connection), one line goes to the log, the ledger is saved, the exit status is that of the error.
 """
 
@@ -50,7 +50,7 @@ CONTROLLER_TIMEOUT_S = 300.0
 
 
 class StageConfiguration(ProcessConfiguration):
-    """What a stage is told: where its controller connects, and where it leaves its records."""
+    """Configuration of a stage: where its controller connects, and where it leaves its records."""
 
     name: str
     control_ip: str
@@ -103,7 +103,7 @@ class Stage:
             raise self._failure
 
     def weights_limit(self, request: Request) -> int | None:
-        """What the model's own layers and cuts take, and no more."""
+        """Memory of the model's own layers and cuts, and no more."""
         match request:
             case LoadLayers():
                 return self._stage.model.weights_bytes

@@ -22,9 +22,9 @@ class UnpreparedGenerationError(StageNodeError):
 
 @dataclass(frozen=True, eq=False)
 class Generation:
-    """How to serve the frames of one generation.
+    """Service of the frames of one generation.
 
-    ``rungs`` are those of all cuts of the pipeline. ``layers`` are the stage's own, tuned or pruned
+    ``rungs`` has one for each cut of the pipeline. ``layers`` are the stage's own, tuned or pruned
     copies in the place of fringe layers where a rung says so.
     """
 
@@ -107,20 +107,20 @@ class StageModel:
         self._generations[generation] = prepared
 
     def prepared(self, generation: int) -> tuple[Rung, ...]:
-        """The rungs that a generation means; ``UnpreparedGenerationError`` if nobody said."""
+        """The rungs that a generation means; ``UnpreparedGenerationError`` if it is unknown."""
         return self._generation(generation).rungs
 
     def incoming(self, generation: int) -> Coding:
-        """How the frames of a generation are coded that arrive here."""
+        """Coding of a generation's frames that arrive here."""
         return self._generation(generation).receiving.coding
 
     def outgoing(self, generation: int) -> Coding:
-        """How the frames of a generation are coded that leave here."""
+        """Coding of a generation's frames that leave here."""
         return self._generation(generation).sending.coding
 
     @torch.inference_mode()
     def run(self, generation: int, x: Tensor) -> Tensor:
-        """What this stage is to send for the batch it received.
+        """Run this stage's layers on a received batch; returns what to send.
 
         ``UnpreparedGenerationError`` when the generation is not known, ``WireError`` when the
         batch has not that generation's shape.

@@ -1,4 +1,4 @@
-"""What the threads of a stage do: receive, compute and send at the same time.
+"""Threads of a stage: receive, compute and send at the same time.
 
 Batches pass between them through short queues. When one is full its writer waits, so a slow
 receiver's back-pressure reaches the source by way of TCP. ``None`` in a queue and an END frame on a
@@ -80,7 +80,7 @@ class ActivationReceiver:
         self._rates_mbit: deque[float] = deque(maxlen=RATED_FRAMES)
 
     def arrivals(self) -> ArrivalsReply:
-        """What was received so far."""
+        """Arrivals so far."""
         rates_mbit = list(self._rates_mbit)
         return ArrivalsReply(
             recent_rate_mbit=statistics.median(rates_mbit) if rates_mbit else None,
@@ -116,7 +116,7 @@ class ActivationReceiver:
         outbox.put(None)
 
     def _rate(self, payload_bytes: int, transfer_ns: int) -> None:
-        """A payload that came with its header, or in the packet behind it, tells no rate."""
+        """A payload that came with its header, or in the packet behind it, gives no rate."""
         if payload_bytes < RATED_BYTES:
             self._rates_mbit.clear()
         elif transfer_ns:
@@ -176,7 +176,7 @@ class ActivationSender:
         self._sent: dict[int, GenerationTraffic] = {}
 
     def traffic(self) -> TrafficReply:
-        """What was sent so far, and how the path does."""
+        """Traffic so far, and the state of the path."""
         path = self._channel.path()
         return TrafficReply(
             generations=dict(self._sent),

@@ -2,7 +2,7 @@
 
 Those files are pickles of tensors: read with ``weights_only``, so that nothing else is unpickled.
 Their names end in the first hexadecimal digits of their SHA-256, as PyTorch's hub has it. Their
-layers are those of He et al. with shortcut A, like ours, under other names.
+layers are He et al.'s with shortcut A, like ours, under other names.
 """
 
 import hashlib
@@ -33,7 +33,7 @@ _RENAMED = (
 def convert(tensors: Mapping[str, Tensor]) -> ChainModel:
     """A model in evaluation mode from tensors under the third party's names.
 
-    ``BadModelError`` where they are not those of such a ResNet.
+    ``BadModelError`` if they are not such a ResNet's.
     """
     renamed = {
         f"layers.{_renamed(name)}": tensor.float()
@@ -56,7 +56,7 @@ def convert(tensors: Mapping[str, Tensor]) -> ChainModel:
 
 
 def where_to_get(name: str) -> str:
-    """How a person comes by a published file, for the message that it is not there."""
+    """Say how to get a published file, for the message that it is missing."""
     published = _HASH.search(name)
     check = f", SHA-256 {published[1]}..." if published else ""
     return (

@@ -137,7 +137,7 @@ def counted_macs(module: nn.Module, x: Tensor) -> tuple[int, Tensor]:
 
 
 def _macs(module: nn.Module, output: Tensor) -> int:
-    """Of one module for one image: each number that comes out is a sum over its own weights."""
+    """MACs of one module for one image: each output is a sum over its own weights."""
     if isinstance(module, Multiplies):
         return module.macs(output)
     weight = module.get_parameter("weight")

@@ -76,7 +76,7 @@ def spec_of(metadata: Mapping[str, str] | None, source: str) -> ModelSpec:
 
 
 def format_of(metadata: Mapping[str, str] | None, source: str) -> WeightFormat:
-    """How a checkpoint's weights are stored; ``BadModelError`` where it is unknown."""
+    """Read the weight format of a checkpoint; ``BadModelError`` if it is unknown."""
     try:
         return WeightFormat.model_validate_json((metadata or {}).get("weights", "{}"))
     except ValidationError as error:

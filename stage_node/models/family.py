@@ -1,4 +1,4 @@
-"""What every family of models says about itself, and the registry that finds it by name."""
+"""The description of a family of models, and the registry that finds it by name."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
@@ -42,7 +42,7 @@ class FamilyOptions(BaseModel):
 
     @classmethod
     def of(cls, spec: ModelSpec) -> Self:
-        """Those of a specification, typed; ``BadModelError`` names what is wrong with them."""
+        """Options of a specification, typed; ``BadModelError`` names what is wrong with them."""
         try:
             return cls.model_validate(spec.options)
         except ValidationError as error:

@@ -1,4 +1,4 @@
-"""Files that hold a model, whoever made them: how each is found and read."""
+"""Files that hold a model, ours or a third party's: how each is found and read."""
 
 from pathlib import Path
 
@@ -20,7 +20,7 @@ def load_model(path: Path) -> ChainModel:
 
 
 def weights_folder() -> Path:
-    """Where third-party weights lie: ``weights``, beside the archives of the data sets."""
+    """Folder of third-party weights: ``weights``, beside the archives of the data sets."""
     return data_folder() / "weights"
 
 

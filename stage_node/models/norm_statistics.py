@@ -3,7 +3,7 @@
 A configuration's means and variances are a few hundred numbers in over a hundred small tensors.
 Named one by one in a checkpoint's header, which every prefix begins with, they would take ten
 times the bytes of the numbers. They lie one behind the other in the order in which the file names
-those of the full configuration.
+the full configuration's.
 """
 
 from collections.abc import Iterable, Mapping
@@ -22,7 +22,7 @@ def packed_name(configuration: Configuration) -> str:
 def pack_statistics(statistics: Mapping[str, Tensor], order: Iterable[str]) -> Tensor:
     """A configuration's statistics, by ``state_dict`` name, as one tensor (N,).
 
-    ``order`` names those of the full configuration; what this one has not is left out.
+    ``order`` names the full configuration's; what this one has not is left out.
     """
     return torch.cat([statistics[name].flatten() for name in order if name in statistics])
 

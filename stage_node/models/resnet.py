@@ -79,7 +79,7 @@ class ResNet(Family):
 
     @staticmethod
     def skippable(spec: ModelSpec) -> frozenset[str]:
-        """All residual blocks with ``pool``; those of stride 1 with ``option-a``."""
+        """All residual blocks with ``pool``; the blocks of stride 1 with ``option-a``."""
         blocks = frozenset(name for names in ResNet.inner_blocks(spec) for name in names)
         changing = {f"block{inner + 1}_0" for inner in range(1, INNER_BLOCKS)}
         return blocks if spec.downsample == "pool" else blocks - changing

@@ -71,5 +71,5 @@ class VGG(Family):
 
     @staticmethod
     def residual(spec: ModelSpec) -> frozenset[str]:
-        """None."""
+        """Return no layers: there is no skip connection."""
         return frozenset()

@@ -56,7 +56,7 @@ class Attention(nn.Module):
         return F.scaled_dot_product_attention(query, key, value)
 
     def macs(self, output: Tensor) -> int:
-        """Of both matrix products, for one image: T * T * width each."""
+        """MACs of both matrix products, for one image: T * T * width each."""
         _, heads, tokens, size = output.shape
         return 2 * heads * tokens * tokens * size
 

@@ -1,4 +1,4 @@
-"""How a checkpoint stores weights: full floats, halves, whole numbers with scales, pruned or not.
+"""Formats of a checkpoint's weights: full floats, halves, whole numbers with scales, pruned or not.
 
 What a format makes of one tensor is a few tensors that any safetensors reader can read, named
 after it with a suffix:
@@ -112,7 +112,7 @@ FULL = WeightFormat()
 
 
 def largest(weight: Tensor, share: float) -> Tensor:
-    """Where the ``share`` of largest magnitudes of a tensor lies: booleans of its shape."""
+    """Mask the ``share`` of largest magnitudes of a tensor: booleans of its shape."""
     count = max(1, round(share * weight.numel()))
     kept = torch.zeros(weight.numel(), dtype=torch.bool)
     kept[weight.abs().flatten().topk(count).indices] = True

@@ -1,1 +1,1 @@
-"""How processes come onto emulated hosts, what they are told, and what their computing costs."""
+"""Processes on emulated hosts: their start, their configurations, the costs of computing."""

@@ -1,4 +1,4 @@
-"""What computing takes on the device that a host stands for, declared, not measured.
+"""Charges of computing on the device that a host stands for: declared, not measured.
 
 On a virtual clock computing takes no time, so a device's time has to be told: after the real
 computation the thread sleeps until the declared time has passed. On the real clock nothing is
@@ -18,11 +18,11 @@ PR_SET_TIMERSLACK = 29  # linux/prctl.h
 
 
 class UnknownChargeError(StageNodeError):
-    """Something is to be charged of which nobody said what it takes."""
+    """A charge is missing for something that is to be charged."""
 
 
 class StageCharges(BaseModel):
-    """What a stage's work takes on its device.
+    """Charges of a stage's work on its device.
 
     ``forward_ms`` is of its layers, by images of a frame; between two of them it grows linearly.
     ``encode_ms`` and ``decode_ms`` are per image, by the name of the rung of the cut behind the
@@ -53,7 +53,7 @@ def known_ms(by_name: Mapping[str, float], name: str, what: str) -> float:
     try:
         return by_name[name]
     except KeyError:
-        raise UnknownChargeError(f"nobody said what {what} {name!r} takes") from None
+        raise UnknownChargeError(f"there is no charge for {what} {name!r} takes") from None
 
 
 def interpolated(by_images: Mapping[int, float], images: int) -> float:
@@ -68,7 +68,7 @@ def interpolated(by_images: Mapping[int, float], images: int) -> float:
     if below is None or above is None:
         sizes = ", ".join(map(str, sorted(by_images))) or "none"
         raise UnknownChargeError(
-            f"nobody said what a batch of {images} images takes (known are: {sizes})"
+            f"there is no charge for a batch of {images} images takes (known are: {sizes})"
         )
     share = (images - below) / (above - below)
     return by_images[below] + share * (by_images[above] - by_images[below])

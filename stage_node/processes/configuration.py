@@ -1,4 +1,4 @@
-"""How a process is told what to do: by a configuration that its own module defines."""
+"""Configurations of processes: each is defined by the process's own module."""
 
 from collections.abc import Mapping
 from typing import Any, Self
@@ -9,13 +9,13 @@ from stage_node.errors import StageNodeError
 
 
 class BadConfigurationError(StageNodeError):
-    """A process was told what makes no sense: bad input."""
+    """A process has a configuration that makes no sense: bad input."""
 
     exit_status = 2
 
 
 class ProcessConfiguration(BaseModel):
-    """What a process is told; the function ``main`` of the class's module takes it.
+    """Configuration of a process; the function ``main`` of the class's module takes it.
 
     It gets it as parsed JSON, or whole from a caller in the same process.
     """
@@ -29,7 +29,7 @@ class ProcessConfiguration(BaseModel):
 
     @classmethod
     def parse(cls, told: Self | Mapping[str, Any]) -> Self:
-        """Check what a process was told; ``BadConfigurationError`` names the fields in one line."""
+        """Check a process's configuration; ``BadConfigurationError`` names the fields."""
         try:
             return cls.model_validate(told)
         except ValidationError as error:

@@ -1,8 +1,8 @@
-"""Who comes last where hosts share a processor.
+"""Priority of the process that comes last where hosts share a processor.
 
-Emulated hosts are machines of their own, each of which takes what arrives while it computes. On one
+Emulated hosts are machines of their own, and each takes what arrives while it computes. On one
 processor a thread that computes holds up those that send and receive, of all hosts: a receiver
-that is put aside in the middle of a read acknowledges nothing until it goes on. So what the
+that is put aside in the middle of a read acknowledges nothing until it continues. So what the
 processor lacks while a model is downloaded is taken from the inferences.
 """
 

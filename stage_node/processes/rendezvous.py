@@ -1,7 +1,7 @@
 """Processes that run at the same time wait for each other, through the events of their run.
 
-Each says when it has come to a point, and goes on when all others have. So no pipeline is measured
-before the traffic is there that it shares the network with, nor after that has ended.
+Each says when it has come to a point, and continues when all others have. So no pipeline is
+measured before the traffic is there that it shares the network with, nor after that has ended.
 """
 
 import time
@@ -17,8 +17,8 @@ LOOK_S = 0.05
 class Company:
     """One process among ``others``, named as they sign their events; of none it never waits.
 
-    Whoever ends before it has come to a point leaves the others waiting: a failed process ends its
-    run.
+    A process that ends before it has come to a point leaves the others waiting: a failed process
+    ends its run.
     """
 
     def __init__(self, events: EventLog, path: Path, others: Sequence[str]) -> None:

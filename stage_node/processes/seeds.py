@@ -8,8 +8,8 @@ from hashlib import sha256
 
 SEED_VARIABLE = "CONCERTINA_SEED"
 START_S = 0.01
-"""Processes of a run begin up to so many seconds apart: hosts that begin at the same nanosecond, as
-they would where computing takes no time, are one case of many, and a rare one."""
+"""Largest time, s, between the beginnings of a run's processes: hosts that begin at the same
+nanosecond, as they would where computing takes no time, are one case of many, and a rare one."""
 
 
 def begin_as_seeded(name: str) -> None:

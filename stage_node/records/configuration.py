@@ -1,4 +1,4 @@
-"""What a prefix of a network runs: blocks kept of each inner block, and how that is written."""
+"""Configurations of a prefix: blocks kept of each inner block, and how that is written."""
 
 from collections.abc import Sequence
 

@@ -2,7 +2,7 @@
 
 Every process of a run appends to the same ``events.jsonl``; a line is written by one
 ``write(2)`` on a file opened with ``O_APPEND``, so lines never interleave. Progress bars
-and the analysis read the file; nobody rewrites it. Times are ``CLOCK_MONOTONIC``.
+and the analysis read the file; it is never rewritten. Times are ``CLOCK_MONOTONIC``.
 """
 
 import json
@@ -210,7 +210,7 @@ class ControlBegins(Event):
 class RungChosen(Event):
     """Automatic control, or what it is compared with, serves under these rungs from now on.
 
-    ``rate_mbit`` is the estimate for each connection (none where nothing is estimated),
+    ``rate_mbit`` is the estimate for each connection (empty if nothing is estimated),
     ``forecast_ms`` the end-to-end latency of a frame that the estimates promise, ``latency_ms``
     that of the latest frame (both ``None``: none yet), ``accuracy`` what the ladders foretell.
     """
@@ -228,10 +228,10 @@ class RungChosen(Event):
 
 @dataclass(frozen=True, kw_only=True)
 class PartitionChosen(Event):
-    """How a pipeline's model lies over the hosts and which of its layers are fringe layers.
+    """A pipeline's model is partitioned over the hosts; names its fringe layers.
 
-    ``reason`` tells why it lies so, where measurements decided and not the experiment. All that the
-    same ``who``, its controller, tells is of this pipeline.
+    ``reason`` says why it lies so, where measurements decided and not the experiment. All that the
+    same ``who``, its controller, emits is of this pipeline.
     """
 
     kind = "partition"
@@ -245,7 +245,7 @@ class PartitionChosen(Event):
 
 @dataclass(frozen=True, kw_only=True)
 class ImagesUsed(Event):
-    """Which images of the data set serve which purpose: ``calibration`` of the cuts, ``decisions``
+    """Uses of the data set's images: ``calibration`` of the cuts, ``decisions``
     of the loop, ``figures`` that are reported. The splits of a data set share no image."""
 
     kind = "images_used"
@@ -256,7 +256,7 @@ class ImagesUsed(Event):
 
 @dataclass(frozen=True, kw_only=True)
 class WorkCost(Event):
-    """What a piece of the controller's own work took: building the ``ladder``, the ``loop``.
+    """Cost of a piece of the controller's own work: building the ``ladder``, the ``loop``.
 
     ``cpu_s`` is processor time of the process that did it, ``peak_memory_mib`` its largest
     resident set so far, imports included.
@@ -307,7 +307,7 @@ class ModelRequested(Event):
 
 @dataclass(frozen=True, kw_only=True)
 class Admitted(Event):
-    """What the model server sends (steps 2 and 5): ``first_byte`` to ``end_byte`` of the file.
+    """The model server sends (steps 2 and 5): ``first_byte`` to ``end_byte`` of the file.
 
     With admission by look-up decided before the first byte, from an estimate of the link that
     came from its ``profile`` or was ``measured``; with ``stream`` known once the deadline allows
@@ -420,7 +420,7 @@ class ModelOffered(Event):
 
 @dataclass(frozen=True, kw_only=True)
 class LinkLearned(Event):
-    """What the model server believes of a UE's link after one more of its connections.
+    """The model server's estimate of a UE's link after one more of its connections.
 
     The connection would have taken as long at any rate from ``low_mbit`` to ``high_mbit`` (none:
     at any above; neither: it was too short to tell).
@@ -436,7 +436,7 @@ class LinkLearned(Event):
 
 @dataclass(frozen=True, kw_only=True)
 class WindowOpened(Event):
-    """Connections to a UE begin with a window of so many segments, sized to their path."""
+    """Connections to a UE begin with a window of ``segments``, sized to their path."""
 
     kind = "window_opened"
     ue: str

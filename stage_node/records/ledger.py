@@ -211,7 +211,7 @@ class Ledger:
                     partial = path.with_suffix(".partial")
                     with partial.open("wb") as file:
                         np.save(file, table, allow_pickle=False)
-                    partial.rename(path)  # whoever is killed while writing leaves nothing half
+                    partial.rename(path)  # a process killed while writing leaves nothing half
 
     def _tables(self) -> dict[str, Table]:
         return {
@@ -224,7 +224,7 @@ class Ledger:
 def to_parquet(directory: Path) -> None:
     """Replace the processes' arrays by one ``<table>.parquet`` for each of ``TABLES``.
 
-    A table that nobody wrote to becomes an empty file with the right columns. Where no process left
+    A table without rows becomes an empty file with the right columns. Where no process left
     an array, nothing is done: what was converted before stays.
     """
     if not any(directory.glob("*.npy")):

@@ -1,4 +1,4 @@
-"""What every file of a run is made of: frozen models that refuse what they do not know."""
+"""The base of every file of a run: frozen models that refuse what they do not know."""
 
 from pydantic import BaseModel, ConfigDict
 

@@ -1,1 +1,1 @@
-"""What crosses a connection: frames, their codecs and rungs, and the channel that carries them."""
+"""Contents of a connection: frames, their codecs and rungs, and the channel that carries them."""

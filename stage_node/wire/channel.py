@@ -41,7 +41,7 @@ class Ring:
     """Buffers for payloads, allocated (and touched) once, used in turn.
 
     ``take`` lends a buffer to the receiver and waits while all are lent: TCP's back-pressure then
-    reaches the sender. A buffer belongs to whoever holds its ``Frame``, tensors decoded from it
+    reaches the sender. A buffer belongs to the holder of its ``Frame``, tensors decoded from it
     included, until ``Frame.release`` gives it back; only then is it written again.
     """
 
@@ -78,7 +78,7 @@ class Channel:
     """Frames over one connected TCP socket.
 
     ``limits`` has the largest acceptable payload of every acceptable kind and may be replaced as
-    the conversation goes on. Byte offsets in ``log`` count from the connection's first byte.
+    the conversation continues. Byte offsets in ``log`` count from the connection's first byte.
     """
 
     def __init__(
@@ -209,7 +209,7 @@ class Channel:
         self._timeout_ms = None if seconds is None else 1000 * seconds
 
     def path(self) -> PathEstimate:
-        """How the kernel sees the path to the peer."""
+        """Kernel's estimate of the path to the peer."""
         return path_estimate(self._socket)
 
     def interrupt(self) -> None:

@@ -100,13 +100,13 @@ ALL_CODECS = tuple(_BY_NAME)
 
 
 def zstandard_bound(size: int) -> int:
-    """What zstd makes of ``size`` bytes at worst: ``ZSTD_COMPRESSBOUND`` of zstd.h."""
+    """Largest output of zstd for ``size`` bytes: ``ZSTD_COMPRESSBOUND`` of zstd.h."""
     return size + (size >> 8) + ((128 * 1024 - size) >> 11 if size < 128 * 1024 else 0)
 
 
 @dataclass(frozen=True, eq=False)
 class Ranges:
-    """Where the levels of the quantiser lie: ``low`` and ``high`` (C,), one pair per channel."""
+    """Levels of the quantiser: ``low`` and ``high`` (C,), one pair per channel."""
 
     low: Tensor
     high: Tensor
@@ -134,7 +134,7 @@ class Ranges:
 
 @dataclass(frozen=True, eq=False)
 class Coding:
-    """How the activations of one generation cross one cut: a codec with all that it needs.
+    """Coding of one generation's activations over one cut: a codec with all that it needs.
 
     ``shape`` is that of one image's coded activation, ``keep`` the share of its elements that are
     sent. ``ranges`` is there where the codec quantises.
@@ -147,7 +147,7 @@ class Coding:
 
     @cached_property
     def elements(self) -> int:
-        """Of one image."""
+        """Numbers of one image."""
         return math.prod(self.shape)
 
     @cached_property

@@ -1,4 +1,4 @@
-"""How connections come about: listen, connect, accept, and the HELLO both ways."""
+"""Makes connections: listen, connect, accept, and the HELLO both ways."""
 
 import socket
 import time

@@ -1,6 +1,6 @@
-"""What the two ends of a connection agree on before the first activation.
+"""Contract of a connection's two ends, agreed before the first activation.
 
-A connection opens with one HELLO frame each way. Whoever reads the peer's HELLO compares it with
+A connection opens with one HELLO frame each way. The reader of the peer's HELLO compares it with
 its own: a mismatch ends the connection at once and the error says what differs. The activation
 contract bounds the size of everything that follows, so a peer cannot make a stage allocate.
 """
@@ -18,7 +18,7 @@ PROTOCOL_VERSION = 1
 
 
 class ActivationContract(BaseModel):
-    """What may travel over one cut: batches of activations of one shape, in some codecs.
+    """Terms of one cut: batches of activations of one shape, in some codecs.
 
     ``cut`` i lies between stage i and stage i + 1. ``shape`` is (C, H, W) of one image's
     uncompressed activation; a cut module may give it another shape, never more elements.
@@ -102,7 +102,7 @@ class Hello(BaseModel):
 
 
 def _flat(hello: Hello) -> dict[str, object]:
-    """What must be equal in both HELLOs, the contract's fields under dotted names."""
+    """Fields that must be equal in both HELLOs, the contract's under dotted names."""
     fields = hello.model_dump(exclude={"name", "contract"})
     contract = hello.contract.model_dump() if hello.contract else {}
     return fields | {f"contract.{name}": value for name, value in contract.items()}

@@ -19,7 +19,7 @@ offset  type   field (network byte order)
 60      u32    CRC-32 (IEEE 802.3) of the 60 bytes before
 ======  =====  =====================================================================
 
-Everything here is pure. Lengths are bounded by whoever reads the payload: see ``contract``.
+Everything here is pure. Lengths are bounded by the reader of the payload: see ``contract``.
 """
 
 import struct
@@ -38,7 +38,7 @@ HEADER_BYTES = _FIELDS.size + _CHECKSUM.size
 
 
 class FrameKind(IntEnum):
-    """What a frame's payload is."""
+    """Kind of a frame's payload."""
 
     HELLO = 1  # JSON: contract.Hello
     ACTIVATION = 2  # a batch of activations, in a codec

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 WORD_BITS = 64
 INDEX_BITS = (1, 2, 4, 6, 8, 10, 12, 14, 16, 20, 24, 28, 32)
-"""Widths of an index: those of which a whole number of bytes fits a 64-bit word."""
+"""Widths of an index: those that fill a whole number of bytes fits a 64-bit word."""
 
 Bytes = npt.NDArray[np.uint8]
 Numbers = npt.NDArray[np.unsignedinteger]
@@ -105,7 +105,7 @@ def unpack_positions(data: Bytes, elements: int, kept: int) -> npt.NDArray[np.in
 
 
 def _group(bits: int) -> tuple[int, int]:
-    """How many numbers make whole bytes, and how many bytes."""
+    """Count of numbers that make whole bytes, and these bytes."""
     group = 8 // math.gcd(bits, 8)
     if bits < 1 or group * bits > WORD_BITS:
         raise ValueError(f"cannot pack numbers of {bits} bits")

@@ -23,7 +23,7 @@ class Rung(BaseModel):
     weights that stay. ``width`` is how many coordinates in the cut's basis are sent (``None``: the
     channels as they are), ``module`` the resident bottleneck that takes the basis' place,
     ``bits`` what each element takes (32: IEEE 754 as it is), ``keep`` the share of elements that
-    are sent, those of largest magnitude, and ``zstd`` whether the payload is coded by it.
+    are sent, the largest in magnitude, and ``zstd`` whether the payload is coded by it.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")

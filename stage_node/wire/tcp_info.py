@@ -1,4 +1,4 @@
-"""What the sending kernel knows about the path: ``TCP_INFO`` of tcp(7)."""
+"""The sending kernel's knowledge of the path: ``TCP_INFO`` of tcp(7)."""
 
 import fcntl
 import socket
@@ -13,7 +13,7 @@ delivery_rate, busy_time."""
 NO_RTT = 0xFFFFFFFF
 NO_THRESHOLD = 0x7FFFFFFF
 QUEUED = 1.5
-"""A round trip takes so many times its shortest, or more, where a queue has built up."""
+"""A round trip takes this many times its shortest, or more, where a queue has built up."""
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class PathEstimate:
 
     @property
     def slow_start(self) -> bool:
-        """Whether only the window, which doubles each round trip, has set the pace so far.
+        """Return True if only the window, which doubles each round trip, has set the pace so far.
 
         No longer once the kernel has left slow start, or a queue shows that the link is full.
         """
@@ -59,6 +59,6 @@ def path_estimate(sock: socket.socket) -> PathEstimate:
 
 
 def unacknowledged_bytes(sock: socket.socket) -> int:
-    """What the kernel holds to send, or has sent without an answer: ``SIOCOUTQ`` of tcp(7)."""
+    """Bytes that the kernel holds to send, or sent without an answer: ``SIOCOUTQ`` of tcp(7)."""
     (size,) = struct.unpack("i", fcntl.ioctl(sock.fileno(), termios.TIOCOUTQ, b"\0" * 4))
     return int(size)

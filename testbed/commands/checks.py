@@ -21,13 +21,13 @@ from testbed.kernel.build import ensure_kernel
 
 @dataclass(frozen=True)
 class Check:
-    """What is looked after, and the arguments of this Python that look after it."""
+    """A check: its name, and the arguments of this Python that carry it out."""
 
     name: str
     arguments: tuple[str, ...]
 
     def run(self) -> bool:
-        """Whether it passed; its output goes straight to the terminal."""
+        """Run it, its output straight to the terminal; returns True if it passed."""
         print(f"── {self.name}", flush=True)
         begin = time.monotonic()
         command = [sys.executable, *self.arguments]

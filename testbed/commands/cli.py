@@ -207,7 +207,7 @@ def profiles(
 ) -> None:
     """List the link profiles, or show one and where its numbers come from.
 
-    A profile of your own is written into a YAML file as those of topologies/links/profiles.yaml
+    A profile of your own is written into a YAML file like those in topologies/links/profiles.yaml
     are, with all fields: `home: {down: {rate_mbit: 50, delay_ms: 8, jitter_ms: 1, loss_percent:
     0.1, buffer_bdp: 1}, up: {rate_mbit: 10, delay_ms: 8}, source: ..., latency: ...}`. Wherever a
     profile is named, in an experiment or on the command line, `FILE.yaml:home` names it.
@@ -309,7 +309,7 @@ def _run(
 
 
 def _read(experiment: Path, assignments: list[str]) -> tuple[Path, "Experiment"]:
-    """The file and what stands in it. Mistakes of its form are told before torch is imported."""
+    """The file and what stands in it. Mistakes of its form are reported without torch."""
     from testbed.experiment.file import find_experiment, load_experiment
 
     file = find_experiment(experiment)

@@ -137,7 +137,7 @@ def distill(
     """Distil a bottleneck for one cut: a small encoder and decoder, trained against the model.
 
     Only the bottleneck and the fringe layers behind the cut are trained; all other layers are
-    frozen, run once and cached. The form follows from a budget: so many bytes, or what a latency
+    frozen, run once and cached. The form follows from a budget: N bytes, or what a latency
     or a number of inferences per second leaves on the link. Its codes have that size always;
     lossless coding may take a little off.
 
@@ -146,7 +146,7 @@ def distill(
     `concertina distill MODEL.th --data cifar10 --after block2_8 --budget-bytes 192 --minutes 30
     --out b.safetensors`
 
-    Interrupted, it goes on when the same command is given again. What comes out is named in an
+    Interrupted, it continues when the same command is given again. What comes out is named in an
     experiment's `pipeline.modules`, for the mechanism `distill`. Train images train; the accuracies
     are of validation images; test images are not touched.
     """

@@ -46,7 +46,7 @@ class Finding:
 class Findings:
     """Everything found, and the conclusion.
 
-    ``choice`` is the host that ``--host auto`` would take, None where none works; ``verdict``
+    ``choice`` is the host that ``--host auto`` would take, None if none works; ``verdict``
     says it in words; ``fix`` is the one command that installs what is missing.
     """
 
@@ -57,7 +57,7 @@ class Findings:
 
     @property
     def usable(self) -> bool:
-        """Whether an experiment can run here."""
+        """Return True if an experiment can run here."""
         return self.choice is not None
 
 
@@ -78,7 +78,7 @@ def conclude(
     kernel: GuestKernel | None = None,
 ) -> Findings:
     """Put the facts together. ``boot`` is the trial of the microVM, None if it was not tried;
-    ``kernel`` is that of the virtual clock, None where it is still to be built."""
+    ``kernel`` is that of the virtual clock, None if it is still to be built."""
     rows = (*surroundings, *_tool_rows(machine), *_native_rows(machine), *_microvm_rows(machine))
     fix = installation(machine)
     try:

@@ -22,7 +22,7 @@ RunOption = Annotated[
     typer.Option(
         "--run",
         metavar="DIR",
-        help="Its run directory; default: the run that goes on below ./runs.",
+        help="Its run directory; default: the one that is running below ./runs.",
     ),
 ]
 

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 class HostKind(StrEnum):
-    """Where Mininet runs."""
+    """A host for Mininet."""
 
     AUTO = "auto"
     NATIVE = "native"
@@ -31,7 +31,7 @@ HostOption = Annotated[
 
 
 class ClockName(StrEnum):
-    """Whose time the microVM keeps."""
+    """A clock for the microVM."""
 
     VIRTUAL = "virtual"
     REAL = "real"
@@ -61,7 +61,7 @@ PaceOption = Annotated[
         "--pace",
         metavar="X",
         help="Let the virtual clock pass X times as fast as the real one at most; with it links "
-        "can be changed by `concertina link set` while the run goes on.",
+        "can be changed by `concertina link set` during the run.",
     ),
 ]
 
@@ -81,7 +81,7 @@ def read_pace(pace: float | None) -> float | None:
 
 
 def wish(host: HostKind, clock: ClockName | None, pace: float | None = None) -> "HostWish":
-    """What the options ask for; raises BadExperimentError for what no machine could do."""
+    """Type the options; raises BadExperimentError for what no machine could do."""
     from testbed.hosts.choose import HostWish, check_wish
 
     wanted = HostWish(host.value, clock.value if clock else None, read_pace(pace))

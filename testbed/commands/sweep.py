@@ -56,7 +56,7 @@ def sweep(
     Every cell, one combination once, is a run of its own with a directory of its own, in a microVM
     of its own, on a CPU that no other cell has; as many at once as there are CPUs. All cells are
     checked before the first one starts. Interrupted, or with cells that failed, the same command
-    goes on with what is left.
+    continues with what is left.
 
     At the end: `table.parquet` and `table.csv` with a row for each cell, `intervals.csv`, and
     `plots/` with 95 % confidence intervals of the means (Student's t over the repetitions).

@@ -110,7 +110,7 @@ def train(
     `concertina train --data cifar10 --depth 56 --scheme coml --p-full 0.5 --epochs 164 --batch 128
     resnet56-coml05.safetensors`
 
-    Interrupted, it goes on when the same command is given again. On several GPUs or machines:
+    Interrupted, it continues when the same command is given again. On several GPUs or machines:
     `torchrun --nproc-per-node 4 -m -- testbed train ...`. Train images train, validation images
     make the look-up table; test images are not touched.
     """
@@ -148,7 +148,7 @@ def variant(
 ) -> None:
     """Write a checkpoint with its weights in fewer bits, or the smallest left out.
 
-    Still a plain safetensors file of which every prefix runs. Its look-up table is measured anew
+    Still a plain safetensors file whose every prefix runs. Its look-up table is measured anew
     on validation images.
     """
     from testbed.learning.training import run_variant

@@ -1,4 +1,4 @@
-"""Which device each host of an experiment stands for, and whether enough is known of it."""
+"""Assigns a device to each host of an experiment, and checks what is known of it."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ DOWNLOADED_BATCH = 1
 
 @dataclass(frozen=True)
 class HostWork:
-    """What a host computes: a model, or layers of it, for up to ``batch`` images at once."""
+    """Work of a host: a model, or layers of it, for up to ``batch`` images at once."""
 
     host: str
     checkpoint: Path
@@ -67,7 +67,7 @@ def computing_of(experiment: Experiment, network: NetworkSpec) -> Computing:
 
 
 def device_mistakes(experiment: Experiment, hosts: tuple[str, ...]) -> Iterator[str]:
-    """What cannot be charged as the section ``devices`` says, a line each."""
+    """Mistakes of the section ``devices``, a line each: hosts that cannot be charged as it says."""
     if experiment.devices is None:
         return
     profiles: dict[str, DeviceProfile] = {}
@@ -80,7 +80,7 @@ def device_mistakes(experiment: Experiment, hosts: tuple[str, ...]) -> Iterator[
             yield from (f"devices.{host}: {line}" for line in str(error).splitlines())
     works = works_of(experiment)
     for host in dict.fromkeys(work.host for work in works):
-        unknown = hosts and host not in hosts  # which is told where it is named
+        unknown = hosts and host not in hosts  # which is reported where it is named
         if host not in experiment.devices and not unknown:
             yield (
                 f"devices: {host!r} computes and has no device (`{host}: instant` charges nothing)"
@@ -97,7 +97,7 @@ def _profile(choice: DeviceChoice) -> DeviceProfile:
 
 
 def _unmeasured(work: HostWork, profile: DeviceProfile) -> Iterator[str]:
-    """What a device with tables of its own does not know of a host's work."""
+    """Mistakes of a device whose own tables lack a host's work, a line each."""
     try:
         layers = load_model(work.checkpoint).layer_names
     except StageNodeError:

@@ -1,7 +1,7 @@
 """From tables and devices to what every stage and every UE is charged.
 
 A time is the table's, divided by the device's speed and by the host's share of a processor, for on
-a virtual clock a control group slows nothing down. Forwards are those of the model's own layers,
+a virtual clock a control group slows nothing down. Forwards are of the model's own layers,
 also under rungs that prune some of them. Coding, the cut's module included, comes from the ladder,
 per image, and is charged where frames are encoded and decoded.
 """
@@ -39,7 +39,7 @@ def stage_charges(
     before: Ladder | None,
     behind: Ladder | None,
 ) -> StageCharges:
-    """What a stage between two cuts is charged; the ladders of those, none at the ends."""
+    """Charges of a stage between two cuts, from their ladders (None at the ends)."""
     device, reference = computing.devices[stage.name], computing.table(checkpoint_sha256)
     speed = device.speed(reference, batch)
     return StageCharges(
@@ -52,7 +52,7 @@ def stage_charges(
 def inference_charges(
     host: str, checkpoint: Path, configurations: Iterable[Configuration], computing: Computing
 ) -> dict[str, float]:
-    """What a UE is charged for one image, by configuration of a model."""
+    """Charges of a UE for one image, ms, by configuration of a model."""
     device, reference = computing.devices[host], computing.table(content_sha256(checkpoint))
     model = load_model(checkpoint)
     return {

@@ -1,4 +1,4 @@
-"""What computing takes on the hosts of a run: its devices, and the tables that their times are of.
+"""Computing on the hosts of a run: its devices, and the tables of their times.
 
 Kept in the run directory (``compute.json``), so that a run means the same on any other machine.
 """
@@ -31,7 +31,7 @@ class HostDevice(Record):
         }
 
     def speed(self, reference: ComputeTable, images: int) -> float:
-        """How many times as fast as the reference this host computes the model of ``reference``.
+        """Speed of this host at the model of ``reference``, relative to the reference.
 
         A device with a table of its own is compared over the whole model at ``images`` of a batch.
         """

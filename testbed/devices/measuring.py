@@ -36,7 +36,7 @@ def measure_device(
 
 
 def profile_fields(tables: Sequence[ComputeTable]) -> dict[str, Any]:
-    """What a file of devices says under the name of this machine."""
+    """Entry of this machine in a file of devices."""
     newest = max((column for table in tables for column in table.columns), key=_date)
     return {
         "source": f"concertina device measure, {newest.measured}: {cpu_model()}, one core, "

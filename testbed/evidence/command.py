@@ -1,4 +1,4 @@
-"""How the programs that make evidence of files are called, and how they refuse."""
+"""Command lines of the programs that make evidence of files, and their refusals."""
 
 import sys
 from collections.abc import Callable, Iterator, Sequence

@@ -119,7 +119,7 @@ def _verdict(share: float | None, oracle_share: float | None, points: float | No
 
 
 def _median(runs: Sequence[dict[str, Any]], trace: str, figure: str) -> float | None:
-    """Over the runs of one trace, each weighed alike; None where one lacks it."""
+    """Over the runs of one trace, each weighed alike; None if one lacks it."""
     values = [run[figure] for run in runs if run["trace"] == trace]
     return None if None in values else statistics.median(values)
 

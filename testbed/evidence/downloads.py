@@ -1,4 +1,4 @@
-"""How much longer downloads took than their least time, by the profile of the link.
+"""Excess of downloads over their least time, by the profile of the link.
 
 python -m testbed.evidence.downloads OUT_FOLDER RUN_DIR...
 

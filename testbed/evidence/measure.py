@@ -5,7 +5,7 @@ python -m testbed.evidence.measure MODEL --data cifar10 --after block2_8 --out t
 
 What is measured is what serves: a split goes, frame by frame, through the very halves and codecs
 of two stages, and is classified from what was decoded. Train data calibrates, validation data is
-there to choose by, test data is only reported. An interrupted measurement goes on when the command
+there to choose by, test data is only reported. An interrupted measurement continues if the command
 is given again.
 """
 

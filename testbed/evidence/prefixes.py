@@ -159,7 +159,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _table(chosen: dict[str, list[Path]], known: dict[str, dict[str, Any]]) -> dict[str, Any]:
-    """Of the chosen files those that are measured, by label."""
+    """Select the files to measure, by label."""
     labels = {
         label: [
             known[_digest(path)] | {"file": path.name}  # whatever it was called before
@@ -176,7 +176,7 @@ def _digest(path: Path) -> str:
 
 
 def _known(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
-    """What an earlier table has of each file, by the file's digest."""
+    """Rows of an earlier table, by the digest of the file."""
     if path.exists():
         with reading_table(path, "testbed.evidence.prefixes"):
             files = chain.from_iterable(json.loads(path.read_text())["labels"].values())

@@ -9,7 +9,7 @@ from testbed.experiment.typed_yaml import Section
 
 
 class DeviceChoice(Section):
-    """What device a host stands for; in a file, a bare name stands for the profile of that name."""
+    """The device that a host stands for; in a file, a bare name is that of a profile."""
 
     profile: str | None = Field(None, description="a name of `concertina devices`, or a file")
     speed: float | None = Field(
@@ -28,7 +28,7 @@ class DeviceChoice(Section):
         return self
 
     def anchored(self, folder: Path) -> "DeviceChoice":
-        """The same with the absolute path of a file, sought from ``folder`` first."""
+        """Return a copy with its file's absolute path, sought from ``folder`` first."""
         if self.profile is None:
             return self
         return self.model_copy(update={"profile": anchored_reference(self.profile, folder)})

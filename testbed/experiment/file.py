@@ -33,9 +33,9 @@ SPLITS = "give auto, or one of stages (a number), after (layer names), layers (a
 
 
 class SplitSection(Section):
-    """How the model is split; in a file, bare ``auto`` stands for ``{auto: true}``."""
+    """The split of the model; in a file, bare ``auto`` stands for ``{auto: true}``."""
 
-    stages: int | None = Field(None, ge=2, description="balanced over so many by compute")
+    stages: int | None = Field(None, ge=2, description="balanced over N by compute")
     after: list[str] | None = Field(None, min_length=1, description="layers to cut after")
     layers: list[int] | None = Field(None, min_length=2, description="how many for each host")
     auto: Literal[True] | None = Field(
@@ -100,7 +100,7 @@ class PipelineSection(Section):
 
 
 class DownloadSection(Section):
-    """What one UE asks for, step by step."""
+    """The requests of one UE, step by step."""
 
     ue: str
     model: str | None = Field(None, description="another than the section's")
@@ -206,7 +206,7 @@ class Experiment(Section):
 
 
 def pipeline_field(name: str) -> str:
-    """Where a pipeline of this name stands in the file."""
+    """Path of a pipeline of this name in the file."""
     return name if name == LONE_PIPELINE else f"pipelines.{name}"
 
 
@@ -245,7 +245,7 @@ def find_experiment(file: Path) -> Path:
 
 
 def _anchored(experiment: Experiment, folder: Path) -> Experiment:
-    """The same with absolute paths, so that it means the same from wherever it is run again."""
+    """Return a copy with absolute paths, which can be run from any directory."""
     changed: dict[str, Any] = {"network": _files_anchored(experiment.network, folder)}
     if experiment.devices is not None:
         changed["devices"] = {

@@ -19,7 +19,7 @@ def checkpoint_path(model: str) -> Path:
 
 
 def existing_checkpoint(model: str) -> Path:
-    """The same; ``BadExperimentError`` says where to get it where it is not there."""
+    """Path of an existing checkpoint; ``BadExperimentError`` says where to get a missing one."""
     path = checkpoint_path(model)
     if not path.is_file():
         raise BadExperimentError(_no_model(model))

@@ -45,7 +45,7 @@ TraceChoice = Annotated[
 
 
 class LinkOverrides(Section):
-    """Values that replace those of a profile, in one direction or in both; and what varies them."""
+    """Values that replace a profile's, in one direction or in both; and what varies them."""
 
     rate_mbit: float | None = Field(None, gt=0, description="bottleneck rate")
     delay_ms: float | None = Field(None, ge=0, description="one-way delay")
@@ -79,7 +79,7 @@ class LinkValues(LinkOverrides):
 
 
 class LinkChoice(LinkValues):
-    """What a link is; in a file, a bare name stands for the profile of that name."""
+    """A link; in a file, a bare name stands for the profile of that name."""
 
     @model_validator(mode="before")
     @classmethod
@@ -100,7 +100,7 @@ class LinkChoice(LinkValues):
 
 
 class LinkSetting(LinkValues):
-    """What a link of a running experiment is to be; what it does not name stays as it is."""
+    """New values of a link of a running experiment; others stay as they are."""
 
     @model_validator(mode="after")
     def _sets_something(self) -> "LinkSetting":
@@ -134,7 +134,7 @@ def _one_or_each(value: object) -> str:
 
 
 def _maps_hosts(value: object) -> bool:
-    """Whether a mapping is of links by host, rather than one link's own fields."""
+    """Return True if a mapping is of links by host, rather than one link's own fields."""
     return isinstance(value, dict) and bool(value) and not value.keys() & LinkChoice.model_fields
 
 
@@ -149,7 +149,7 @@ LinksByHost = Annotated[
 
 
 class ChangedValues(Section):
-    """What the kernel can change of a link while packets are on it."""
+    """Values of a link that the kernel can change while packets are on it."""
 
     rate_mbit: float | None = Field(None, gt=0, allow_inf_nan=False)
     delay_ms: float | None = Field(None, ge=0, allow_inf_nan=False)
@@ -162,7 +162,7 @@ class ChangedValues(Section):
 
 
 class LinkChange(ChangedValues):
-    """A change of one link while the run goes on, in both directions or in one (``up``, ``down``).
+    """A change of one link during the run, in both directions or in one (``up``, ``down``).
 
     What it does not name stays as it is.
     """
@@ -282,7 +282,7 @@ class TreeNetwork(NetworkSection):
 
 
 def _branches(below: object, field: str) -> tuple[Branch, ...]:
-    """What is written below a node: a mapping, a list, one name, or nothing."""
+    """Read the entry below a node: a mapping, a list, one name, or nothing."""
     match below:
         case None:
             return ()

@@ -144,7 +144,7 @@ def _named(field: str, make: Callable[[], Made]) -> Made:
 
 
 def _only(sides: Collection[str]) -> str:
-    """What stands before a change of one direction alone, or of both."""
+    """Prefix of the text about a change: of one direction alone, or of both."""
     return f"{next(iter(sides))} " if len(sides) == 1 else ""
 
 

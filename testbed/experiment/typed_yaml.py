@@ -33,7 +33,7 @@ def read_mapping(path: Path) -> dict[str, Any]:
 
 
 def validated(kind: type[FileT], raw: dict[str, Any], origin: str) -> FileT:
-    """What a parsed file says, typed; BadExperimentError with one line per mistake."""
+    """Type a parsed file; BadExperimentError has one line per mistake."""
     try:
         return kind.model_validate(raw)
     except ValidationError as error:

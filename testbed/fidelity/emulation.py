@@ -1,7 +1,7 @@
 """The part of ``concertina fidelity`` that happens inside the host, for one profile.
 
 ``python -m testbed.fidelity.emulation NAME CLOCK``, in the directory of the measurement, reads
-``NAME/profile.json``, leaves ``NAME/fidelity.json`` and tells what it does in ``events.jsonl``.
+``NAME/profile.json``, leaves ``NAME/fidelity.json`` and reports its progress in ``events.jsonl``.
 """
 
 import sys

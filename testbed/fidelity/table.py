@@ -35,7 +35,7 @@ def fidelity_table(report: FidelityReport) -> Table:
 
 
 def conclusion(report: FidelityReport) -> str:
-    """How many are what they claim, and which are not, with the reason."""
+    """Count the profiles that hold their claims; list the others with the reason."""
     passed = sum(each.verdict == "pass" for each in report.profiles)
     lines = [f"{passed} of {len(report.profiles)} profiles are what they claim"]
     for each in report.profiles:

@@ -1,4 +1,4 @@
-"""Which host an experiment runs in, on which clock, and why."""
+"""The choice of an experiment's host and clock, with its reason."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -24,7 +24,7 @@ NATIVE_IS_REAL = "the native host has the real clock only"
 
 @dataclass(frozen=True)
 class HostWish:
-    """What a user asks for: ``host`` is ``auto``, ``native`` or ``microvm``; without a ``clock``
+    """A user's request: ``host`` is ``auto``, ``native`` or ``microvm``; without a ``clock``
     the virtual one where it can be had. ``pace``: see ``VirtualClock``."""
 
     host: str = "auto"
@@ -60,7 +60,7 @@ class ChosenHost:
 
     @property
     def clock(self) -> ClockKind:
-        """Whose time the emulation keeps: its own or the machine's."""
+        """Kind of clock: the emulation's own, or the machine's."""
         return "virtual" if self.kernel else "real"
 
 
@@ -160,7 +160,7 @@ def obstacles_to_microvm(machine: Machine) -> list[str]:
 
 
 def installation(machine: Machine) -> str | None:
-    """The one command that installs every missing tool, None where none is missing."""
+    """The one command that installs every missing tool; None if all are there."""
     packages = sorted({TOOL_PACKAGES[tool] for tool in machine.missing(tuple(TOOL_PACKAGES))})
     if not packages:
         return None

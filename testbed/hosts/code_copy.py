@@ -1,7 +1,7 @@
 """A copy of our packages, compiled, that guests run: the same bytes for every checkout and user.
 
 A module whose compiled form is missing or stale is read once more, which takes the virtual clock
-with it; and a file that is edited while a run goes on must not become part of it. So guests never
+with it; and a file that is edited during a run must not become part of it. So guests never
 see the checkout: they see a copy, kept in the cache by its content.
 """
 
@@ -78,7 +78,7 @@ def _make(files: list[Path], seen_as: Path, place: Path) -> None:
 
 
 def _prune(cache: Path, kept: Path) -> None:
-    """Delete the copies that nobody has used for a week."""
+    """Delete the copies that have not been used for a week."""
     for folder in cache.iterdir():
         if folder != kept and time.time() - folder.stat().st_mtime > KEPT_S:
             shutil.rmtree(folder, ignore_errors=True)

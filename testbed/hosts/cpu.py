@@ -1,9 +1,9 @@
-"""Which CPU a guest runs on: one each, so that several guests run side by side.
+"""Claims of CPUs: one for each guest, so that several guests run side by side.
 
 Unpinned, one boot in five was about four times slower; pinned to one CPU none of 16 was.
 
 A claim is a name in the abstract socket namespace (unix(7)), ``concertina/cpu<CPU>/<turn>``: it
-leaves no file behind, is shared by all users, and ends with the process that made it. Those of
+leaves no file behind, is shared by all users, and ends with the process that made it. Claims in
 other network namespaces, a container's, are not seen.
 """
 
@@ -38,10 +38,10 @@ def claim_cpu(cpu: int | None = None) -> tuple[int, socket.socket]:
 
 @contextmanager
 def own_cpu(give_up: Callable[[], bool] = lambda: False) -> Iterator[int | None]:
-    """A CPU that nobody has a claim on, waited for; None if ``give_up`` says so first.
+    """Wait for a CPU without a claim; yields it, or None if ``give_up`` says so first.
 
-    Whoever asks for a CPU of its own never gets this one meanwhile, and a guest that is started
-    by a process pinned to it runs on it.
+    Other callers never get this CPU meanwhile, and a guest that is started by a process pinned
+        to it runs on it.
     """
     while not give_up():
         for cpu in sorted(os.sched_getaffinity(0), reverse=True):

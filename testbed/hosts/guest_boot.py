@@ -1,4 +1,4 @@
-"""What a guest is told before it boots: its kernel's command line, its directories, its command.
+"""The boot of a guest: its kernel's command line, its directories, its command.
 
 The guest has the machine's directories at paths of its own, the same ones for every run, user and
 checkout. On the virtual clock this is not a matter of taste: the kernel mixes its command line into
@@ -60,7 +60,7 @@ class GuestCommand:
     virtual: bool
 
     def request(self, state: Path) -> dict[str, Any]:
-        """What ``guest_init`` is to do; ``state`` is the guest's directory on this machine."""
+        """The request to ``guest_init``; ``state`` is the guest's directory on this machine."""
         seen = {name: GUEST_ROOT / "readable" / name for name in sorted(self.readable)}
         places = {
             CODE: (code_copy(CODE, state), False),
@@ -122,7 +122,7 @@ def kernel_command(kernel: Path, memory_mib: int, virtual: bool) -> list[str]:
         "ro",
         "quiet",
         *(("time-travel=inf-cpu", f"time-travel-start={BOOT_NS}", "norandmaps") * virtual),
-        "fb_tunnels=none",  # else every network namespace has a tunnel of nobody's
+        "fb_tunnels=none",  # else every network namespace has a tunnel that nothing uses
         # 0.85 s of benchmarks for disks that the guest has not, and 512 terminals of 1990
         "initcall_blacklist=raid6_select_algo",
         "pty.legacy_count=0",

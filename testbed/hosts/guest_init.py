@@ -2,7 +2,7 @@
 
 Runs alone, before anything else exists in the guest, so it uses the standard library only and
 is started by path: ``python -I -S guest_init.py REQUEST.json``. The request is what
-``testbed.hosts.guest_boot.GuestCommand`` makes. Over the serial line it tells the supervisor
+``testbed.hosts.guest_boot.GuestCommand`` makes. Over the serial line it sends the supervisor
 ``ready`` and at the end ``status N`` or ``failed WHY``. In between it writes the time (monotonic
 ns, as text) into the file ``clock`` at every tick: a sign of life, and how far the clock has come.
 A file, because a write to it is done when it returns, however slowly the machine reads: a full
@@ -89,7 +89,7 @@ def put_the_network_first() -> None:
     """Let the guest's network go before the processes of its hosts.
 
     A link's packets are passed on by this kernel thread whenever there are many. A real link does
-    not wait until somebody's computing has had its share of a processor.
+    not wait for the processes that compute.
     """
     for stat in Path("/proc").glob("[0-9]*/stat"):
         with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # it has just ended

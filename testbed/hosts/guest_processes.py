@@ -1,4 +1,4 @@
-"""The processes of one guest, whoever started them, and their end."""
+"""Finds and ends the processes of one guest, whatever user started them."""
 
 import contextlib
 import os

@@ -1,4 +1,4 @@
-"""What a host is to the rest of the testbed: a place that runs one command as root."""
+"""A host: a place that runs one command as root."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -38,7 +38,7 @@ class Host(Protocol):
 
 
 def output_file(output: Path | None, writable: Path) -> Path:
-    """Where a command's output goes; its folder is made if need be."""
+    """Return the file for a command's output; makes its folder."""
     path = (output or writable / "logs" / "emulation.log").resolve()
     if not path.is_relative_to(writable):
         raise ValueError(f"output {path} is not below the writable directory {writable}")

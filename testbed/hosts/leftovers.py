@@ -31,7 +31,7 @@ def _is_ours(state: Path) -> bool:
 
 
 def _is_at_work(state: Path) -> bool:
-    """Whether the guest's testbed or supervisor lives: one of them holds the lock."""
+    """Return True if the guest's testbed or supervisor lives: one of them holds the lock."""
     try:
         with (state / REQUEST).open("rb") as request:
             fcntl.flock(request, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -1,4 +1,4 @@
-"""What this machine offers to an emulation, found by trying."""
+"""Abilities of this machine that an emulation needs, found by trying."""
 
 import os
 import shutil
@@ -42,8 +42,8 @@ KERNEL_TRIALS: Mapping[str, str] = {
 class Machine:
     """Facts about this machine.
 
-    ``tools`` maps a program to its path, None where it is missing. ``kernel`` maps each thing
-    that an emulation asks of the running kernel to None where it works, else to what was said.
+    ``tools`` maps a program to its path, None if it is missing. ``kernel`` maps each thing
+    that an emulation asks of the running kernel to None if it works, else to what was said.
     """
 
     root: bool
@@ -53,7 +53,7 @@ class Machine:
     cpus: int = field(default_factory=lambda: len(os.sched_getaffinity(0)))
 
     def missing(self, tools: tuple[str, ...]) -> list[str]:
-        """Those of ``tools`` that are not installed."""
+        """List the programs among ``tools`` that are not installed."""
         return [name for name in tools if self.tools.get(name) is None]
 
 
@@ -69,7 +69,7 @@ def examine_machine() -> Machine:
 
 
 def _try_kernel(script: str) -> str | None:
-    """None if the kernel does what ``script`` asks in a fresh network namespace, else why not."""
+    """Try ``script`` in a fresh network namespace; returns None if it works, else why not."""
     command = ["unshare", "--net", "sh", "-c", f"PATH=$PATH:/usr/sbin:/sbin; {script}"]
     try:
         trial = subprocess.run(command, capture_output=True, text=True, timeout=20)

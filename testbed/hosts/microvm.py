@@ -45,7 +45,7 @@ SUPERVISOR_S = 10.0  # it ends a guest by force after 3 s
 class VirtualClock:
     """A clock that passes only while the guest has nothing to do.
 
-    ``pace`` bounds it to so many virtual seconds a real one; without it, it runs as it can. A guest
+    ``pace`` bounds it to N virtual seconds per real second; without it, it runs as it can. A guest
     that computes for ``spin_s`` seconds of processor time without virtual progress is ended.
     """
 
@@ -58,7 +58,7 @@ class VirtualClock:
 class MicroVm:
     """A guest's size and patience.
 
-    ``memory_mib`` is what the guest believes to have; this machine gives it only what it touches.
+    ``memory_mib`` is the memory that the guest sees; this machine gives it only what it touches.
     ``cpu`` is the one CPU of this machine it runs on, by default one that no other microVM has.
     A guest that is silent for ``boot_s`` at the start is ended, and, on the real clock, one that
     is silent for ``watchdog_s`` later. Without a ``virtual`` clock it has the machine's, and the
@@ -148,7 +148,7 @@ class MicroVm:
         return Path(kernel)
 
     def _clock_environment(self, seed: int) -> dict[str, str]:
-        """What the library in the kernel's process is told that makes entropy and pace."""
+        """Environment of the library in the kernel's process that makes entropy and pace."""
         if self.virtual is None:
             return {}
         pace = {} if self.virtual.pace is None else {"CONCERTINA_PACE": str(self.virtual.pace)}

@@ -128,7 +128,7 @@ class Guest:
         return told.decode(errors="replace")
 
     def has_ended(self, within_s: float = 0.0) -> bool:
-        """Whether the kernel's process ends within this time."""
+        """Return True if the kernel's process ends within this time, s."""
         with contextlib.suppress(subprocess.TimeoutExpired):
             self._kernel.wait(within_s)
         return self._kernel.returncode is not None
@@ -172,7 +172,7 @@ def watch(guest: Guest, request: dict[str, Any]) -> Outcome:
 
 
 class GuestProgress:
-    """Whether the guest's clock moves, while it is given the time to."""
+    """The progress of the guest's clock, against the time that it was given."""
 
     def __init__(self, guest: Guest, request: dict[str, Any]) -> None:
         self._guest = guest

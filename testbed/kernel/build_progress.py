@@ -1,4 +1,4 @@
-"""How far a build is: one bar over all phases, weighted by what they usually take."""
+"""Progress of a build: one bar over all phases, weighted by what they usually take."""
 
 import time
 from collections.abc import Iterator
@@ -14,7 +14,7 @@ from rich.progress import TimeElapsedColumn as Elapsed
 
 @dataclass(frozen=True)
 class Extent:
-    """What a phase usually takes: seconds of two cores, and lines of output."""
+    """Usual cost of a phase: seconds of two cores, and lines of output."""
 
     seconds: float
     lines: int
@@ -81,7 +81,7 @@ class BuildProgress:
         return ", ".join(self._took)
 
     def move(self, seconds: float) -> None:
-        """Draw the bar at so many of the usual seconds."""
+        """Draw the bar at ``done_s`` of the usual seconds."""
         self._bar.update(self._task, completed=seconds)
 
     def __enter__(self) -> Self:

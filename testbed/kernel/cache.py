@@ -1,4 +1,4 @@
-"""Where kernels are kept, which one is used, and how several builders stay out of each other's way.
+"""The cache of kernels: their folders, the one in use, and a lock among builders.
 
 ``$XDG_CACHE_HOME/concertina/kernels`` has a folder for each kernel, ``<version>-<12 hex digits of
 the configuration hash>``. A folder of that form is whole, because it was renamed to it at the end.
@@ -24,12 +24,12 @@ LOCK, OWN, LOG = "lock", "own", "build.log"
 
 
 def kernel_cache() -> Path:
-    """Where this user's kernels are."""
+    """Folder of this user's kernels."""
     return cache_folder("kernels")
 
 
 def find_kernel() -> GuestKernel | None:
-    """Find the kernel to use, None where there is none; takes some milliseconds."""
+    """Find the kernel to use; None if there is none; takes some milliseconds."""
     name = own_kernel()
     if name is None:
         return find_built_kernel()
@@ -48,7 +48,7 @@ def find_built_kernel() -> GuestKernel | None:
 
 
 def own_kernel() -> str | None:
-    """The name of the user's own kernel, None where the built one is to be used."""
+    """The name of the user's own kernel, None if the built one is to be used."""
     try:
         return (kernel_cache() / OWN).read_text().strip()
     except FileNotFoundError:

@@ -39,7 +39,7 @@ class GuestKernel(BaseModel):
 
     @property
     def configuration(self) -> Path:
-        """The text of its configuration, as ``--showconfig`` tells it."""
+        """The text of its configuration, as ``--showconfig`` prints it."""
         return self.folder / "config"
 
     @property
@@ -53,7 +53,7 @@ class GuestKernel(BaseModel):
 
     @classmethod
     def read(cls, folder: Path) -> Self | None:
-        """Find the kernel in a folder, None where it is not whole."""
+        """Find the kernel in a folder; None if it is not whole."""
         try:
             facts = json.loads((folder / FACTS).read_bytes())
             kernel = cls.model_validate({**facts, "folder": folder})

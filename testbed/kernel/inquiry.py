@@ -1,4 +1,4 @@
-"""What a kernel says of itself: version and configuration, and whether they will do."""
+"""Asks a kernel for its version and configuration, and checks both."""
 
 import hashlib
 import subprocess
@@ -53,7 +53,7 @@ def lacking_symbols(configuration: str) -> str:
 
 
 def describe(folder: Path, origin: Literal["built", "own"], built_from: str = "") -> GuestKernel:
-    """What is known of the kernel in ``folder``, whose configuration is written beside it.
+    """Ask the kernel in ``folder``; its configuration is written beside it.
 
     ``built_from`` is the configuration hash of one that was built here.
     """
@@ -90,7 +90,7 @@ def _check_executable(file: Path) -> None:
 
 
 def _ask(file: Path, option: str) -> str:
-    """What the kernel prints; it runs in an empty folder and has nothing to read."""
+    """Run the kernel and return its output; it runs in an empty folder and has nothing to read."""
     try:
         with tempfile.TemporaryDirectory(prefix="concertina-kernel-") as folder:
             answer = subprocess.run(

@@ -1,4 +1,4 @@
-"""How the guest's kernel is made from a source tree: programs, arguments, configuration."""
+"""The recipe of the guest's kernel, from a source tree: programs, arguments, configuration."""
 
 import os
 from importlib.resources import files
@@ -19,7 +19,7 @@ MAKE = (
     "make",
     "ARCH=um",
     f"KBUILD_KCONFIG={KCONFIG}",
-    # the same source gives the same kernel, whoever builds it, and when
+    # the same source gives the same kernel, whatever user builds it, and when
     "KBUILD_BUILD_TIMESTAMP=@0",
     "KBUILD_BUILD_USER=concertina",
     "KBUILD_BUILD_HOST=concertina",

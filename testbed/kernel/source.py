@@ -1,4 +1,4 @@
-"""Where the kernel's source comes from: the newest linux-source package of the distribution."""
+"""The kernel's source: the newest linux-source package of the distribution."""
 
 import re
 import subprocess
@@ -26,7 +26,7 @@ class KernelSource:
     def fetch(self, folder: Path, log: Path, advance: Callable[[float], None]) -> Path:
         """Get the archive, downloading into ``folder`` as an ordinary user; its path.
 
-        ``advance`` is told the share that has come, 0 to 1.
+        ``advance`` is called with the share that has come, 0 to 1.
         """
         if self.archive is not None:
             return self.archive
@@ -47,7 +47,7 @@ def choose_source() -> KernelSource | None:
 
 
 def newest(sources: Iterable[KernelSource]) -> KernelSource | None:
-    """The first of the newest sources, None where all are too old."""
+    """The first of the newest sources, None if all are too old."""
     fitting = (source for source in sources if source.version >= LEAST_VERSION)
     return max(fitting, key=lambda source: source.version, default=None)
 
@@ -64,7 +64,7 @@ def installed_sources(folder: Path) -> list[KernelSource]:
 
 
 def offered_sources() -> list[KernelSource]:
-    """List the packages that apt knows; none where its lists are absent."""
+    """List the packages that apt knows; empty if its lists are absent."""
     command = ["apt-cache", "search", "--names-only", "^linux-source-[0-9]"]
     try:
         answer = subprocess.run(

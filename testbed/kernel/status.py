@@ -1,4 +1,4 @@
-"""Where there is no kernel: what a build would need, and how long it takes."""
+"""The needs of a kernel's build: space, packages, time."""
 
 import shutil
 
@@ -25,7 +25,7 @@ def absence() -> list[str]:
 
 
 def lack_of_space() -> str | None:
-    """Say that a build would not have the space it needs, None where it has."""
+    """Say that a build would not have the space it needs, None if it has."""
     places = (kernel_cache(), *kernel_cache().parents)  # it may not be there yet
     free_bytes = shutil.disk_usage(next(place for place in places if place.is_dir())).free
     if free_bytes >= NEEDED_BYTES:

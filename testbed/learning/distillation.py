@@ -43,7 +43,7 @@ DATA = "cifar10"
 
 @dataclass(frozen=True)
 class BudgetLink:
-    """What is to be kept on the link of the cut, and what the link is; ``None``: not given."""
+    """Targets of the cut's link, and the link's own values; ``None``: not given."""
 
     latency_ms: float | None = None
     inferences_per_s: float | None = None
@@ -65,7 +65,7 @@ class BottleneckForm:
 
 @dataclass(frozen=True)
 class DistillationTraining:
-    """How to train, and what beside the bottleneck."""
+    """Options of the training, and of what is trained beside the bottleneck."""
 
     epochs: int
     minutes: float | None
@@ -110,7 +110,7 @@ class DistillationRequest:
 
 @dataclass(frozen=True, eq=False)
 class Subject:
-    """The cut that is meant: of which model and data, over which link, with how deep a fringe."""
+    """The subject of a distillation: cut, model, data, link, with how deep a fringe."""
 
     model: ChainModel
     dataset: Dataset

@@ -59,7 +59,7 @@ def run_training(given: dict[str, Any]) -> None:
 
 
 def training_of(given: dict[str, Any]) -> Training:
-    """What was asked for, typed; ``BadTrainingError`` names the option that makes no sense."""
+    """Type the options; ``BadTrainingError`` names the one that makes no sense."""
     asked = dict(given)
     recipe = Recipe(**{name: asked.pop(name) for name in RECIPE})
     for name in ("start", "teacher"):

@@ -1,1 +1,1 @@
-"""What a run will do, decided and checked before anything starts."""
+"""Plans a run: all is decided and checked before anything starts."""

@@ -11,7 +11,8 @@ from topologies.networks.spec import NetworkSpec
 
 class Job(BaseModel):
     """One process: its entry point (``module:function``), the emulated host, its configuration's
-    fields as JSON values (``arguments``): whoever carries the plan out need not import the process.
+    fields as JSON values (``arguments``): the emulation that carries the plan out need not import
+    the process.
 
     A ``service`` is started first, says when it listens, and is ended when the other jobs of its
     phase are done; the others end by themselves, and a failure of one fails the run.
@@ -67,11 +68,11 @@ class RunPlan(BaseModel):
 
     @property
     def links_can_be_changed(self) -> bool:
-        """Whether a user may change links while the run goes on."""
+        """Return True if a user may change links during the run."""
         return self.clock == "real" or self.pace is not None
 
     @property
     def modules(self) -> tuple[str, ...]:
-        """What the zygote imports once, so that no process of the run imports it again."""
+        """Modules that the zygote imports once, so that no process of the run imports it again."""
         entries = [job.entry for phase in self.phases for job in phase.jobs]
         return tuple(dict.fromkeys(entry.partition(":")[0] for entry in entries))

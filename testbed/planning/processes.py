@@ -1,4 +1,4 @@
-"""What a run will do, decided before anything starts: the network, and the processes on it.
+"""Plans the network of a run, and the processes on it, before anything starts.
 
 Planning needs torch (models are split and ladders measured here); carrying the plan out
 (testbed.run.emulation) needs root and nothing else, which saves the microVM seconds of imports.
@@ -89,7 +89,7 @@ def plan_run(
 
 
 def _at_home(plan: PipelinePlan, run: RunDirectory, files: RunFiles) -> PipelinePlan:
-    """The same with ladder, model and modules in the run directory, and named relative to it."""
+    """Return the plan with ladder, model and modules in the run directory, named relative to it."""
     modules = tuple(
         module.model_copy(update={"file": str(files.model(Path(module.file)))})
         for module in plan.modules
@@ -111,7 +111,7 @@ def _charged(plan: PipelinePlan, computing: Computing | None) -> PipelinePlan:
 
 
 def plan_pipelines(experiment: Experiment, spec: NetworkSpec) -> list[PipelinePlan]:
-    """What each pipeline's controller is told, but for the ladder and the charges."""
+    """Plans of the pipelines' controllers, without ladders and charges."""
     devices = devices_of(experiment, spec)
     plans = [
         plan_pipeline(section, spec, devices, name)
@@ -141,7 +141,7 @@ def plan_pipeline(
     devices: Mapping[str, HostDevice],
     name: str = LONE_PIPELINE,
 ) -> PipelinePlan:
-    """What the controller of a pipeline that has no company is told, but for ladder and charges."""
+    """Plan of a lone pipeline's controller, without ladder and charges."""
     checkpoint = checkpoint_path(section.model)
     addresses = plan_of(spec)
     split = split_of(section, load_model(checkpoint), checkpoint, spec, devices)
@@ -177,7 +177,7 @@ def plan_pipeline(
 
 
 def _truth(section: PipelineSection, spec: NetworkSpec) -> tuple[KnownRates, ...]:
-    """What the connections between the stages give while control goes on."""
+    """Rates of the connections between the stages during control."""
     if section.control is None:
         return ()
     rates = []
@@ -276,7 +276,7 @@ def accordion_jobs(
 def _inference_ms(
     section: AccordionSection, download: DownloadSection, computing: Computing | None
 ) -> dict[str, float] | None:
-    """What each configuration takes a UE, where that is charged."""
+    """Charges of a UE, by configuration, if it is charged."""
     if computing is None:
         return None
     checkpoint = checkpoint_path(download.model or section.model)
@@ -300,13 +300,13 @@ def _fault(fault: Fault, section: AccordionSection, addresses: Plan) -> Fault:
 
 
 def _receive_window_bytes(section: AccordionSection, spec: NetworkSpec, ue: str) -> int | None:
-    """What a UE offers to a server whose window is sized to the path: that and a queue as long."""
+    """Receive window of a UE for a server whose window is sized to the path: that and a queue."""
     if section.initial_window != "path":
         return None
     return 2 * path_window(_prior(spec, section.server, ue)) * SEGMENT_BYTES
 
 
 def _prior(spec: NetworkSpec, server: str, ue: str) -> LinkEstimate:
-    """What the profiles promise of the path: the server's first estimate, until it measures."""
+    """Estimate of the path from its profiles: the server's first, until it measures."""
     down, up = path_between(spec, server, ue), path_between(spec, ue, server)
     return LinkEstimate(bottleneck_mbit(down), delay_ms(down) + delay_ms(up))

@@ -1,4 +1,4 @@
-"""Where the model of an experiment is cut: as the file says, or as measurements decide."""
+"""Splits the model of an experiment: as the file says, or as measurements decide."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -35,7 +35,7 @@ def split_of(
     network: NetworkSpec | None,
     devices: Mapping[str, HostDevice],
 ) -> ModelSplit:
-    """How a pipeline section, whose model lies in ``checkpoint``, is to be split.
+    """Split the model in ``checkpoint`` as a pipeline section asks.
 
     Only an automatic split asks for the network and for the devices, by host. ``BadPartitionError``
     where the model cannot be split so.
@@ -68,7 +68,7 @@ def split_of(
 
 
 def connections_of(network: NetworkSpec, hosts: Sequence[str]) -> tuple[Hop, ...]:
-    """What the links between consecutive hosts promise."""
+    """Hops between consecutive hosts, from the links' profiles."""
     paths = [path_between(network, sender, receiver) for sender, receiver in pairwise(hosts)]
     rates = map(bottleneck_mbit, paths)
     return tuple(

@@ -40,7 +40,7 @@ def check_experiment(experiment: Experiment, origin: str) -> None:
 
 
 def check_split(experiment: Experiment, origin: str) -> None:
-    """The same of the network and of the splits alone: what `concertina distill` rests on.
+    """Check the network and the splits alone: what `concertina distill` rests on.
 
     The modules that the targets may ask for are what it is to make.
     """
@@ -64,7 +64,7 @@ def _refuse(mistakes: Iterator[str], origin: str) -> None:
 
 
 def check_data(model: ChainModel, data: Dataset) -> None:
-    """``BadExperimentError`` where a model is for other images than those of the data set."""
+    """``BadExperimentError`` where a model is for other images than the data set's."""
     if data.image_shape != model.input_shape or len(data.classes) != model.spec.classes:
         raise BadExperimentError(
             f"{data.name} has images of {data.image_shape} in {len(data.classes)} classes, the "
@@ -115,7 +115,7 @@ def _device_mistakes(
 
 
 def _sharing_mistakes(experiment: Experiment, network: NetworkSpec | None) -> Iterator[str]:
-    """What cannot be, or would say nothing, where several use the network at the same time."""
+    """Mistakes where several use the network at the same time, a line each."""
     pipelines = experiment.split_models
     first_there: dict[str, str] = {}
     for name, section in pipelines.items():
@@ -292,7 +292,7 @@ def _model_mistakes(
 
 
 def _attempt(field: str, check: Callable[[], object]) -> Iterator[str]:
-    """What a check of another package says, with the field that caused it before it."""
+    """Report another package's check, after the field that caused it."""
     try:
         check()
     except (StageNodeError, ControllerError, BadExperimentError) as error:

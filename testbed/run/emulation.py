@@ -150,7 +150,7 @@ def wait_for_beat() -> None:
 
 
 class Disturbances:
-    """What else than the network may have set the pace: ``with Disturbances(clock) as it: ...``.
+    """Disturbances of the network's pace: ``with Disturbances(clock) as it: ...``.
 
     Looks for idle CPU and pauses on the real clock; on the virtual one there is nothing to see.
     """
@@ -168,7 +168,7 @@ class Disturbances:
         self._stack.close()
 
     def during(self, windows: Sequence[Window]) -> tuple[list[IdleSample], Paused | None]:
-        """Idle CPU and pauses of the windows (monotonic ns); nothing where nobody looked."""
+        """Idle CPU and pauses of the windows (monotonic ns); empty if none was sampled."""
         if self._samplers is None:
             return [], None
         machine, cpu = self._samplers

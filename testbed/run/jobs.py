@@ -22,7 +22,7 @@ FAILURE_GRACE_S = 3.0
 
 @dataclass(frozen=True)
 class JobPlace:
-    """Where jobs run: the emulated hosts, what they have of the CPU, and who starts processes."""
+    """The place of jobs: emulated hosts, their shares of the CPU, and the zygote."""
 
     zygote: Zygote
     net: EmulatedNetwork

@@ -1,4 +1,4 @@
-"""What ``concertina link`` does: find the run, understand the request, ask, tell the answer."""
+"""``concertina link``: finds the run, parses the request, sends it, returns the answer."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -48,7 +48,7 @@ def change_link(directory: Path | None, name: str, assignments: list[str], timeo
     if not plan.links_can_be_changed:
         raise BadExperimentError(
             f"{COMMAND}: the run keeps its own time, and may be over before you have looked; start "
-            "it with --pace 1 to change its links while it goes on"
+            "it with --pace 1 to change its links while it runs"
         )
     section, spec = _network_of(run)
     link = spec.link(link_name(section, spec, name))
@@ -81,7 +81,7 @@ def read_setting(assignments: list[str]) -> LinkSetting:
 
 
 def values_of(setting: LinkSetting, side: str) -> dict[str, float]:
-    """What a setting says of one direction, its profile spelled out."""
+    """Spell out a setting of one direction, its profile included."""
     of_profile: dict[str, float] = {}
     if setting.profile is not None:
         one_way: DirectionProfile = getattr(load_profile(setting.profile), side)
@@ -91,7 +91,7 @@ def values_of(setting: LinkSetting, side: str) -> dict[str, float]:
 
 
 def current_links(directory: Path | None) -> Iterator[LinkState]:
-    """Every shaped direction of a run that goes on, or did: the last values that were applied."""
+    """Every shaped direction of a run, finished or not: the last values that were applied."""
     run = find_run(directory)
     _, spec = _network_of(run)
     changed = {
@@ -115,7 +115,7 @@ def _network_of(run: RunDirectory) -> tuple[Network, NetworkSpec]:
 
 
 def find_run(directory: Path | None) -> RunDirectory:
-    """The run of a directory, or the one that goes on below ``./runs``; it must go on."""
+    """The run of a directory, or the one that is running below ``./runs``; it must go on."""
     if directory is not None:
         run = RunDirectory(directory.resolve())
         if not run.manifest.is_file():
@@ -128,6 +128,6 @@ def find_run(directory: Path | None) -> RunDirectory:
     if len(going_on) == 1:
         return going_on[0]
     if not going_on:
-        raise BadExperimentError("no run goes on below ./runs; name its directory with --run")
+        raise BadExperimentError("no run is under way below ./runs; name its directory with --run")
     names = ", ".join(str(run.path) for run in sorted(going_on, key=lambda run: run.path))
     raise BadExperimentError(f"several runs go on, name one with --run: {names}")

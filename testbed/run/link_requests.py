@@ -1,8 +1,8 @@
-"""How a running emulation is told to change its links, wherever it runs.
+"""Requests to a running emulation to change its links, on either host.
 
 The run directory is the one thing that a terminal shares with an emulation in a microVM. A request
 is a file in its ``requests`` folder, which is there as long as the emulation takes any; the answer
-is an event of the run (``LinkCommanded``), so that the log tells who changed what and when.
+is an event of the run (``LinkCommanded``), so that the log holds every change, its author and time.
 
 Requests are taken at ticks of the emulation's clock, and what was taken is kept in the run
 directory, the number of the tick before its name. A run that begins with such requests takes each
@@ -34,7 +34,7 @@ LOOK_S = 0.1
 
 
 class LinkRequest(BaseModel):
-    """What a terminal asks for; ``said`` is how the user put it."""
+    """A request of a terminal; ``said`` is the user's own wording."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -49,7 +49,7 @@ class NoAnswerError(TestbedError):
 
 
 def requests_folder(run: RunDirectory) -> Path:
-    """Where an emulation at work looks for requests."""
+    """The reader of requests in an emulation at work."""
     return run.path / "requests"
 
 
@@ -84,7 +84,7 @@ def ask(run: RunDirectory, request: LinkRequest, timeout_s: float) -> LinkComman
 
 
 def _leave(folder: Path, name: str, request: LinkRequest) -> bool:
-    """Put the request there, whole at once; False where nobody looks for any yet."""
+    """Put the request there, whole at once; False if no emulation looks for any yet."""
     half = folder / f"{name}.part"
     try:
         half.write_text(request.model_dump_json())

@@ -1,4 +1,4 @@
-"""What must be known to repeat a run: code, versions, machine, clock."""
+"""The manifest: all that a repetition of a run needs, code, versions, machine, clock."""
 
 import os
 import platform
@@ -67,7 +67,7 @@ def _version(*command: str) -> str | None:
 
 def _git(*arguments: str) -> str | None:
     done = subprocess.run(
-        # another user's checkout is only read, which git refuses unless it is told to trust it
+        # another user's checkout is only read, which git refuses unless it is to trust it
         ["git", "-c", f"safe.directory={REPOSITORY}", "-C", str(REPOSITORY), *arguments],
         capture_output=True,
         text=True,

@@ -77,7 +77,7 @@ def whose(event: Event, words: str) -> str:
 
 
 def _of_pipeline(event: Event) -> str | None:
-    """What a pipeline's controller tells."""
+    """Line for an event of a pipeline's controller."""
     match event:
         case Iteration() as it:
             rungs = " | ".join(it.rungs)

@@ -41,7 +41,7 @@ def repeat_run(directory: Path, out: Path | None, console: Console) -> int:
     first = RunDirectory(directory.resolve())
     plan, manifest = _read(first, directory)
     if goes_on(first.path):
-        raise BadExperimentError(f"{directory}: the run still goes on")
+        raise BadExperimentError(f"{directory}: the run is still under way")
     if not captures(first.path):
         raise BadExperimentError(f"{directory}: has no captures to compare with")
     choice = choose_host(HostWish("microvm", "virtual"), lambda: ensure_kernel(console))
@@ -73,7 +73,7 @@ def repeat_run(directory: Path, out: Path | None, console: Console) -> int:
 
 
 def differences_of_machines(manifest: dict[str, Any], choice: ChosenHost) -> Iterator[str]:
-    """What may make the second run another than the first, a line each."""
+    """Conditions that may make the second run differ from the first, a line each."""
     kernel = manifest.get("guest_kernel") or {}
     assert choice.kernel is not None, "the clock is virtual"
     ours = choice.kernel.version, choice.kernel.configuration_hash

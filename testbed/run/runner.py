@@ -47,7 +47,7 @@ def run_experiment(
 
     0: done, and every link was what it claims; 1: it was not, or records are missing (the report
     says what). Raises BadExperimentError, its lines begun by ``origin`` (the file), before anything
-    starts, RunFailedError when the emulation failed (the report then tells of what there was),
+    starts, RunFailedError when the emulation failed (the report then shows what was recorded),
     RunInterruptedError on Ctrl-C or SIGTERM.
     """
     wish = replace(wish, clock=wish.clock or experiment.clock)
@@ -150,7 +150,7 @@ def describe_origin(run: RunDirectory, name: str, plan: RunPlan, choice: ChosenH
 
 
 def failure_of(run: RunDirectory, status: int) -> str | None:
-    """Why an emulation failed, in its own words where it left any; None where it did not."""
+    """Why an emulation failed, in its own words where it left any; None if it did not."""
     if run.failure.exists():
         return str(json.loads(run.failure.read_text())["message"])
     return f"the emulation ended with status {status}" if status else None

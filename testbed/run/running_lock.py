@@ -1,4 +1,4 @@
-"""Whether a run goes on: a lock on its directory, which ends with the process that holds it."""
+"""The lock of a running run on its directory, which ends with the process that holds it."""
 
 import fcntl
 import os
@@ -9,7 +9,7 @@ from pathlib import Path
 
 @contextmanager
 def going_on(directory: Path) -> Iterator[None]:
-    """While this lasts, and this process lives, everybody can see that the run goes on."""
+    """While this lasts, and this process lives, everybody can see that the run is under way."""
     descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX)
@@ -19,7 +19,7 @@ def going_on(directory: Path) -> Iterator[None]:
 
 
 def goes_on(directory: Path) -> bool:
-    """Whether somebody is in ``going_on`` of that directory."""
+    """Return True if a process holds the lock of that directory."""
     descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)

@@ -25,7 +25,7 @@ END_S = 20.0  # the host ends a guest by force after 3 s and waits 10 s for its 
 
 @dataclass(frozen=True)
 class CellRequest:
-    """What a worker is told: all paths are absolute and seen by every worker.
+    """A worker's order: all paths are absolute and seen by every worker.
 
     ``arguments`` of the worker's own Python leave the run in ``directory``, where nothing may be
     yet; the output goes to ``log``. ``stop`` names the event that ends it early, ``topic`` where
@@ -43,7 +43,7 @@ class CellRequest:
 
 @dataclass(frozen=True)
 class CellOutcome:
-    """How a cell's process ended; ``status`` is None when it was told to stop."""
+    """End of a cell's process; ``status`` is None if it was stopped."""
 
     status: int | None
     last_line: str = ""
@@ -89,7 +89,7 @@ def last_line(log: Path) -> str:
 
 
 def _watch(process: subprocess.Popen[bytes], stop: Event) -> int | None:
-    """The status with which it ended by itself; None if it was told to."""
+    """The status with which it ended by itself; None if it was stopped."""
     try:
         while process.poll() is None:
             if stop.is_set():
@@ -102,7 +102,7 @@ def _watch(process: subprocess.Popen[bytes], stop: Event) -> int | None:
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
-    """Politely, then not: a run that is told to end ends its guest first."""
+    """End the process, first politely: a run that is asked to end ends its guest first."""
     process.terminate()
     deadline = time.monotonic() + END_S
     while process.poll() is None and time.monotonic() < deadline:

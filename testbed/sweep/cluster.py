@@ -1,4 +1,4 @@
-"""Where cells run: Dask workers of this machine, or those of a cluster that is there already.
+"""The places of cells: Dask workers of this machine, or of a cluster that is there already.
 
 See https://distributed.dask.org. Locally every worker is a process with one thread, and there are
 as many as cells may run at once.

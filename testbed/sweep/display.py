@@ -59,7 +59,7 @@ class SweepDisplay:
             self._console.print()  # rich ends the last line on terminals only
 
     def show(self, cell: Cell, state: State, remark: str = "") -> None:
-        """A cell has come into a state; said in a line where nobody sees the table move."""
+        """A cell has come into a state; said in a line where no table can move."""
         if state == "running" and self._states[cell.key] != "waiting":
             return  # the news of a short cell's beginning came after its end
         self._states[cell.key] = state

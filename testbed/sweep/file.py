@@ -153,7 +153,7 @@ def load_sweep(path: Path) -> Sweep:
     """Read a sweep file and check all that it would run.
 
     Raises BadExperimentError with one line per mistake: a mistake that several combinations share
-    is told once, with the first of them.
+    is reported once, with the first of them.
     """
     file = validated(SweepFile, read_mapping(path), str(path))
     try:

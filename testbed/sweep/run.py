@@ -35,7 +35,7 @@ from topologies.fidelity.verdict import ClockKind
 
 @dataclass(frozen=True)
 class Workers:
-    """Where cells run: ``jobs`` workers of this machine, or the cluster of a Dask scheduler."""
+    """The place of cells: ``jobs`` workers of this machine, or the cluster of a Dask scheduler."""
 
     jobs: int
     address: str | None = None
@@ -56,7 +56,7 @@ class CellPlace:
 
 @dataclass(frozen=True)
 class SweepDirectory:
-    """What a sweep leaves, by name; a directory that every worker sees."""
+    """Names of a sweep's files; a directory that every worker sees."""
 
     path: Path
 
@@ -65,7 +65,7 @@ class SweepDirectory:
         return self.path / "cells" / cell.key
 
     def log(self, cell: Cell) -> Path:
-        """What its process said."""
+        """Output of its process."""
         return self.path / "logs" / f"{cell.key}.log"
 
     @contextmanager
@@ -197,7 +197,7 @@ def execute(
             _execute(client, left, requests, directory, display)
     except Stopped as error:
         raise RunInterruptedError(
-            "interrupted; nothing is left running; the same command goes on with what is left",
+            "interrupted; nothing is left running; the same command continues with what is left",
             error.signal_number,
         ) from error
 
@@ -288,7 +288,7 @@ def _execute(
 
 
 def _outcome(future: Future[CellOutcome]) -> CellOutcome:
-    """How a cell ended, even where its worker did not live to tell."""
+    """Return the end of a cell, even if its worker died."""
     error = future.exception()
     if error is None:
         outcome: CellOutcome = future.result()

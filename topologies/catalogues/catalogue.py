@@ -22,7 +22,7 @@ Read = TypeVar("Read")
 
 @dataclass(frozen=True)
 class Catalogue(Generic[Entry]):
-    """What a file says of each ``noun`` by its name.
+    """A file's entries, each of a ``noun``, by name.
 
     ``parse`` makes an entry of its name and of what the file holds under it; it raises
     ``BadTopologyError``. ``form`` names a file that shows how one is written.
@@ -66,7 +66,7 @@ class Catalogue(Generic[Entry]):
         return self.shipped[name]
 
     def load_all(self, reference: str) -> tuple[Entry, ...]:
-        """What ``load`` takes, or every entry of a user's file (``FILE.yaml``)."""
+        """Return what ``load`` does, or every entry of a user's file (``FILE.yaml``)."""
         if reference.endswith(FILE_ENDINGS):
             return tuple(_read(Path(reference), self.parse_all).values())
         return (self.load(reference),)
@@ -77,7 +77,7 @@ class Catalogue(Generic[Entry]):
         return self.parse(name, by_name[name])
 
     def _by_name(self, text: str) -> dict[str, object]:
-        """What a file holds under each name, unread."""
+        """Entries of a file by name, unread."""
         try:
             raw = load_strictly(text)
         except yaml.YAMLError as error:

@@ -6,7 +6,7 @@ import yaml
 
 
 class _UniqueKeys(yaml.SafeLoader):
-    """YAML that refuses a key given twice, of which the second would silently win."""
+    """YAML that refuses a key given twice, whose second value would silently win."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         keys = [self.construct_object(key, deep=True) for key, _ in node.value]
@@ -19,12 +19,12 @@ class _UniqueKeys(yaml.SafeLoader):
 
 
 def load_strictly(text: str) -> Any:
-    """What a document says; ``yaml.YAMLError`` where it is none, or names a key twice."""
+    """Parse a document; ``yaml.YAMLError`` if it is none, or names a key twice."""
     return yaml.load(text, Loader=_UniqueKeys)
 
 
 def first_line(error: Exception) -> str:
-    """What a parser complains of, and where."""
+    """Word a parser's complaint, with its place."""
     mark = getattr(error, "problem_mark", None)
     problem = getattr(error, "problem", None)
     if mark is not None and problem:

@@ -1,4 +1,4 @@
-"""What pydantic finds wrong, in the words of the house."""
+"""Words for the mistakes that pydantic finds."""
 
 from typing import TYPE_CHECKING
 

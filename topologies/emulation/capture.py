@@ -135,7 +135,7 @@ class Captures:
     def stop(self) -> list[CaptureCounters]:
         """End the captures after the traffic has ended, and return what each counted.
 
-        The kernel hands frames over in blocks, a late one after a second. tcpdump tells its
+        The kernel hands frames over in blocks, a late one after a second. tcpdump writes its
         counters on SIGUSR1: all are asked until all have written what they were given, at the same
         look: while one waits for its block, a connection that closes over a lossy link may well
         send another frame past one that was done.

@@ -1,4 +1,4 @@
-"""What a capture counted, and whether it is complete; pure."""
+"""Counters of a capture, and whether it is complete; pure."""
 
 import re
 from collections.abc import Iterable, Sequence
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class CaptureCounters:
-    """What tcpdump and the kernel counted on one interface.
+    """Counters of tcpdump and the kernel on one interface.
 
     A capture is complete when ``captured`` (written to the file) equals ``received_by_filter``
     (seen by the kernel's filter) and nothing was ``dropped_by_kernel`` for want of room.

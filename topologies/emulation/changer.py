@@ -37,7 +37,7 @@ class Applied:
 class Changer:
     """Applies changes until left: ``with Changer(net, tell) as changer: ...``; for any thread.
 
-    ``tell`` hears of every change, in the thread that asked for it.
+    ``tell`` receives every change, in the thread that asked for it.
     """
 
     def __init__(self, net: EmulatedNetwork, tell: Callable[[Applied], None]) -> None:

@@ -11,12 +11,12 @@ RETRANSMITTING = frozenset({FIN_WAIT1, LAST_ACK, CLOSING})
 
 
 def is_closing(pid: int) -> bool:
-    """Whether a TCP connection in the network namespace of ``pid`` waits for its last
+    """Return True if a TCP connection in the network namespace of ``pid`` waits for its last
     acknowledgement."""
     return any_closing(Path(f"/proc/{pid}/net/tcp").read_text())
 
 
 def any_closing(table: str) -> bool:
-    """The same of the text of ``/proc/net/tcp``."""
+    """Return the same for the text of ``/proc/net/tcp``."""
     states = (line.split()[3] for line in table.splitlines()[1:])
     return not RETRANSMITTING.isdisjoint(states)

@@ -40,10 +40,10 @@ class ShapedWire(Link):  # type: ignore[misc]
         """Only declared here; :meth:`create_lines` makes the pair."""
 
     def stop(self) -> None:
-        """Nothing to undo: the interfaces go with their namespaces."""
+        """Do nothing: the interfaces go with their namespaces."""
 
     def tap(self, direction: Direction) -> Tap:
-        """Where a direction runs in the namespace ``wires``."""
+        """Interfaces of a direction in the namespace ``wires``."""
         a, b = self.inner
         ingress, egress = (a, b) if direction == "a_to_b" else (b, a)
         meter = 2 * self.number + 1 + DIRECTIONS.index(direction)  # the kernel counts from 1

@@ -172,7 +172,7 @@ class EmulatedNetwork(Mininet):  # type: ignore[misc]
         host still closes a connection.
 
         Frames on their way when this is called are delivered and answered by then. A connection
-        whose end nobody acknowledges is waited for no longer than ``CLOSING_S``. Raises
+        whose end is not acknowledged is waited for no longer than ``CLOSING_S``. Raises
         ``EmulationError`` if the links do not come to rest though every queue had time to drain.
         """
         shapes = [
@@ -194,7 +194,7 @@ class EmulatedNetwork(Mininet):  # type: ignore[misc]
             before = after
 
     def qdisc_counters(self) -> list[QdiscCounters]:
-        """What every shaped queue counted so far."""
+        """Counters of every shaped queue so far."""
         qdiscs = self._netem_readings()
         meters = parse_meters(
             run_inside(

@@ -85,7 +85,7 @@ class NamespaceBridge(NamespaceNode, Switch):  # type: ignore[misc]
     """
 
     def start(self, controllers: object) -> None:
-        """Nothing to start: the kernel forwards as soon as the ports are up."""
+        """Do nothing: the kernel forwards as soon as the ports are up."""
 
     def stop(self, deleteIntfs: bool = True) -> None:  # noqa: N803 (Mininet's name)
-        """Nothing to stop: the interfaces go with the namespace."""
+        """Do nothing: the interfaces go with the namespace."""

@@ -1,4 +1,4 @@
-"""What the shaped queues counted, read from ``tc``'s JSON."""
+"""Counters of the shaped queues, read from ``tc``'s JSON."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -27,7 +27,7 @@ class QdiscCounters:
 
 @dataclass(frozen=True)
 class NetemReading:
-    """What one netem qdisc shows: counts since it was made, and the frames it holds now, those in
+    """Counters of one netem qdisc: counts since it was made, and the frames it holds now, those in
     the buffer of a direction that varies included. ``buffer_drops`` of that buffer, which netem
     counts among its own, ``None`` where the direction has no such buffer."""
 
@@ -95,7 +95,7 @@ def counters_of(
 
 
 def since(before: Sequence[QdiscCounters], after: Sequence[QdiscCounters]) -> list[QdiscCounters]:
-    """What was counted between two readings of the same queues."""
+    """Subtract two readings of the same queues."""
     counted = ("sent_packets", "sent_bytes", "dropped_packets", "lost_packets")
     return [
         replace(late, **{name: getattr(late, name) - getattr(early, name) for name in counted})

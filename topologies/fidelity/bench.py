@@ -243,7 +243,7 @@ class Bench:
 
     @cached_property
     def _carried_mbit(self) -> float:
-        """What this host carries over the same wire when that limits nothing, at this moment."""
+        """Measure this host's rate over the same wire without a limit, at this moment, Mbit/s."""
         shaped = self._link.profile
         assert shaped is not None, "a network to examine has no plain cable"
         free = shaped.model_copy(

@@ -8,8 +8,8 @@ BISECTIONS = 60
 def exact_interval(events: int, trials: int, confidence: float) -> tuple[float, float]:
     """The interval of Clopper and Pearson (Biometrika 26, 1934) for the true share.
 
-    ``(0, 1)`` without trials. Its ends are the shares of which so many events or more, or so many
-    or fewer, have half of ``1 - confidence`` as their probability.
+    ``(0, 1)`` without trials. At its ends this number of events or more, or this number or
+    fewer, has half of ``1 - confidence`` as its probability.
     """
     if not 0 <= events <= trials:
         raise ValueError(f"{events} events in {trials} trials")
@@ -36,7 +36,7 @@ def _share_with(events: int, trials: int, probability: float) -> float:
 
 
 def _at_most(events: int, trials: int, share: float) -> float:
-    """The probability of at most so many events."""
+    """Probability of at most ``events``."""
     yes, no = math.log(share), math.log1p(-share)
     return math.fsum(
         math.exp(

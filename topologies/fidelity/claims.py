@@ -1,8 +1,8 @@
-"""What a profile claims, what independent tools measured of it, and the verdict; pure.
+"""Claims of a profile, measurements of it by independent tools, and the verdict; pure.
 
 Four claims: the rate, as goodput of both directions; the shortest round trip; the share of frames
 lost, in its exact binomial interval; the queue, which is the delay that a saturated direction adds.
-The measurements are those of :mod:`topologies.fidelity.profile_check`.
+The measurements come from :mod:`topologies.fidelity.profile_check`.
 """
 
 from typing import Literal

@@ -1,4 +1,4 @@
-"""How long what takes when a direction of a link is measured, and what floods it; pure.
+"""The course of measuring a direction of a link: durations, and the flood; pure.
 
 Everything follows from the profile and the clock.
 """
@@ -42,13 +42,13 @@ class Course:
 
     @property
     def payload_bytes(self) -> int:
-        """Of a flooding datagram."""
+        """Payload of a flooding datagram, bytes."""
         frame = min(FRAME_BYTES, self.buffer_bytes // self.datagrams_per_buffer)
         return frame - UDP_HEADERS_BYTES
 
     @property
     def frame_bytes(self) -> int:
-        """Of a flooding datagram on the wire."""
+        """Size of a flooding datagram on the wire, bytes."""
         return self.payload_bytes + UDP_HEADERS_BYTES
 
     @property
@@ -106,7 +106,7 @@ class Course:
         return math.ceil(1 + self.flood_fill_s) if self.floods_by_udp else self.slow_start_s
 
     def rate_s(self, frame_bytes: int) -> int:
-        """In which a thousand frames pass, one of which is then 0.1 %; fewer on the slowest."""
+        """In which a thousand frames pass, so that one is 0.1 %; fewer on the slowest."""
         frames_s = RATE_FRAMES * frame_bytes * 8 / (self.one_way.rate_mbit * 1e6)
         return math.ceil(min(max(RATE_S, frames_s), RATE_S_MAX))
 

@@ -164,7 +164,7 @@ def _goodput(
 
 
 def attempted(probe: GoodputProbe, measure: Callable[[], Goodput], attempts: int) -> GoodputProbe:
-    """The first attempt within the tolerance, else the last of so many ``attempts``.
+    """The first attempt within the tolerance, else the last of ``attempts``.
 
     Never the best of those that failed: which one is reported must not depend on what is hoped for.
     """

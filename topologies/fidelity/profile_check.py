@@ -22,7 +22,7 @@ Say = Callable[[str], None]
 
 
 def examine(profile: LinkProfile, logs: Path, say: Say, clock: ClockKind) -> ProfileFidelity:
-    """Build two hosts and the link, measure every claim, take it down; ``say`` hears each step.
+    """Build two hosts and the link, measure every claim, take it down; ``say`` receives each step.
 
     Needs root, iperf3 and ping; raises ``EmulationError`` where a tool or the kernel refuses. The
     tools' own answers stay in ``logs``.

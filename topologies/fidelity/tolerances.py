@@ -1,4 +1,4 @@
-"""How far a link may be from what it claims, and how often it is measured, on either clock.
+"""Tolerances of a link's claims, and the number of measurements, on either clock.
 
 On the real clock a busy machine spoils single measurements, so each is made again, a few times,
 while it is outside its tolerance. On the virtual clock nothing outside the emulation can disturb
@@ -26,7 +26,7 @@ class Tolerances:
 
 @dataclass(frozen=True)
 class SaturatedTolerances(Tolerances):
-    """Those of a link that is also saturated and lossy: its queue, and how many batches of
+    """Tolerances of a link that is also saturated and lossy: its queue, and how many batches of
     datagrams may tell the loss."""
 
     queue_share: float

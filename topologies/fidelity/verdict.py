@@ -37,7 +37,7 @@ class GoodputProbe:
 
     ``goodput_mbit`` is ``None`` where the profile has loss or jitter: what TCP then reaches is
     not the line's rate. It is measured again while it is outside the tolerance, a few times: the
-    figures are always those of the last attempt, ``attempt_errors`` holds every attempt's error in
+    figures are always of the last attempt, ``attempt_errors`` holds every attempt's error in
     order. ``longest_pause_ms`` is the longest time for which the probe itself was not served:
     beyond what the queue covers, it is the machine that fell short.
     """
@@ -227,7 +227,7 @@ def judge(
 
 
 def late_p95(late_ms: Sequence[float]) -> float | None:
-    """What 95 % of the changes were less late than; ``None`` without changes."""
+    """95th percentile of the changes' lateness, ms; None without changes."""
     ordered = sorted(late_ms)
     return ordered[min(len(ordered) - 1, int(0.95 * len(ordered)))] if ordered else None
 

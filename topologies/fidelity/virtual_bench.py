@@ -5,7 +5,7 @@ then, whose headers are more than the tolerance, and between datagrams it spins,
 pays that stands still while anybody computes. A process that floods a line keeps up with it there,
 however fast it is:
 
-* **Round trip**: ping on the idle link; its shortest is told to a microsecond.
+* **Round trip**: ping on the idle link; ping prints its shortest to a microsecond.
 * **Loss**: datagrams at part of the line rate, both directions at once, counted as the probe does.
 * **Rate**: datagrams above the line rate keep the queue full; tcpdump stamps what comes out
   (:mod:`topologies.fidelity.probes.line_rate`). Loss comes before the queue and has no part in it.

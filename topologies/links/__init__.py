@@ -1,1 +1,1 @@
-"""What a link does to packets: profiles, and traces of links that vary."""
+"""Effects of a link on packets: profiles, and traces of links that vary."""

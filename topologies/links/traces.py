@@ -30,7 +30,7 @@ CSV_COLUMNS = ("time_s", "rate_mbit", "delay_ms", "loss_percent")
 
 
 class TraceStep(BaseModel):
-    """What the link gives from ``at_ms`` on; ``None`` leaves the profile's own value."""
+    """Values of the link from ``at_ms`` on; ``None`` leaves the profile's own value."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -40,7 +40,7 @@ class TraceStep(BaseModel):
     loss_percent: float | None = Field(None, ge=0, lt=100, allow_inf_nan=False)
 
     def values(self) -> dict[str, float]:
-        """What it sets, by name."""
+        """Values that it sets, by name."""
         return self.model_dump(exclude={"at_ms"}, exclude_none=True)
 
 
@@ -168,7 +168,7 @@ def parse_csv(text: str, name: str) -> LinkTrace:
 
 
 def to_csv(trace: LinkTrace) -> str:
-    """What ``parse_csv`` reads; for steps of equal length that all set the same values."""
+    """Write what ``parse_csv`` reads; for steps of equal length that all set the same values."""
     first = trace.steps[0]
     columns = [column for column in CSV_COLUMNS[1:] if getattr(first, column) is not None]
     lines = [",".join(("time_s", *columns))]

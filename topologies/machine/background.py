@@ -1,4 +1,4 @@
-"""Work that goes on beside a block: ``with`` begins it, leaving the block ends it."""
+"""Work in a thread beside a block: ``with`` begins it, leaving the block ends it."""
 
 import threading
 from abc import ABC, abstractmethod

@@ -30,7 +30,7 @@ def cpu_max(share: float) -> str:
 
 
 def cgroup2_mount(mounts: str) -> Path | None:
-    """Where the control groups are, by the text of ``/proc/self/mounts``."""
+    """Find the folder of the control groups in the text of ``/proc/self/mounts``."""
     lines = (line.split() for line in mounts.splitlines())
     return next((Path(fields[1]) for fields in lines if fields[2] == "cgroup2"), None)
 

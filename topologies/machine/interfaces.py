@@ -1,4 +1,4 @@
-"""What an interface does by itself: offloads and operational state, over ioctl(2).
+"""Settings of an interface: offloads and operational state, over ioctl(2).
 
 Segmentation and receive offloads merge packets into larger ones before a capture or a queue sees
 them, so they are switched off everywhere and read back: a kernel that keeps one on is an error.

@@ -31,7 +31,7 @@ LEAST_MS = 1.0
 
 @dataclass(frozen=True)
 class Pause:
-    """Nothing ran from when a wake was due until it came (monotonic ns)."""
+    """A pause: from when a wake was due until it came (monotonic ns)."""
 
     begin_ns: int
     end_ns: int
@@ -39,7 +39,7 @@ class Pause:
 
 @dataclass(frozen=True)
 class Paused:
-    """What pauses took of ``windows_ms``: shorter ones than ``LEAST_MS`` are not counted.
+    """Pauses within ``windows_ms``: shorter ones than ``LEAST_MS`` are not counted.
 
     A pause is seen from the moment at which a wake is due, up to ``PERIOD_MS`` after it began.
     """
@@ -55,7 +55,7 @@ class Paused:
 
 
 def paused_during(windows: Iterable[Window], pauses: Sequence[Pause]) -> Paused:
-    """How much of the windows (monotonic ns) was paused; windows that overlap count once."""
+    """Sum the pauses within the windows (monotonic ns); windows that overlap count once."""
     apart = united(windows)
     within = [
         min(pause.end_ns, end_ns) - max(pause.begin_ns, begin_ns)
@@ -71,7 +71,7 @@ def paused_during(windows: Iterable[Window], pauses: Sequence[Pause]) -> Paused:
 
 
 def parse_pauses(told: str) -> list[Pause] | None:
-    """What the waker wrote, as far as it is complete; None if it could not do its work."""
+    """Read the waker's complete lines; None if it could not do its work."""
     if not told.startswith(READY):
         return None
     numbers = (tuple(map(int, line.split())) for line in told.split("\n")[1:-1])
@@ -105,7 +105,7 @@ class PauseSampler:
         self._told.close()
 
     def pauses(self) -> list[Pause] | None:
-        """All so far, in order of time; None where nobody looked, or not to this moment."""
+        """All so far, in order of time; None if none were sampled, or not to this moment."""
         return parse_pauses(self._text()) if self._is_looking() else None
 
     def _is_looking(self) -> bool:

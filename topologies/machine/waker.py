@@ -1,4 +1,4 @@
-"""Asks to be woken again and again, at real-time priority, and tells of every time it was late.
+"""Asks to be woken again and again, at real-time priority, and reports every time it was late.
 
 The idea is cyclictest(8)'s: no process under the same kernel outranks this one. What let it wait
 was outside that kernel, or a stretch inside it that nothing interrupts, and let all else wait as

@@ -1,1 +1,1 @@
-"""What a network is before it exists: pure, needs no root."""
+"""Networks before they exist: pure, needs no root."""

@@ -29,7 +29,7 @@ class Route:
 
 @dataclass(frozen=True)
 class Plan:
-    """Who has which address and how packets travel.
+    """Addresses of a network's ports, and its routes.
 
     ``subnets`` is per broadcast domain; ``address`` per port, for hosts and switches (a switch
     has the same one at all its ports); ``routes`` per host for all domains it is not part of.

@@ -22,7 +22,7 @@ class Command:
 
 
 def commanded(spec: NetworkSpec, command: Command, now: LinkProfile) -> LinkProfile:
-    """What the link is after a command, ``now`` being what it is before.
+    """Apply a command to the link's present values ``now``; returns the new ones.
 
     Raises ``BadTopologyError`` for a value out of range, a direction that plays a trace, and
     nothing to change.

@@ -1,4 +1,4 @@
-"""How large a receive buffer has to be for a window: the kernel's own arithmetic, by its release.
+"""Size of a receive buffer for a window: the kernel's own arithmetic, by its release.
 
 Before Linux 6.6 half of a buffer is window (``tcp_adv_win_scale``). From 6.6 on it is the
 share that payload has in the memory of the segments that arrive (``scaling_ratio`` in ``tcp_sock``,

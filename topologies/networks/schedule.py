@@ -57,12 +57,12 @@ def bottleneck_over_time(
 
 
 def varies(spec: NetworkSpec) -> bool:
-    """Whether any direction of any link has a trace."""
+    """Return True if any direction of any link has a trace."""
     return next(changes(spec), None) is not None
 
 
 def plays(one_way: DirectionProfile) -> bool:
-    """Whether a direction has a trace that changes anything."""
+    """Return True if a direction has a trace that changes anything."""
     steps = one_way.trace.steps if one_way.trace else ()
     return any(one_way.after(step) != one_way for step in steps)
 

@@ -67,7 +67,7 @@ class Shape:
 
 @dataclass(frozen=True)
 class Tap:
-    """Where one direction of a wire runs in the namespace ``wires``.
+    """Interfaces of one direction of a wire in the namespace ``wires``.
 
     Frames enter at ``ingress`` and leave at ``egress`` (interface names); ``meter`` is the index
     of the direction's police action, unique in the namespace.

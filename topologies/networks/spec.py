@@ -1,4 +1,4 @@
-"""What a network is before it exists: hosts, switches and shaped links, validated.
+"""The specification of a network: hosts, switches and shaped links, validated.
 
 Pure data; :mod:`topologies.networks.addressing` derives addresses and routes from it and
 :mod:`topologies.emulation.network` builds it.
@@ -46,7 +46,7 @@ class LinkSpec(BaseModel):
 
 
 def direction_of(profile: LinkProfile, direction: Direction) -> DirectionProfile:
-    """What a profile says about one direction of a link; see :class:`LinkSpec`."""
+    """Values of a profile for one direction of a link; see :class:`LinkSpec`."""
     return profile.up if direction == "a_to_b" else profile.down
 
 
@@ -130,7 +130,7 @@ class NetworkSpec(BaseModel):
         return tuple((link, link.profile) for link in self.links if link.profile is not None)
 
     def changed(self, **fields: object) -> "NetworkSpec":
-        """The same with some fields replaced, checked as a whole again."""
+        """Return a copy with some fields replaced, checked as a whole again."""
         own = {name: getattr(self, name) for name in NetworkSpec.model_fields}
         return NetworkSpec.model_validate(own | fields)
 

@@ -61,7 +61,7 @@ def block_figures(table: pl.DataFrame, transfers: tuple[Transfer, ...]) -> tuple
 
 
 def _ends(run: Run, transfer: Transfer) -> dict[int, str]:
-    """Where blocks end in the file, and the configuration that each makes able to run."""
+    """Ends of blocks in the file, and the configuration that each completes."""
     return {
         ready.file_bytes: "-".join(str(blocks) for blocks in ready.configuration)
         for ready in run.events_of(ConfigurationReady)

@@ -33,7 +33,7 @@ from stage_node.records.events import (
 )
 
 GOOD_SHARE = 0.95
-"""A good answer has at least so much of the bytes that could have come by the deadline."""
+"""A good answer has at least this share of the bytes that could have come by the deadline."""
 
 
 def deadline_requests(run: Run, transfers: tuple[Transfer, ...]) -> tuple[DeadlineRequest, ...]:
@@ -46,7 +46,7 @@ def deadline_requests(run: Run, transfers: tuple[Transfer, ...]) -> tuple[Deadli
 
 
 def ue_deliveries(requests: Iterable[DeadlineRequest]) -> tuple[UeDeliveries, ...]:
-    """The same together, per UE and kind of admission."""
+    """Sums per UE and kind of admission."""
 
     def kind(request: DeadlineRequest) -> tuple[str, str]:
         return request.ue, request.admission
@@ -97,7 +97,7 @@ def initial_windows(run: Run) -> tuple[InitialWindow, ...]:
 
 
 def injected_faults(run: Run) -> tuple[InjectedFault, ...]:
-    """What the server did on purpose."""
+    """Faults that the server made on purpose."""
     return tuple(
         InjectedFault(ue=_host(run, e.ue), fault=e.fault, at_byte=e.at_byte)
         for e in run.events_of(FaultInjected)
@@ -153,14 +153,14 @@ def _offer(run: Run, model: str) -> ModelOffered | None:
 
 
 def _configuration(offer: ModelOffered, end_byte: int) -> str | None:
-    """The configuration that so many bytes of the file make runnable."""
+    """The configuration that the first bytes of the file make runnable."""
     return dict(zip(offer.end_bytes, offer.configurations, strict=True)).get(end_byte)
 
 
 def _could(
     run: Run, request: ModelRequested, transfer: Transfer | None, offer: ModelOffered | None
 ) -> tuple[int | None, int | None]:
-    """How long a prefix could have been there by the deadline: to the byte, and to the end of what
+    """Prefix that could have been there by the deadline: to the byte, and to the end of what
     an admission would have sent that knew it."""
     path = probed_path(run, transfer) if transfer is not None else None
     if path is None or transfer is None or request.deadline_ms is None or offer is None:
@@ -172,8 +172,8 @@ def _could(
 
 
 def _aim(request: ModelRequested, offer: ModelOffered, carried: int) -> int:
-    """Of what fits, a stream takes the most. A look-up takes the most accurate, or the first that
-    is as accurate as was wanted; of equals the smaller."""
+    """Choose from what fits: a stream takes most; a look-up takes the most accurate, or the first
+    that is as accurate as was wanted; of equals the smaller."""
     fitting = [end for end in offer.end_bytes if request.first_byte < end <= carried]
     if offer.accuracies is None or request.admission != "lookup":
         return max(fitting, default=request.first_byte)

@@ -64,7 +64,7 @@ def find_transfers(run: Run, wire: CapturedStreams) -> tuple[tuple[Transfer, ...
 
 
 def accordion_figures(run: Run, transfers: tuple[Transfer, ...]) -> Accordion | None:
-    """Downloads and configurations; None where nothing was ever requested."""
+    """Downloads and configurations; None if nothing was ever requested."""
     if not run.events_of(ModelRequested) and not run.events_of(DownloadEnded):
         return None
     begins = _begins(transfers)

@@ -77,7 +77,7 @@ def expected_download(
 
 @dataclass(frozen=True)
 class ProbedPath:
-    """What the probe measured of a transfer's path, and the window that its server begins with."""
+    """The probe's measurements of a transfer's path, and the server's initial window."""
 
     goodput_mbit: float
     rtt_ms: float
@@ -122,7 +122,7 @@ def probed_path(run: Run, transfer: Transfer) -> ProbedPath | None:
 
 
 def expected_transfer(run: Run, transfer: Transfer) -> ExpectedDownload | None:
-    """The least time for what was transferred; None where the probe lacks the path."""
+    """The least time for what was transferred; None if the probe lacks the path."""
     path = probed_path(run, transfer)
     return path.least(transfer.ends.receiver.payload_bytes) if path else None
 
@@ -148,5 +148,5 @@ def delivered(ready: ConfigurationReady, transfers: tuple[Transfer, ...]) -> int
 
 
 def addresses(run: Run, host: str) -> set[str]:
-    """Those of all of a host's interfaces; none of a host that is not in the network."""
+    """Addresses of all of a host's interfaces; none of a host that is not in the network."""
     return set(run.network.hosts[host].interfaces.values()) if host in run.network.hosts else set()

@@ -1,4 +1,4 @@
-"""How fast and how far each direction of a link is, at any moment of a run.
+"""Pace of each direction of a link, at any moment of a run: its rate and its delay.
 
 **Service.** A link sends one byte after the other at its capacity: what the probe measured, or,
 after a change that the run applied (``LinkChanged``), the rate of that change. Both count whole
@@ -16,7 +16,7 @@ next one waits for its service time instead.
 **Propagation.** The least time that any packet took from the capture before the link to the one
 behind it, less its own passage: over a whole run some packet finds an empty queue (the SYN, if no
 other). A delay that the run changed is added where it applied. Jitter beyond the least delay is not
-propagation. Rate and delay are those of the moment at which a packet was through, a propagation
+propagation. Rate and delay are of the moment at which a packet was through, a propagation
 before it arrived.
 """
 
@@ -57,15 +57,15 @@ class Pace:
 
     @property
     def varies(self) -> bool:
-        """Whether the run changed it."""
+        """Return True if the run changed it."""
         return len(self.since_ns) > 1
 
     def service_ns(self, wire_bytes: npt.NDArray[np.integer], t_ns: Int64s) -> Floats:
-        """How long packets of these sizes occupy the link."""
+        """Time that packets of these sizes occupy the link."""
         return np.asarray(wire_bytes * self.ns_per_byte[self._then(t_ns)], np.float64)
 
     def passage_ns(self, wire_bytes: npt.NDArray[np.integer], t_ns: Int64s) -> Floats:
-        """How long they take to get through it when it is idle."""
+        """Time that they take through the idle link."""
         return self.service_ns(wire_bytes, t_ns) * (not self.varies)
 
     def propagation_at(self, t_ns: Int64s) -> Floats:
@@ -87,7 +87,7 @@ class Pace:
 
 
 def paces(run: Run, links: Links) -> dict[LinkDirection, Pace]:
-    """Of every direction whose capacity is known and that any packet crossed."""
+    """Paces of every direction whose capacity is known and that any packet crossed."""
     directions = zip(links.directions, links.capacity_mbit, links.delays, strict=True)
     known = (_pace(run, *direction) for direction in directions)
     return {pace.step: pace for pace in known if pace is not None}
@@ -126,7 +126,7 @@ def _pace(
 
 
 def _found_busy(arrived: pl.DataFrame) -> tuple[npt.NDArray[np.bool_], Int64s]:
-    """Of packets in the order of arrival: whether each entered before the one in front was
+    """Mark packets, in the order of arrival, that entered before the one in front was
     through, and how long after that one it arrived."""
     t_ns = arrived["arrived_ns"].to_numpy()
     before_ns = np.concatenate([t_ns[:1], t_ns[:-1]])
@@ -145,7 +145,7 @@ def busy_packets(delays: pl.DataFrame) -> pl.DataFrame:
 
 
 def _busy_mbit(delays: pl.DataFrame) -> float | None:
-    """What the link delivered while it was busy for certain."""
+    """Deliveries of the link while it was busy for certain."""
     busy = busy_packets(delays)
     if busy.height < BUSY_PACKETS or not busy["gap_ns"].sum():
         return None

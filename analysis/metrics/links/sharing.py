@@ -1,4 +1,4 @@
-"""Who used a link that several share: the throughput of each pair of hosts, over time."""
+"""Users of a link that several share: the throughput of each pair of hosts, over time."""
 
 from ipaddress import IPv4Address
 
@@ -31,7 +31,7 @@ def sharing(network: Network, links: Links, zero_ns: int) -> pl.DataFrame:
     """Columns of ``SHARING_SCHEMA``, of every direction that at least two pairs of hosts share.
 
     A direction that carries little more than acknowledgements of the other is left out. Users are
-    ordered by their bytes, most first; every user has every bin. Bins and bytes are those of
+    ordered by their bytes, most first; every user has every bin. Bins and bytes are as in
     ``Links.throughput``.
     """
     parts = [pl.DataFrame(schema=SHARING_SCHEMA)]

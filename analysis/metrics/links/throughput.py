@@ -67,14 +67,14 @@ class Links:
 
     @cached_property
     def delays(self) -> tuple[pl.DataFrame, ...]:
-        """How long each packet took over each direction (``analysis.tcp.delays.DELAY_SCHEMA``)."""
+        """Delays of the packets over each direction (``analysis.tcp.delays.DELAY_SCHEMA``)."""
         return tuple(
             one_way_delays(sent, received)
             for sent, received in zip(self.sent, self.received, strict=True)
         )
 
     def loads(self, begin_ns: int, end_ns: int) -> tuple[LinkLoad, ...]:
-        """How busy each direction was between two moments."""
+        """Utilisation of each direction between two moments."""
         return tuple(
             _load(direction, received, capacity, begin_ns, end_ns)
             for direction, received, capacity in zip(
@@ -92,7 +92,7 @@ class Links:
 
     @cached_property
     def bin_ns(self) -> int:
-        """Of a bin of throughput: at most 300 bins of a round length, none shorter than 50 ms."""
+        """Length of a bin of throughput: at most 300 bins of a round length, none below 50 ms."""
         times = np.concatenate([received["t_ns"].to_numpy() for received in self.received])
         span_ns = np.ptp(times) if len(times) else 0
         steps_ms = (50, 100, 200, 500, 1000, 2000, 5000, 10_000, 60_000, 600_000)

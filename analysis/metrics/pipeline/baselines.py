@@ -54,7 +54,7 @@ def _raw_ms(run: Run, links: Links, cut: CutTraffic, raw_bytes: int) -> float | 
 
 def _total(connections: tuple[Against, ...]) -> Against:
     def total(name: str) -> float | None:
-        """The sum of a figure over all connections; None where one lacks it."""
+        """The sum of a figure over all connections; None if one lacks it."""
         values = [getattr(connection, name) for connection in connections]
         return None if None in values else sum(values)
 

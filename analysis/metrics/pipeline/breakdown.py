@@ -22,7 +22,7 @@ each place its time goes to five parts:
 
 What a frame waits at the sender is from handed over (ledger) until the frame before had been sent
 (ledger), and from the first system call that sends it (ledger) to its first byte out (sender's
-capture). How waiting and the time on the wire are divided is told in
+capture). How waiting and the time on the wire are divided is described in
 ``analysis.metrics.pipeline.crossing``.
 
 *Arrival* is admission by the source (ledger) at the first stage, and the last byte delivered
@@ -74,7 +74,7 @@ CLOSED = 0.01
 
 @dataclass(frozen=True)
 class Latency:
-    """Where the time of every frame went: ``places`` has ``PLACES_SCHEMA``, sorted."""
+    """The time of every frame, place by place: ``places`` has ``PLACES_SCHEMA``, sorted."""
 
     results: pl.DataFrame
     places: pl.DataFrame
@@ -133,7 +133,7 @@ class Latency:
 def latency(
     run: Run, frames: pl.DataFrame, wire: CapturedStreams, paces: dict[LinkDirection, Pace]
 ) -> Latency:
-    """Every frame's time in every place; none where the stages did not say since when they were
+    """Every frame's time in every place; empty if the stages did not say since when they were
     free (ledgers of older versions).
 
     ``run`` is a pipeline's view of the run, ``frames`` its part of the

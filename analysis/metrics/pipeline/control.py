@@ -17,7 +17,7 @@ SPLIT = "validation"
 def control_figures(
     run: Run, frames: pl.DataFrame, uncompressed: tuple[CutTraffic, ...], cuts: int
 ) -> Control | None:
-    """Everything about control; None where the run had none.
+    """Everything about control; None if the run had none.
 
     ``frames`` is the table of ``analysis.tcp.join``, ``uncompressed`` what was measured of each
     of the ``cuts`` connections before control began.
@@ -47,14 +47,14 @@ def mode_frames(run: Run, mode: ControlBegins) -> pl.DataFrame:
 
 
 def mode_choices(run: Run, mode: ControlBegins) -> tuple[RungChosen, ...]:
-    """What was chosen in a mode, the first choice at its beginning."""
+    """Choices of a mode, the first at its beginning."""
     return tuple(
         event for event in run.events_of(RungChosen) if mode.begin_ns <= event.t_ns < mode.end_ns
     )
 
 
 def replay_figures(run: Run) -> tuple[LinkReplay, ...]:
-    """How the links' changes were applied, by direction."""
+    """Changes of the links as they were applied, by direction."""
     changes = run.events_of(LinkChanged)
     ways = dict.fromkeys((change.link, change.direction) for change in changes)
     return tuple(
@@ -79,7 +79,7 @@ def _replay(changes: list[LinkChanged]) -> LinkReplay:
 
 
 def whole_passes(frames: pl.DataFrame, images: int) -> tuple[pl.DataFrame, int]:
-    """Of frames in the order of admission those that make whole passes over a split of ``images``,
+    """Select frames, in the order of admission, that make whole passes over a split of ``images``,
     and how many: wherever the first begins, each image is in every pass once."""
     until = frames["samples"].cum_sum()
     passes = int(frames["samples"].sum()) // images
@@ -87,7 +87,7 @@ def whole_passes(frames: pl.DataFrame, images: int) -> tuple[pl.DataFrame, int]:
 
 
 def _accuracy(run: Run, frames: pl.DataFrame) -> tuple[Accuracy | None, int]:
-    """Of whole passes over the split, and how many these are."""
+    """Accuracy over whole passes of the split, and their number."""
     images = next((used.images for used in run.events_of(ImagesUsed) if used.split == SPLIT), 0)
     if not images:
         return None, 0

@@ -1,4 +1,4 @@
-"""What a frame's time on the wire was spent on, from captures at both ends of every link.
+"""Parts of a frame's time on the wire, from captures at both ends of every link.
 
 A frame that was handed to the sender, and whose turn has not come, waits. While it waits, the
 slowest link of its path, the one of least capacity, is either busy, mostly with the frames before
@@ -24,7 +24,7 @@ apart at the slowest link:
 * *Beyond*: from there to the receiver: propagation, service time of the frame's last packet, and
   queueing on the links after the slowest.
 
-Service, passage and propagation are those of ``analysis.metrics.links.pace``. Idle time is of the
+Service, passage and propagation are defined in ``analysis.metrics.links.pace``. Idle time is of the
 queue F(i) = max(F(i-1), a(i)) + s(i) (Lindley 1952) with the times a at which packets really
 entered and their service times s. No part is less than 0: where a frame came sooner than capacity
 and propagation allow, the parts are more than ``D``. How nearly they add up to it says whether
@@ -46,7 +46,7 @@ WIRE_PARTS = ("serialisation", "queueing", "propagation", "transport")
 
 @dataclass
 class _Parts:
-    """Of one frame, in ns."""
+    """Parts of one frame's time, ns."""
 
     serialisation: float = 0.0
     queueing: float = 0.0

@@ -90,7 +90,7 @@ def pipeline_figures(
 
 
 def _uncompressed(windows: tuple[Window, ...]) -> tuple[CutTraffic, ...]:
-    """The connections as they were measured before compression; none where that is missing."""
+    """The connections as they were measured before compression; empty if that is missing."""
     return next((window.cuts for window in windows if window.label == "before"), ())
 
 
@@ -151,7 +151,7 @@ def _path(run: Run, frames: pl.DataFrame) -> tuple[LinkDirection, ...]:
 def _slowest(
     loads: tuple[LinkLoad, ...], links: Links, crossed: list[LinkDirection]
 ) -> LinkLoad | None:
-    """Of the links crossed the one of least probed capacity; None unless all were probed."""
+    """Find the crossed link of least probed capacity; None unless all were probed."""
     capacities = [
         (capacity, load)
         for load, step, capacity in zip(loads, links.directions, links.capacity_mbit, strict=True)

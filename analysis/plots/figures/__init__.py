@@ -1,1 +1,1 @@
-"""What the plots look like: tables in, figures out."""
+"""The drawing of plots: tables in, figures out."""

@@ -122,7 +122,7 @@ def _ordered(accuracy: pl.DataFrame) -> pl.DataFrame:
 
 
 def _name_steps(axes: Axes, ordered: pl.DataFrame, end_s: float) -> None:
-    """Names of what improved, and of the last; none where it would lie on another.
+    """Names of what improved, and of the last; empty if it would lie on another.
 
     Above and left of what improved: the line, which only rises, is never there. Below what did
     not: the line is above it.

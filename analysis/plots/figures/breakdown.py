@@ -1,4 +1,4 @@
-"""Where the time of a frame went: stacked bars, place by place, before and after compression."""
+"""The time of a frame, place by place: stacked bars, before and after compression."""
 
 import polars as pl
 from matplotlib.axes import Axes

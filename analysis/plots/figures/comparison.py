@@ -1,4 +1,4 @@
-"""How far apart runs are: each difference with its interval, in percent of the first run's."""
+"""Differences of runs: each with its interval, in percent of the first run's."""
 
 import numpy as np
 import polars as pl

@@ -1,4 +1,4 @@
-"""Who used a shared link: the throughput of its users, one upon the other."""
+"""Users of a shared link: the throughput of its users, one upon the other."""
 
 import numpy as np
 import polars as pl

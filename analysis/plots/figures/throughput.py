@@ -69,7 +69,7 @@ def plot_throughput(
 
 
 def merged(spans: Sequence[Span]) -> list[Span]:
-    """Those of the same name that overlap as one, in order of their beginnings."""
+    """Join segments of the same name that overlap as one, in order of their beginnings."""
     whole: list[Span] = []
     for span in sorted(spans, key=lambda span: (span.label, span.begin_s)):
         last = whole[-1] if whole else None

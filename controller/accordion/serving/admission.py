@@ -17,7 +17,7 @@ def lookup(request: ModelRequest, table: LookupTable, link: LinkEstimate) -> Adm
     """The configuration that meets a request; ``NotAdmittedError`` says why none does.
 
     With a wanted accuracy the smallest configuration that has it, else the most accurate one
-    within ``max_bytes`` and ``deadline_ms``, of which ``HEADROOM`` stays free; of equals the
+    within ``max_bytes`` and ``deadline_ms`` less ``HEADROOM``; of equals the
     smaller.
     """
     if request.first_byte > table.entries[-1].end_byte:
@@ -65,7 +65,7 @@ def _admission(
 
 
 def _misfit(request: ModelRequest, entry: LookupEntry, link: LinkEstimate) -> str | None:
-    """Why a configuration does not fit a request, or None where it does."""
+    """Why a configuration does not fit a request, or None if it does."""
     name = f"configuration {configuration_name(entry.configuration)} of {request.model}"
     if request.max_bytes is not None and entry.end_byte > request.max_bytes:
         return f"{name} takes {entry.end_byte} bytes, more than max_bytes={request.max_bytes}"

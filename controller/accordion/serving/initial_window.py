@@ -17,7 +17,7 @@ class InitialWindowError(ControllerError):
 
 
 def open_window(ue: str, segments: int) -> None:
-    """Let every further connection to the address ``ue`` begin with so many segments."""
+    """Let every further connection to the address ``ue`` begin with a window of ``segments``."""
     shown = _ip("-j", "route", "get", ue)
     _ip(*route_arguments(json.loads(shown)[0], segments))
 

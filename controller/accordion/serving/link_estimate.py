@@ -1,9 +1,9 @@
-"""What the model server believes of a UE's link, and how it learns.
+"""The model server's estimate of a UE's link, and how it is updated.
 
 Passive: nothing is sent to measure. A belief begins with the link's profile, and every connection
 that ends says something: the kernel knows how long it was busy with how many bytes, and the model
 of a download below (:func:`download_time_ms`) how fast the link must be for that. A short answer
-over a long path takes as long on any fast link; so a connection tells a range of rates, those at
+over a long path takes as long on any fast link; so a connection gives a range of rates, those at
 which it would have taken as long within ``TOLERANCE``, perhaps without an upper end.
 
 =============  ==============================  =============================================
@@ -19,7 +19,7 @@ any            agrees: its range holds it      ``measured``, at the same rate
 The connection's rate is the one at which it would have taken just as long, or the lower end of
 its range where there is no upper one. The round-trip time follows its shortest: at once at first,
 then half way. A refusal sends nothing from which to learn: without the way back one bad
-measurement would be believed for ever.
+measurement would stay for ever.
 """
 
 import math
@@ -87,7 +87,7 @@ def download_time_ms(size_bytes: int, link: LinkEstimate) -> float:
 
 
 def sampled(path: PathEstimate, window_segments: int) -> RateSample | None:
-    """What a connection tells of the link's rate; None where it was too short to tell."""
+    """Range of the link's rate after a connection; None if that was too short."""
     if path.acked_bytes < TELLING_BYTES or not path.busy_ms or not path.min_rtt_ms:
         return None
     # Busy from the first byte out to the last answer in: all but the handshake.
@@ -109,7 +109,7 @@ def sampled(path: PathEstimate, window_segments: int) -> RateSample | None:
 
 
 def learned(belief: LinkEstimate, path: PathEstimate) -> LinkEstimate:
-    """The belief after a connection of which the kernel says ``path``; see the table above."""
+    """Update the estimate after a connection with the kernel's ``path``; see the table above."""
     sample = sampled(path, belief.window_segments)
     if sample is None:
         return belief
@@ -150,7 +150,7 @@ def paced_mbit(link: LinkEstimate) -> float:
 
 
 def _rate(time_ms: Callable[[float], float], wanted_ms: float) -> float | None:
-    """The lowest rate at which a download takes no longer; None where none is fast enough."""
+    """The lowest rate at which a download takes no longer; None if none is fast enough."""
     low, high = RATES_MBIT
     if time_ms(high) > wanted_ms:
         return None

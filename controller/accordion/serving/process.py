@@ -50,7 +50,7 @@ class Admissions:
         links: Mapping[str, LinkEstimate],
         events: EventLog,
     ) -> None:
-        """``links`` is what is believed of each UE's link at first, by the UE's address."""
+        """``links`` is the first estimate of each UE's link, by the UE's address."""
         self._catalog = catalog
         self._tables = tables
         self._profiles = dict(links)
@@ -58,7 +58,7 @@ class Admissions:
         self._events = events
 
     def admit(self, request: ModelRequest, ue: str) -> Admission | Streaming:
-        """What a UE gets; ``NotAdmittedError`` says why nothing."""
+        """Admit a request; ``NotAdmittedError`` says why not."""
         if request.admission == "stream":
             offered = self._catalog[request.model].configurations
             streaming = stream(request, offered, self._links.get(ue))
@@ -74,7 +74,7 @@ class Admissions:
             raise
 
     def _doubt(self, ue: str) -> None:
-        """A refusal teaches nothing: what it rested on is believed less."""
+        """A refusal teaches nothing: its estimate is trusted less."""
         if ue in self._links:
             self._links[ue] = doubted(self._links[ue], self._profiles[ue])
 
@@ -96,9 +96,9 @@ class Admissions:
 
 
 class ServerConfiguration(ProcessConfiguration):
-    """What the model server is told: the ``checkpoints`` to serve, and the links to the UEs.
+    """Configuration of the model server: the ``checkpoints`` to serve, and the links to the UEs.
 
-    ``estimates`` is what is believed of each UE's link before anything was measured, by the
+    ``estimates`` is the first estimate of each UE's link before anything was measured, by the
     UE's address. ``initial_window: path`` sizes TCP's initial window to that and paces every
     connection to the rate, so that no slow start overruns the path's buffer.
     """
@@ -164,7 +164,7 @@ def _accuracies(table: LookupTable | None) -> tuple[float, ...] | None:
 
 
 def _with_window(ue: str, link: LinkEstimate, events: EventLog) -> LinkEstimate:
-    """The same link, of which every connection begins with a window that fills it."""
+    """Return the link's estimate with an initial window that fills it."""
     segments = path_window(link)
     open_window(ue, segments)
     events.emit(WindowOpened(ue=ue, segments=segments))

@@ -1,8 +1,8 @@
 """Streaming: whole blocks in their order until the deadline, without an estimate beforehand.
 
 The server decides on a block when the one before has almost gone out, from what its kernel knows
-by then. As long as slow start hides the link's rate it reckons with what it believes of the link;
-where it believes nothing, with the time that slow start needs at the least.
+by then. As long as slow start hides the link's rate it reckons with the link's estimate;
+without one, with the time that slow start needs at the least.
 """
 
 import math
@@ -27,8 +27,8 @@ from stage_node.records.configuration import Configuration, configuration_name
 HEADROOM = 0.04
 """Share of the deadline that is kept free, as by look-up."""
 DOUBT = 2.0
-"""A block that has begun is given up when even so many times the rate would be too slow; a rate
-that differs by less from what is believed of the link is taken for the same."""
+"""A block that has begun is given up when even this multiple of the rate would be too slow; a rate
+that differs by less from the estimate is taken for the same."""
 FASTEST_MBIT = 1e5
 CONFLICT, UNSATISFIABLE = 409, 416
 
@@ -40,8 +40,8 @@ def stream(
 ) -> Streaming:
     """The blocks that the UE lacks, to be sent until its deadline.
 
-    ``configurations`` says how many bytes of the file make each runnable, ``link`` what is
-    believed of the UE's link, if anything is. ``NotAdmittedError`` where the request wants what
+    ``configurations`` says how many bytes of the file make each runnable, ``link`` the
+    estimate of the UE's link, if there is one is. ``NotAdmittedError`` where the request wants what
     this admission does not weigh, or starts past the end.
     """
     if not configurations:
@@ -88,7 +88,7 @@ def arrival_ms(
     """When ``missing_bytes`` more would be at the UE, after its SYN, were they sent now.
 
     What the kernel holds goes first. Once the connection has shown another rate of the link than
-    is believed, all that comes at that rate times ``faster``, less the way back of the
+    the estimate, all that comes at that rate times ``faster``, less the way back of the
     acknowledgements. In slow start it shows none, and for a while after it one that idle moments
     have lowered: then it is the time that a download of this length takes over ``link``, or over
     the fastest there is, and by how much this one is behind such a download.

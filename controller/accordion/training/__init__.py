@@ -1,1 +1,1 @@
-"""Training of networks of which every configuration is to run."""
+"""Training of networks whose every configuration is to run."""

@@ -17,11 +17,11 @@ from stage_node.models import ChainModel
 from stage_node.records.configuration import Configuration
 
 RECALIBRATION_IMAGES = 8192
-"""A mean over so many images is known to a hundredth of a standard deviation."""
+"""A mean over this number of images is known to a hundredth of a standard deviation."""
 
 
 def needs_own_statistics(model: ChainModel, rungs: Sequence[Configuration]) -> bool:
-    """Whether some layer with BatchNorm runs behind other layers in one configuration than in
+    """Return True if a layer with BatchNorm runs behind other layers in one configuration than in
     another."""
     before: dict[str, tuple[str, ...]] = {}
     for configuration in rungs:

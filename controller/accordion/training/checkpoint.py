@@ -74,7 +74,7 @@ class Training:
                 "--required needs --lookup, the look-up table of an earlier training, and it that"
             )
         if self.recipe.frozen_blocks and self.start is None:
-            raise BadTrainingError("--frozen-blocks: only those of a trained network, --start")
+            raise BadTrainingError("--frozen-blocks: only blocks of a trained network, --start")
         if self.recipe.epochs == 0 and self.start is None:
             raise BadTrainingError("--epochs 0 and no --start: nothing is learned")
         if self.links and self.required:
@@ -116,8 +116,8 @@ def train_checkpoint(
     """Train, write ``checkpoint`` and the table beside it; returns the table.
 
     Configurations in which a block sees another input each get their own BatchNorm statistics,
-    counted in their bytes. An interrupted training goes on from ``<checkpoint>.state``. Of several
-    processes only the first writes, the others return None.
+    counted in their bytes. An interrupted training continues from ``<checkpoint>.state``. Of
+    several processes only the first writes, the others return None.
     """
     dataset = load_dataset(training.data, data_folder)
     torch.manual_seed(training.recipe.seed)

@@ -1,4 +1,4 @@
-"""Where and how a training computes: processor or GPU, precision, one process or several.
+"""The computing of a training: processor or GPU, precision, one process or several.
 
 The same command runs everywhere. Under ``torchrun`` every process takes its share of each batch
 and gradients are averaged: configurations leave blocks out, so what has a gradient differs from
@@ -35,7 +35,7 @@ class Compute:
 
     @property
     def leads(self) -> bool:
-        """Whether this is the process that reports and writes."""
+        """Return True in the process that reports and writes."""
         return self.rank == 0
 
     def placed(self, module: Module) -> Module:
@@ -76,7 +76,7 @@ ALONE = Compute()
 
 @contextmanager
 def chosen_compute(device: DeviceName = "auto", precision: Precision = "auto") -> Iterator[Compute]:
-    """What the machine offers: CUDA with bfloat16 where it is, else the processor in float32.
+    """Choose from the machine's devices: CUDA with bfloat16, else the processor in float32.
 
     Joins the group of processes that ``torchrun`` started, and leaves it in the end.
     ``BadModelError`` where CUDA is asked for and absent.

@@ -4,7 +4,7 @@ Stochastic gradient descent as in He et al. (CVPR 2016) and Ayed et al.: momentu
 decay 1e-4, a learning rate divided by 10 after half and after three quarters of the epochs. The
 blocks that an iteration leaves out take no part in it: no forward, no gradient, no update.
 
-Every epoch draws from a seed of its own, so that a training that was interrupted goes on as if it
+Every epoch draws from a seed of its own, so that a training that was interrupted continues as if it
 had not been.
 """
 
@@ -33,7 +33,7 @@ WARM_UP = 0.02
 
 @dataclass(frozen=True)
 class Recipe:
-    """How long and how fast to train; ``seed`` fixes weights, order, shifts and configurations.
+    """Length and rate of a training; ``seed`` fixes weights, order, shifts and configurations.
 
     ``batch`` counts the images of one iteration, over all processes together. The first
     ``frozen_blocks`` inner blocks, and what lies before them, stay as they are, their BatchNorm
@@ -63,7 +63,7 @@ class EpochDone:
 
 @dataclass(frozen=True)
 class Hooks:
-    """Who hears of the progress: how often configurations will be drawn, once there is something to
+    """Listeners to the progress: the shares of configurations, once there is something to
     train; every iteration (done, of how many in all); every epoch."""
 
     on_begin: Callable[[Distribution], None] = lambda _: None
@@ -87,7 +87,7 @@ def train(
     """Train ``model`` in place and return it, on the processor and in evaluation mode.
 
     The same arguments give the same weights. With ``state`` what is reached is kept in that file
-    after every epoch; where it exists, training goes on from it.
+    after every epoch; where it exists, training continues from it.
     """
     compute.placed(model)
     frozen = frozen_layers(model, recipe.frozen_blocks)
@@ -134,7 +134,7 @@ def train(
 
 
 def frozen_layers(model: ChainModel, blocks: int) -> tuple[str, ...]:
-    """The names of all layers up to the end of so many inner blocks.
+    """The names of all layers up to the end of the first ``blocks`` inner blocks.
 
     ``ValueError`` where nothing would be left to learn.
     """
@@ -236,7 +236,7 @@ def _keep(path: Path, model: nn.Module, optimizer: torch.optim.Optimizer, epochs
 
 
 def _restore(path: Path, model: nn.Module, optimizer: torch.optim.Optimizer) -> int:
-    """How many epochs an interrupted training had done; 0 where there was none."""
+    """Restore an interrupted training; returns the epochs that it had done, 0 if there was none."""
     with contextlib.suppress(FileNotFoundError):
         kept = torch.load(path, weights_only=True)
         model.load_state_dict(kept["model"])

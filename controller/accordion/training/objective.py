@@ -1,4 +1,4 @@
-"""What a training minimises: the error on labels, or the distance to a network that is trained.
+"""Objectives of a training: the error on labels, or the distance to a network that is trained.
 
 The paper trains on labels alone. Distilling every configuration from a full network (Hinton,
 Vinyals and Dean, 2015) is more than the paper does and is reported apart from it.

@@ -1,4 +1,4 @@
-"""Which configurations a network is trained for: pure distributions over configurations.
+"""Distributions over the configurations that a network is trained for; pure.
 
 A configuration (b1, b2, b3) keeps the leftmost residual blocks of each inner block. The order in
 which blocks are dropped and the probability of each configuration make a training scheme (Ayed
@@ -59,7 +59,7 @@ def full_or_uniform(rungs: tuple[Configuration, ...], p_full: float) -> Distribu
 def scheme_distribution(
     scheme: Scheme, rungs: tuple[Configuration, ...], p_full: float
 ) -> Distribution:
-    """What a scheme trains: ``coml`` with ``p_full`` 0.5 is the paper's CoML-05."""
+    """Distribution of a scheme: ``coml`` with ``p_full`` 0.5 is the paper's CoML-05."""
     return full_or_uniform(rungs, 1.0 if scheme == "resnet" else p_full)
 
 
@@ -112,7 +112,7 @@ def _shares(
     weights: Mapping[float, float],
     none_served: str,
 ) -> Distribution:
-    """Normalised weights of the configurations chosen; those that nobody asks for get 0."""
+    """Normalised weights of the configurations chosen; those without a request get 0."""
     distribution = dict.fromkeys(configurations, 0.0)
     for case, configuration in chosen.items():
         if configuration is not None:
@@ -129,7 +129,7 @@ def draw(distribution: Distribution, random: Random) -> Configuration:
 
 
 def draws_in_words(distribution: Distribution) -> str:
-    """Which configurations are drawn how often, and which never; one clause each."""
+    """Word the shares of the configurations, and those never drawn; one clause each."""
     drawn = {c: share for c, share in distribution.items() if share > 0}
     never = [c for c in distribution if c not in drawn]
     clauses = [", ".join(f"{configuration_name(c)} {share:.1%}" for c, share in drawn.items())]

@@ -1,4 +1,4 @@
-"""Where a training begins: at the weights of a network of the same form."""
+"""Start of a training: at the weights of a network of the same form."""
 
 import torch
 from torch import Tensor

@@ -52,9 +52,9 @@ class UeConnection(H11Protocol):
         self._begin_ns = self._begin_ns or time.monotonic_ns()
 
     def _experience(self) -> PathEstimate:
-        """What the connection was like.
+        """State of the connection.
 
-        The kernel counts busy time in ticks. A UE that closes when it has all tells it better,
+        The kernel counts busy time in ticks. A UE that closes when it has all shows it better,
         but others linger.
         """
         path = path_estimate(self._socket)
@@ -64,7 +64,7 @@ class UeConnection(H11Protocol):
         return replace(path, busy_ms=min(lasted_ms, path.busy_ms + TICK_MS))
 
     def small_buffers(self, unsent_bytes: int) -> None:
-        """Take no more than so many bytes ahead of what is on its way already."""
+        """Take no more than this number of bytes ahead of what is on its way already."""
         self.transport.set_write_buffer_limits(0)
         self._socket.setsockopt(socket.IPPROTO_TCP, TCP_NOTSENT_LOWAT, unsent_bytes)
 
@@ -102,7 +102,7 @@ class UeConnection(H11Protocol):
 
 
 class Connections:
-    """The open connections by the peer's address and port; ``tell`` hears of each one's end.
+    """The open connections by the peer's address and port; ``tell`` receives each one's end.
 
     ``pace_mbit`` is how fast payload is sent at most, by the peer's address.
     """
@@ -117,5 +117,5 @@ class Connections:
         self.pace_mbit = pace_mbit
 
     def protocol(self, *args: Any, **kwargs: Any) -> UeConnection:
-        """What uvicorn makes for a new connection."""
+        """Make the protocol of a new connection, for uvicorn."""
         return UeConnection(self, *args, **kwargs)

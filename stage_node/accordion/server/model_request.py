@@ -62,7 +62,7 @@ def _number(
 
 
 def _first_byte(header: str | None) -> int:
-    """How much the UE has: N of ``bytes=N-``."""
+    """Bytes that the UE has: N of ``bytes=N-``."""
     if header is None:
         return 0
     match = re.fullmatch(r"bytes=(\d+)-", header, re.ASCII)

@@ -45,9 +45,9 @@ Admit = Callable[[ModelRequest, str], Admission | Streaming]
 
 @dataclass(frozen=True)
 class ModelServer:
-    """Models, who decides what of them is sent, and who is told of it.
+    """Models, the admission, and listeners.
 
-    ``events`` gets one ``Admitted`` per admitted request; ``connections`` are told of their end.
+    ``events`` gets one ``Admitted`` per admitted request; ``connections`` receive their end.
     """
 
     catalog: Mapping[str, ServedFile]
@@ -98,7 +98,7 @@ class ModelServer:
         return self._prefix(request, name, admission)
 
     def _prefix(self, request: Request, name: str, admission: Admission) -> Response:
-        """What a look-up has decided."""
+        """Answer of a look-up."""
         self._tell(
             Admitted(
                 model=name,
@@ -126,7 +126,7 @@ class ModelServer:
     def _stream(
         self, request: Request, name: str, streaming: Streaming, request_ns: int
     ) -> Response:
-        """Whole blocks until the deadline; ``Admitted`` is told when it is known how many.
+        """Whole blocks until the deadline; ``Admitted`` is emitted when their number is known.
 
         Where not even the first is to be sent, that is a refusal.
         """

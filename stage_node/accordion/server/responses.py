@@ -122,7 +122,7 @@ class StreamResponse(Response):
 
 
 def piece_bytes(state: Sending) -> int:
-    """How much of a stream to hand over at once: little, but enough that the link never waits.
+    """Bytes of a stream to hand over at once: little, but enough that the link never waits.
 
     In slow start a burst of answers lets as much go at once as the whole window before.
     """

@@ -17,7 +17,7 @@ from stage_node.records.configuration import Configuration
 class ServedFile:
     """A checkpoint in memory; ``etag`` changes with its content.
 
-    ``configurations`` says how many bytes make each runnable; none where the file is no
+    ``configurations`` says how many bytes make each runnable; empty if the file is no
     prefix-runnable checkpoint, and is served as bytes alone.
     """
 
@@ -54,7 +54,7 @@ def read_catalog(paths: Iterable[Path]) -> dict[str, ServedFile]:
 
 
 def _verified(content: bytes) -> dict[Configuration, int]:
-    """The configurations of a checkpoint of which every part has the digest it should have."""
+    """The configurations of a checkpoint whose every part has the digest it should have."""
     reader = PrefixReader()
     reader.feed(content)
     if reader.missing:

@@ -104,7 +104,7 @@ class Download:
     ) -> Self:
         """Connect to an IPv4 address and port, ask, and wait for the head of the response.
 
-        With ``receive_window_bytes`` so much may be under way at once from the beginning
+        With ``receive_window_bytes`` that much may be under way at once from the beginning
         (:mod:`stage_node.wire.receive_window`).
         """
         connection = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
@@ -150,14 +150,14 @@ class Download:
         return sum(len(line) + 2 for line in (*lines, ""))
 
     def read(self, wanted: int) -> bytes:
-        """What has arrived, once it is ``wanted`` bytes or enough to be worth waking up for.
+        """Receive bytes, once they are ``wanted`` or enough to be worth waking up for.
 
         Nothing once the response is complete; ``InterruptedDeliveryError`` where it breaks off.
         """
         remaining = self._response.length
         if remaining == 0 or self._response.isclosed():
             return b""
-        # Of a response in chunks nobody knows how many bytes are still to come.
+        # Of a response in chunks it is not known how many bytes are still to come.
         at_least = 1 if remaining is None else max(1, min(wanted, remaining, WAKE_BYTES))
         with _delivery_errors():
             self._connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, at_least)
@@ -172,7 +172,7 @@ class Download:
         self._connection.close()
 
     def _reason(self) -> str:
-        """What the server says about its refusal."""
+        """Read the server's words about its refusal."""
         body = self._response.read(READ_BYTES).decode("utf-8", "replace")
         try:
             return str(json.loads(body)["error"])
@@ -180,7 +180,7 @@ class Download:
             return body.strip() or self._response.reason
 
     def _place(self) -> tuple[int, int | None]:
-        """Where in the file the response's body begins, and before which byte it is to end."""
+        """Range of the file in the response's body: first byte, and end."""
         headers = self._response.headers
         if self._response.status == http.client.OK:
             streamed = headers.get(FIRST_BYTE_HEADER)

@@ -1,6 +1,6 @@
 """Fetching what a step asks for, whatever happens on the way.
 
-A connection that breaks is made anew after a pause that doubles, and the download goes on where
+A connection that breaks is made anew after a pause that doubles, and the download continues where
 it stopped (``Range`` and ``If-Match``: RFC 9110, 14.2 and 13.1.1), so that no byte comes twice. A
 damaged part is dropped by the reader, never run, and fetched again alone with what follows it. A
 server that refuses is not asked again.
@@ -31,7 +31,7 @@ Feed = Callable[[bytes], None]
 
 @dataclass(frozen=True)
 class RequestPlace:
-    """Where a request stands in the life of a UE: its step, and how often it began anew."""
+    """Place of a request in the life of a UE: its step, and how often it began anew."""
 
     step: int = 0
     round: int = 0

@@ -23,7 +23,7 @@ class ModelInUse:
 
     @property
     def configuration(self) -> Configuration | None:
-        """What the next inference runs; None before the first swap."""
+        """Model of the next inference; None before the first swap."""
         current = self._current
         return None if current is None else current[0]
 

@@ -1,4 +1,4 @@
-"""What a UE does with a model, done once before the first one comes.
+"""Rehearses a UE's work with a model, once before the first one comes.
 
 A forked process has its parent's memory, but everything that it touches costs a page fault the
 first time, code as well as data: 0.1 to 0.3 ms in a guest. A megabyte that arrives would cost 30 to
@@ -61,6 +61,6 @@ def rehearse_computing(reader: PrefixReader, images: Tensor) -> None:
 def touch_memory() -> None:
     """Have the memory that later allocations are made of.
 
-    It stays with the process where malloc is told to give nothing back, as in every emulation.
+    It stays with the process where malloc is set to give nothing back, as in every emulation.
     """
     bytes([1]) * ALLOCATED_BYTES

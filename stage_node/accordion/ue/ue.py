@@ -1,7 +1,7 @@
 """The user equipment: asks for a model, runs what has arrived, later asks for what it lacks.
 
 One thread receives and feeds a :class:`PrefixReader`; another, of the lowest priority, runs every
-configuration on held-out images as soon as it is complete, while the download goes on.
+configuration on held-out images as soon as it is complete, while the download continues.
 """
 
 import time
@@ -37,7 +37,7 @@ from stage_node.records.events import (
 
 
 class UeConfiguration(ProcessConfiguration):
-    """What a UE is told: the steps it takes one after the other, ``repeat`` times from no model.
+    """Configuration of a UE: its steps one after the other, ``repeat`` times from no model.
 
     The first ``images`` of a ``split`` are what the model runs on. ``company`` are the processes
     that wait for each other. ``receive_window_bytes`` is what may be under way at once from the
@@ -63,7 +63,7 @@ class UeConfiguration(ProcessConfiguration):
 def main(configuration: UeConfiguration | Mapping[str, Any]) -> None:
     """Process entry: take the steps once all processes of the company are ready to be measured.
 
-    Errors of the house end it; a refusal of a step that is not required is told and no error.
+    Errors of the house end it; a refusal of a step that is not required is an event and no error.
     """
     told = UeConfiguration.parse(configuration)
     torch.set_num_threads(1)
@@ -256,7 +256,7 @@ class UserEquipment:
         return configuration, time.monotonic_ns()
 
     def _accuracy(self, configuration: Configuration) -> float:
-        """Of a configuration; the same bytes, by their digests, are measured once."""
+        """Accuracy of a configuration; the same bytes, by their digests, are measured once."""
         identity = self._reader.require_header().metadata["header_sha256"], configuration
         if identity not in self._accuracies:
             with torch.inference_mode():

@@ -1,4 +1,4 @@
-"""One-way loss of a link by small datagrams, both ends of which are here."""
+"""One-way loss of a link by small datagrams, sent and received here."""
 
 import socket
 import time
@@ -14,7 +14,7 @@ RECEIVE_BUFFER_BYTES = 8 << 20  # nothing is read before all have been sent
 
 @dataclass(frozen=True)
 class Losses:
-    """How many of the datagrams sent did not arrive."""
+    """Count of datagrams sent, and of those that did not arrive."""
 
     sent: int
     lost: int

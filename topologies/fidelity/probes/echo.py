@@ -17,7 +17,7 @@ _HEADER = struct.Struct("!BBHHH")  # type, code, checksum, identifier, sequence
 
 @dataclass(frozen=True)
 class Echoes:
-    """How many of ``sent`` came back, and the shortest round trip (``None`` without one)."""
+    """Count of echoes ``sent`` and returned, and the shortest round trip, ms (None without one)."""
 
     sent: int
     received: int

@@ -20,7 +20,7 @@ _libc = ctypes.CDLL(None, use_errno=True)
 def flooding(
     sender: Vantage, receiver: Vantage, payload_bytes: int, per_s: float
 ) -> Iterator[None]:
-    """Send ``per_s`` datagrams a second, one by one, while the block lasts; nobody reads them."""
+    """Send ``per_s`` datagrams a second, one by one, while the block lasts; they are never read."""
     stop = threading.Event()
     with receiver.socket(socket.SOCK_DGRAM) as into, sender.socket(socket.SOCK_DGRAM) as out:
         into.bind((receiver.ip, 0))

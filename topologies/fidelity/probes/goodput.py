@@ -118,7 +118,7 @@ class _Receiver:
         self.stamp_ns = 0
 
     def read(self) -> None:
-        """Wait for the low-water mark, read so much."""
+        """Wait for the low-water mark, read a chunk."""
         try:
             self._read(self._room[: self._low_water], 0)
         except BlockingIOError as error:

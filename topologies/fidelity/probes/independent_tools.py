@@ -33,7 +33,7 @@ _COUNTS = re.compile(r"^(\d+) packets transmitted, (\d+) received", re.MULTILINE
 
 @dataclass(frozen=True)
 class Pings:
-    """What ping says: the shortest round trip to a microsecond, each to three digits."""
+    """Answer of ping: the shortest round trip to a microsecond, each to three digits."""
 
     sent: int
     received: int
@@ -43,7 +43,7 @@ class Pings:
 
 @dataclass(frozen=True)
 class Iperf3Flow:
-    """What iperf3's receiver says of the measured part: payload rate, datagrams if it was UDP."""
+    """Answer of iperf3's receiver for the measured part: payload rate, datagrams if it was UDP."""
 
     mbit: float
     datagrams: int = 0
