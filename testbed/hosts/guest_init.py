@@ -22,7 +22,10 @@ from pathlib import Path
 from typing import Any
 
 MS_RDONLY, MS_BIND = 1, 4096
-RB_POWER_OFF = 0x4321FEDC
+RB_POWER_OFF, RB_DISABLE_CAD = 0x4321FEDC, 0
+LISTENED_TO = {signal.SIGCHLD, signal.SIGINT}
+"""A process has ended; the supervisor wants the command to end (Ctrl-Alt-Del, to the kernel)."""
+
 SERIAL_LINE = "/dev/ttyS0"
 MODULE_ROOT = Path("/run/modules")
 MODULE_LOADER = Path("/run/modprobe")
@@ -109,7 +112,7 @@ def start(request: dict[str, Any]) -> int:
         os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
         os.dup2(output, 1)
         os.dup2(output, 2)
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGCHLD})
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, LISTENED_TO)
         os.chdir(request["cwd"])
         os.execvpe(command[0], command, request["env"])
     except OSError as error:
@@ -119,7 +122,10 @@ def start(request: dict[str, Any]) -> int:
 
 
 def wait(pid: int, clock: int, tick_s: float) -> int:
-    """Reap every process of the guest until ``pid`` ends; its status as a shell gives it."""
+    """Reap every process of the guest until ``pid`` ends; its status as a shell gives it.
+
+    On SIGINT ``pid`` is asked to end.
+    """
     while True:
         ended, status = os.waitpid(-1, os.WNOHANG)
         if ended == pid:
@@ -127,7 +133,9 @@ def wait(pid: int, clock: int, tick_s: float) -> int:
             return code if code >= 0 else 128 - code
         if not ended:
             os.pwrite(clock, b"%20d" % time.monotonic_ns(), 0)
-            signal.sigtimedwait({signal.SIGCHLD}, tick_s)
+            heard = signal.sigtimedwait(LISTENED_TO, tick_s)
+            if heard is not None and heard.si_signo == signal.SIGINT:
+                os.kill(pid, signal.SIGTERM)
 
 
 def settle() -> None:
@@ -143,7 +151,8 @@ def main() -> None:
     try:
         tty.setraw(serial)
         os.environ.update(request["env"])
-        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGCHLD})
+        signal.pthread_sigmask(signal.SIG_BLOCK, LISTENED_TO)
+        libc.reboot(RB_DISABLE_CAD)  # a signal to this process instead
         make_system(request)
         name_the_guest(request["name"])
         if request["modules"]:

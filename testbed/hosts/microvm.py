@@ -38,7 +38,7 @@ from testbed.kernel.guest_kernel import GuestKernel
 KERNEL = "linux.uml"
 PRELOAD = "preload.so"  # in the guest's directory: the loader splits paths at their blanks
 KERNEL_HELPS = "`concertina kernel build` helps"
-SUPERVISOR_S = 10.0  # it ends a guest by force after 3 s
+SUPERVISOR_S = 15.0  # it asks a guest to end, and ends it by force after 6 s
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,9 @@ or this process does, the kernel ends all its processes, and their interfaces an
 them: nothing is ever made in the machine's own namespaces. See unshare(1), setpriv(1).
 """
 
+import contextlib
+import os
+import signal
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
@@ -19,9 +22,11 @@ from testbed.hosts.host import output_file
 
 # `ip netns add` would otherwise leave names in the machine's own /run/netns.
 PREPARE = (
-    'mkdir -p /run/netns && mount -t tmpfs tmpfs /run/netns && ip link set lo up || exit 125; "$@"'
+    "mkdir -p /run/netns && mount -t tmpfs tmpfs /run/netns && ip link set lo up || exit 125; "
+    'exec "$@"'
 )
 PREPARE_FAILED = 125
+LAST_WORK_S = 3.0
 
 
 @dataclass(frozen=True)
@@ -57,12 +62,27 @@ class Native:
             )
         try:
             status = process.wait()
+        except BaseException:
+            ask_to_end(process)
+            raise
         finally:
             process.kill()  # the namespaces' first process dies with it, and all others with that
             process.wait()
         if status == PREPARE_FAILED:
             raise HostUnavailableError(f"native: namespaces cannot be prepared (see {log})")
         return status if status >= 0 else 128 - status
+
+
+def ask_to_end(process: "subprocess.Popen[bytes]") -> None:
+    """Ask the command in the namespaces to end, and give it the time to save what it has.
+
+    ``unshare`` passes no signal on: its child is asked.
+    """
+    children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
+    with contextlib.suppress(OSError, subprocess.TimeoutExpired):
+        for child in children.read_text().split():
+            os.kill(int(child), signal.SIGTERM)
+        process.wait(LAST_WORK_S)
 
 
 def in_namespaces(command: Sequence[str]) -> list[str]:

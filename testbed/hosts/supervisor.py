@@ -31,6 +31,7 @@ from pathlib import Path
 from typing import Any
 
 TERMINATION_S = 3.0  # SIGTERM is clean within 0.5 s; SIGKILL comes after this long
+LAST_WORK_S = 3.0  # for the command to save what it has
 TICK_S = 0.25
 MCONSOLE_MAGIC, MCONSOLE_VERSION = 0xCAFEBABE, 2  # arch/um/drivers/mconsole.h
 MCONSOLE_S = 5.0
@@ -133,6 +134,12 @@ class Guest:
             self._kernel.wait(within_s)
         return self._kernel.returncode is not None
 
+    def ask_to_end(self) -> None:
+        """Have the command asked to end, and give it the time to save what it has."""
+        with contextlib.suppress(OSError, struct.error):  # the kernel may be past answering
+            self._ask_kernel("cad")
+            self.has_ended(LAST_WORK_S)
+
     def end(self) -> None:
         """End every process of the guest. Killing only the kernel would leave the others."""
         if not self.has_ended():
@@ -152,6 +159,7 @@ def watch(guest: Guest, request: dict[str, Any]) -> Outcome:
     while True:
         readable, _, _ = select.select([sys.stdin, guest], [], [], TICK_S)
         if sys.stdin in readable or os.getppid() != parent:
+            guest.ask_to_end()
             return died("the testbed ended before it")
         messages = guest.messages() if guest in readable else []
         for message in messages or []:

@@ -101,14 +101,14 @@ class Captures:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self.kill()
+        self.end()
 
     def start(self) -> None:
         """Start every tcpdump and wait for it; ``EmulationError`` if one does not listen."""
         self._directory.mkdir(parents=True, exist_ok=True)
         self._log_dir.mkdir(parents=True, exist_ok=True)
         with ExitStack() as undo:
-            undo.callback(self.kill)
+            undo.callback(self.end)
             for link, profile in self._net.spec.shaped_links:
                 for port in self._net.spec.ends[link.name]:
                     self._captures.append(
@@ -151,11 +151,16 @@ class Captures:
             capture.process.send_signal(signal.SIGINT)
         return [self._final(capture) for capture in self._captures]
 
-    def kill(self) -> None:
-        """End captures that still run, without regard for their files."""
+    def end(self) -> None:
+        """End captures that still run; the frames that they hold are written first."""
         for capture in self._captures:
-            capture.process.kill()
-            capture.process.wait()
+            capture.process.send_signal(signal.SIGINT)
+        for capture in self._captures:
+            try:
+                capture.process.wait(DRAIN_TIMEOUT_S)
+            except subprocess.TimeoutExpired:
+                capture.process.kill()
+                capture.process.wait()
 
     @staticmethod
     def _final(capture: _Capture) -> CaptureCounters:

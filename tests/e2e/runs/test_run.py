@@ -20,6 +20,7 @@ import pytest
 from scapy.layers.inet import IP, TCP
 from scapy.utils import PcapReader
 
+from analysis.compare.identity import captures, packets_of
 from stage_node.repository import REPOSITORY
 from tests.e2e.conftest import give_kernel
 from tests.e2e.hosts.processes import until
@@ -141,6 +142,12 @@ def test_a_run_on_the_real_clock_works_as_well_though_a_busy_machine_may_spoil_i
     assert_everything_worked(out, summary)
     assert json.loads((out / "manifest.json").read_text())["clock_kind"] == "real"
     assert not processes_naming(home)
+    frames = pl.read_parquet(home / "o/ledger/frames.parquet")
+    assert set(frames["node"]) >= {"ue", "server"}
+    assert all(len(list(packets_of(file))) > 100 for file in captures(home / "o"))
+    report = concertina(home, "report", "o")
+    output, _ = report.communicate(timeout=60)
+    assert "in the middle of its phase" in output and (home / "o/report.html").exists()
     if process.returncode == 1:
         assert "fidelity: fail" in output, output
         pytest.skip(f"inconclusive: the links were disturbed: {summary['fidelity']['reasons']}")
@@ -196,11 +203,13 @@ def assert_ledger_agrees_with_scapy(out: Path) -> None:
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_an_interrupted_run_leaves_nothing_running(home: Path, number: signal.Signals) -> None:
+def test_an_interrupted_run_leaves_nothing_running_and_all_that_it_recorded(
+    home: Path, number: signal.Signals
+) -> None:
     paced = ("--pace", "1")  # or it might be over before we look
     process = concertina(home, "run", "story.yaml", *paced, "--out", str(home / "o"))
     events = home / "o/events.jsonl"
-    until(lambda: events.exists() and '"partition"' in events.read_text(), 240)
+    until(lambda: events.exists() and '"iteration"' in events.read_text(), 240)
     process.send_signal(number)
     asked = time.monotonic()
     output, _ = process.communicate(timeout=60)
@@ -209,6 +218,12 @@ def test_an_interrupted_run_leaves_nothing_running(home: Path, number: signal.Si
     assert "interrupted" in output and "Traceback" not in output
     assert '"teardown"' not in events.read_text()  # ended, not finished
     assert not processes_naming(home)
+    frames = pl.read_parquet(home / "o/ledger/frames.parquet")
+    assert set(frames["node"]) >= {"ue", "server"}
+    assert all(len(list(packets_of(file))) > 100 for file in captures(home / "o"))
+    report = concertina(home, "report", "o")
+    output, _ = report.communicate(timeout=60)
+    assert "in the middle of its phase" in output and (home / "o/report.html").exists()
 
 
 def test_wrong_input_is_refused_before_anything_starts(home: Path) -> None:

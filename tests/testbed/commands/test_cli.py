@@ -1,11 +1,15 @@
 """What a user meets before anything has run."""
 
+import os
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 
+from stage_node.repository import REPOSITORY
 from testbed.commands.cli import main
 
 NO_PACE = "the real clock needs none; it is of the virtual clock"
@@ -67,3 +71,18 @@ def test_an_option_that_no_machine_could_follow_is_one_line_and_nothing_starts(
     said = capsys.readouterr()
     assert (said.out, said.err) == ("", f"concertina: {told}\n")
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("after_s", [0.2, 0.8, 1.6])
+def test_ctrl_c_while_the_program_starts_leaves_no_traceback(after_s, tmp_path):
+    process = subprocess.Popen(
+        [sys.executable, "-m", "testbed", "run", "demo", "--out", str(tmp_path / "out")],
+        env=os.environ | {"PYTHONPATH": str(REPOSITORY)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    time.sleep(after_s)
+    process.send_signal(signal.SIGINT)
+    output, _ = process.communicate(timeout=30)
+    assert "Traceback" not in output and process.returncode in (-signal.SIGINT, 130)
