@@ -1,6 +1,9 @@
 """Training: what an iteration leaves out is not touched; the same seed gives the same weights."""
 
+import errno
+import os
 from itertools import pairwise
+from pathlib import Path
 
 import pytest
 import torch
@@ -9,7 +12,9 @@ from controller.accordion.batchnorm import recalibrated
 from controller.accordion.objective import Distillation
 from controller.accordion.sampling import full_or_uniform, ladder
 from controller.accordion.training import (
+    BadStateError,
     Hooks,
+    Kept,
     Recipe,
     augmented,
     evaluate,
@@ -17,6 +22,7 @@ from controller.accordion.training import (
     train,
     train_step,
 )
+from controller.accordion.whole_file import NotWrittenError
 from stage_node.data import Dataset, Split
 from stage_node.models import ModelSpec, build_model
 
@@ -106,13 +112,54 @@ def test_an_interrupted_training_goes_on_as_if_nothing_had_happened(tmp_path):
 
     recipe = Recipe(epochs=4, batch=16, learning_rate=0.05, schedule="cosine", seed=1)
     with pytest.raises(StruckError):
-        trained(recipe, state=tmp_path / "state", hooks=Hooks(on_epoch=strike))
+        trained(recipe, state=Kept(tmp_path / "state", "train"), hooks=Hooks(on_epoch=strike))
     seen = []
-    resumed = trained(recipe, state=tmp_path / "state", hooks=Hooks(on_epoch=seen.append))
+    resumed = trained(
+        recipe, state=Kept(tmp_path / "state", "train"), hooks=Hooks(on_epoch=seen.append)
+    )
     assert [done.epoch for done in seen] == [3, 4]
     through = trained(recipe)
     for name, tensor in through.state_dict().items():
         assert torch.equal(tensor, resumed.state_dict()[name]), name
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (lambda file: file, "is of another training: train --scheme coml; end that one"),
+        (lambda file: file.write_bytes(file.read_bytes()[:99]), "or damaged; remove it to begin"),
+        (lambda file: file.write_bytes(b""), "or damaged; remove it to begin"),
+    ],
+    ids=["another command", "cut off", "empty"],
+)
+def test_what_another_training_left_is_refused_and_stays(tmp_path, damage, message):
+    file = tmp_path / "x.state"
+    trained(Recipe(epochs=1, batch=32), state=Kept(file, "train --scheme coml"))
+    damage(file)
+    before = file.read_bytes()
+    with pytest.raises(BadStateError, match=message):
+        trained(Recipe(epochs=1, batch=32), state=Kept(file, "train --scheme resnet"))
+    assert file.read_bytes() == before
+
+
+def test_a_full_disk_leaves_the_state_before_and_nothing_half_written(tmp_path, monkeypatch):
+    def full(*_):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    kept = Kept(tmp_path / "x.state", "train")
+    trained(Recipe(epochs=1, batch=32), state=kept)
+    before = kept.file.read_bytes()
+    monkeypatch.setattr(Path, "write_bytes", full)
+    with pytest.raises(NotWrittenError, match=r"x.state: cannot be written: No space left"):
+        trained(Recipe(epochs=2, batch=32), state=kept)
+    assert [file.name for file in tmp_path.iterdir()] == ["x.state"]
+    assert kept.file.read_bytes() == before
+
+
+def test_one_cycle_rises_for_a_quarter_and_falls_straight_to_nothing():
+    recipe = Recipe(epochs=20, learning_rate=0.2, schedule="one-cycle")
+    rates = [learning_rate(recipe, epoch) for epoch in (0, 2.5, 5, 12.5, 20)]
+    assert rates == pytest.approx([0.0008, 0.1, 0.2, 0.1, 0])
 
 
 def test_the_learning_rate_falls_as_the_paper_says_or_along_a_cosine():
@@ -153,14 +200,15 @@ def test_test_data_is_never_read():
 def test_an_image_is_shifted_and_mirrored_but_never_torn():
     torch.manual_seed(0)
     image = torch.arange(1.0, 65).view(1, 1, 8, 8)
-    out = augmented(image.expand(200, 1, 8, 8), max_shift=2, mirrors=True)
+    images = torch.cat([torch.zeros_like(image), image])
+    out = augmented(images, torch.ones(200).long(), max_shift=2, mirrors=True)
     padded = torch.nn.functional.pad(image, (2,) * 4, mode="replicate")[0, 0]
     windows = [padded[r : r + 8, c : c + 8] for r in range(5) for c in range(5)]
     possible = {w.numpy().tobytes() for w in windows + [w.flip(1) for w in windows]}
     seen = {picture[0].numpy().tobytes() for picture in out}
     assert seen <= possible
     assert len(seen) > 25
-    assert torch.equal(augmented(image, max_shift=0, mirrors=False), image)
+    assert torch.equal(augmented(images, torch.tensor([1]), max_shift=0, mirrors=False), image)
 
 
 def test_recalibration_measures_the_configuration_and_leaves_the_model_alone():
