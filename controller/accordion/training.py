@@ -123,6 +123,9 @@ def train(
         weight_decay=recipe.weight_decay,
         fused=True,
     )
+    for group in optimizer.param_groups:
+        for parameter in group["params"]:  # the fused step needs it of all, whichever come first
+            optimizer.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
     first = _restore(state, model, optimizer) if state else 0
     per_epoch = len(dataset.train) // recipe.batch
     if first < recipe.epochs:
