@@ -92,7 +92,7 @@ Data = Annotated[
     str | None,
     _in(
         FILES,
-        "Data set of a model: digits, cifar10 (default) or cifar100; an experiment names its own.",
+        "Data set of a model: cifar10 (the default), cifar100, digits; experiments name their own.",
     ),
 ]
 DataFolder = Annotated[Path | None, _in(FILES, "Where the archives of data sets lie.")]

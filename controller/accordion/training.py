@@ -223,22 +223,22 @@ def batches(
     order = torch.randperm(len(dataset.train))
     for begin in range(0, len(order) - size + 1, size):
         chosen = compute.share(order[begin : begin + size])
-        images = augmented(dataset.train.images, chosen, dataset.max_shift, dataset.mirrors)
+        images = augmented(dataset.train.images[chosen], dataset.max_shift, dataset.mirrors)
         yield compute.images(images), dataset.train.labels[chosen]
 
 
-def augmented(images: Tensor, chosen: Tensor, max_shift: int, mirrors: bool) -> Tensor:
-    """The chosen images (N, C, H, W), each shifted by up to ``max_shift`` pixels and mirrored by
-    chance. Chance is drawn on the processor, so that every device draws the same."""
-    _, _, height, width = images.shape
+def augmented(images: Tensor, max_shift: int, mirrors: bool) -> Tensor:
+    """Each image (N, C, H, W) shifted by up to ``max_shift`` pixels and mirrored by chance, which
+    is drawn on the processor: every device draws the same."""
+    count, _, height, width = images.shape
     # The edge is repeated: zero is no background once images are normalised.
-    padded = F.pad(images[chosen], (max_shift,) * 4, mode="replicate")
+    padded = F.pad(images, (max_shift,) * 4, mode="replicate")
     windows = padded.unfold(2, height, 1).unfold(3, width, 1)
-    down, right = torch.randint(0, 2 * max_shift + 1, (2, len(chosen))).to(images.device)
-    shifted = windows[torch.arange(len(chosen), device=images.device), :, down, right]
+    down, right = torch.randint(0, 2 * max_shift + 1, (2, count)).to(images.device)
+    shifted = windows[torch.arange(count, device=images.device), :, down, right]
     if not mirrors:
         return shifted
-    as_it_is = (torch.rand(len(chosen), 1, 1, 1) < 0.5).to(images.device)
+    as_it_is = (torch.rand(count, 1, 1, 1) < 0.5).to(images.device)
     return torch.where(as_it_is, shifted, shifted.flip(3))
 
 
