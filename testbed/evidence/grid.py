@@ -3,11 +3,11 @@
 python -m testbed.evidence.grid OUT_FOLDER --seeds 1 2 --at-once 2 -- --data cifar10 --depth 56 ...
 
 What follows ``--`` is options of ``concertina train``, the same for every unit (a scheme and a
-seed). All schemes come with one seed before any with the next. Each unit is a process of its own:
-``--at-once`` of them share the processors, or a GPU. On two processors, two units of one thread
-are faster than one of two threads, which wait for each other where others compute too. Its output goes to NAME.log beside its
-checkpoint. Given again after an interruption, the same command skips finished units and goes on
-with the others from their last whole epochs.
+seed). All schemes come with one seed before any with the next. Each unit is a process of its own;
+its output goes to NAME.log beside its checkpoint. ``--at-once`` units share the processors, or a
+GPU: two of one thread each are faster than one of two threads, which wait for each other wherever
+others compute too. Given again after an interruption, the same command skips finished units and
+goes on with the others from their last whole epochs.
 """
 
 import argparse
