@@ -4,6 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from stage_node.data.cifar10 import load_cifar10
+from stage_node.data.cifar100 import load_cifar100
 from stage_node.data.dataset import Dataset, Split, SplitName, data_folder
 from stage_node.data.digits import load_digits
 from stage_node.errors import BadModelError
@@ -11,6 +12,7 @@ from stage_node.errors import BadModelError
 SOURCES: dict[str, Callable[[Path | None], Dataset]] = {
     "digits": load_digits,
     "cifar10": load_cifar10,
+    "cifar100": load_cifar100,
 }
 
 

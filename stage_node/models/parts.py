@@ -26,6 +26,8 @@ def conv3x3(channels_in: int, channels_out: int, stride: int = 1) -> nn.Conv2d:
 def pad_channels(x: Tensor, channels: int) -> Tensor:
     """Add zero channels, half of them on either side, up to ``channels``."""
     missing = channels - x.shape[1]
+    if not missing:
+        return x  # F.pad would copy it
     return F.pad(x, (0, 0, 0, 0, missing // 2, missing - missing // 2))
 
 
@@ -39,7 +41,7 @@ class ConvLayer(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, C, H, W) to (N, C', H, W)."""
-        return F.relu(self.bn(self.conv(x)))
+        return F.relu(self.bn(self.conv(x)), inplace=True)
 
 
 class Pool(nn.Module):

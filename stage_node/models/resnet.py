@@ -35,9 +35,10 @@ class ResidualBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, C, H, W) to (N, C', ceil(H / stride), ceil(W / stride))."""
-        residual = self.bn2(self.conv2(F.relu(self.bn1(self.conv1(x)))))
+        hidden = F.relu(self.bn1(self.conv1(x)), inplace=True)
+        residual = self.bn2(self.conv2(hidden))
         shortcut = x[:, :, :: self.stride, :: self.stride]
-        return F.relu(residual + pad_channels(shortcut, residual.shape[1]))
+        return F.relu(residual + pad_channels(shortcut, residual.shape[1]), inplace=True)
 
 
 class ResNet(Family):

@@ -91,7 +91,8 @@ Start = Annotated[
 Data = Annotated[
     str | None,
     _in(
-        FILES, "Data set of a model: digits or cifar10 (the default); an experiment names its own."
+        FILES,
+        "Data set of a model: cifar10 (the default), cifar100, digits; experiments name their own.",
     ),
 ]
 DataFolder = Annotated[Path | None, _in(FILES, "Where the archives of data sets lie.")]

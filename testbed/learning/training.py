@@ -28,7 +28,9 @@ from topologies.catalogues.wording import in_words
 from topologies.errors import BadTopologyError
 from topologies.links.profiles import load_profile
 
-RECIPE = ("epochs", "batch", "learning_rate", "schedule", "seed", "frozen_blocks")
+RECIPE = (
+    "epochs", "batch", "learning_rate", "weight_decay", "schedule", "seed", "frozen_blocks",
+)  # fmt: skip
 CHOICES = {
     "scheme": SCHEMES,
     "schedule": SCHEDULES,

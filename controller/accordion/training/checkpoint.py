@@ -14,7 +14,14 @@ from pydantic import ValidationError
 from controller.accordion.lookup import LookupTable, parse_table, write_table
 from controller.accordion.training.batchnorm import needs_own_statistics, recalibrated
 from controller.accordion.training.compute import ALONE, Compute
-from controller.accordion.training.iterations import SILENT, Hooks, Recipe, frozen_layers, train
+from controller.accordion.training.iterations import (
+    SILENT,
+    Hooks,
+    Kept,
+    Recipe,
+    frozen_layers,
+    train,
+)
 from controller.accordion.training.objective import Distillation, Objective, label_loss
 from controller.accordion.training.sampling import (
     Distribution,
@@ -26,6 +33,7 @@ from controller.accordion.training.sampling import (
 )
 from controller.accordion.training.start import BadStartError, adopt
 from controller.errors import ControllerError
+from controller.keeping.whole_file import whole_file
 from stage_node.accordion.prefix_writer import Statistics, prefix_bytes, write_prefix_checkpoint
 from stage_node.data import Dataset, load_dataset
 from stage_node.errors import BadModelError
@@ -100,9 +108,12 @@ class Training:
             wrong = error.errors()[0]
             raise BadTrainingError(f"--{wrong['loc'][0]}: {wrong['msg']}") from None
 
-    def command(self, checkpoint: Path) -> str:
-        """The command that repeats this training: what differs from the defaults, and the file."""
+    def command(self, checkpoint: Path, compute: Compute = ALONE) -> str:
+        """The command that repeats this training: what differs from the defaults, the precision
+        where the processor would choose another, and the file."""
         words = [word for part in (self, self.recipe) for word in _options(part)]
+        if compute.precision_name != ALONE.precision_name or compute.device != ALONE.device:
+            words += ["--precision", compute.precision_name]
         return shlex.join(["concertina", "train", *words, checkpoint.name])
 
 
@@ -130,17 +141,20 @@ def train_checkpoint(
     with _named("--rungs"):
         rungs = _rungs(training, model)
     distribution = _distribution(training, model, rungs)
-    state = checkpoint.with_suffix(".state")
+    command = training.command(checkpoint, compute)
+    state = Kept(checkpoint.with_suffix(".state"), command)
     with _named("--teacher"):
         objective = _objective(training, compute, model)
     train(model, dataset, distribution, training.recipe, objective, compute, state, hooks)
     if not compute.leads:
         return None
     statistics = _statistics(model, distribution, frozen, dataset)
-    metadata = {"command": training.command(checkpoint), "dataset": training.data}
-    write_prefix_checkpoint(checkpoint, model, rungs, metadata, statistics)
-    state.unlink(missing_ok=True)
-    return write_table(checkpoint, dataset)
+    metadata = {"command": command, "dataset": training.data}
+    with whole_file(checkpoint) as part:
+        write_prefix_checkpoint(part, model, rungs, metadata, statistics)
+    table = write_table(checkpoint, dataset)
+    state.file.unlink(missing_ok=True)
+    return table
 
 
 @contextmanager

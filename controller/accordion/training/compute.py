@@ -8,12 +8,13 @@ step to step, but is the same in every process.
 import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, TypeVar
 
 import torch
 from torch import Tensor, distributed, nn
 
+from stage_node.data import Dataset, Split, SplitName
 from stage_node.errors import BadModelError
 
 DeviceName = Literal["auto", "cpu", "cuda"]
@@ -43,9 +44,25 @@ class Compute:
         module.to(device=self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         return module
 
+    def holding(self, dataset: Dataset) -> Dataset:
+        """The data set with its splits on the device, each from when it is first used."""
+        if self.device == CPU:
+            return dataset
+
+        def load_split(name: SplitName) -> Split:
+            split = dataset.split(name)
+            return Split(split.images.to(self.device), split.labels.to(self.device))
+
+        return replace(dataset, load_split=load_split)
+
     def images(self, images: Tensor) -> Tensor:
         """Images (N, C, H, W) on the device, channels last."""
         return images.to(self.device, memory_format=torch.channels_last)
+
+    @property
+    def precision_name(self) -> Precision:
+        """The precision as the command line has it."""
+        return "bf16" if self.bf16 else "fp32"
 
     @contextmanager
     def precision(self) -> Iterator[None]:

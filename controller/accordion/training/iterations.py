@@ -8,11 +8,12 @@ Every epoch draws from a seed of its own, so that a training that was interrupte
 had not been.
 """
 
-import contextlib
+import io
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from pickle import UnpicklingError
 from random import Random
 from typing import Literal
 
@@ -23,12 +24,15 @@ from torch.nn import functional as F
 from controller.accordion.training.compute import ALONE, Compute
 from controller.accordion.training.objective import Objective, label_loss
 from controller.accordion.training.sampling import Distribution, draw
+from controller.errors import ControllerError
+from controller.keeping.whole_file import whole_file
 from stage_node.data import Dataset, Split
 from stage_node.models import ChainModel, Family
 
-Schedule = Literal["steps", "cosine"]
-SCHEDULES: tuple[Schedule, ...] = ("steps", "cosine")
-WARM_UP = 0.02
+Schedule = Literal["steps", "cosine", "one-cycle"]
+SCHEDULES: tuple[Schedule, ...] = ("steps", "cosine", "one-cycle")
+WARM_UP = {"cosine": 0.02, "one-cycle": 0.25}
+"""Share of the epochs in which the learning rate rises."""
 
 
 @dataclass(frozen=True)
@@ -48,6 +52,20 @@ class Recipe:
     schedule: Schedule = "steps"
     seed: int = 0
     frozen_blocks: int = 0
+
+
+class BadStateError(ControllerError):
+    """What an interrupted training left cannot be gone on from."""
+
+    exit_status = 2
+
+
+@dataclass(frozen=True)
+class Kept:
+    """The file that an unfinished training goes on from, and the command that it belongs to."""
+
+    file: Path
+    command: str
 
 
 @dataclass(frozen=True)
@@ -81,15 +99,17 @@ def train(
     recipe: Recipe,
     objective: Objective = label_loss,
     compute: Compute = ALONE,
-    state: Path | None = None,
+    state: Kept | None = None,
     hooks: Hooks = SILENT,
 ) -> ChainModel:
     """Train ``model`` in place and return it, on the processor and in evaluation mode.
 
-    The same arguments give the same weights. With ``state`` what is reached is kept in that file
-    after every epoch; where it exists, training continues from it.
+    The same arguments give the same weights. With ``state`` what is reached is kept in its file
+    after every epoch; where it exists, training goes on from it. ``BadStateError`` where it is of
+    another training.
     """
     compute.placed(model)
+    dataset = compute.holding(dataset)
     frozen = frozen_layers(model, recipe.frozen_blocks)
     optimizer = torch.optim.SGD(
         [
@@ -101,7 +121,11 @@ def train(
         recipe.learning_rate,
         momentum=recipe.momentum,
         weight_decay=recipe.weight_decay,
+        fused=True,
     )
+    for group in optimizer.param_groups:
+        for parameter in group["params"]:  # the fused step needs it of all, whichever come first
+            optimizer.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
     first = _restore(state, model, optimizer) if state else 0
     per_epoch = len(dataset.train) // recipe.batch
     if first < recipe.epochs:
@@ -156,14 +180,19 @@ def _set_training(model: ChainModel, frozen: tuple[str, ...]) -> None:
 
 
 def learning_rate(recipe: Recipe, epoch: float) -> float:
-    """The rate at a time counted in epochs: the paper's two steps, or a cosine after a warm-up."""
+    """Learning rate at a time in epochs: the paper's two steps; a rise, then half a cosine; or a
+    longer rise, then a straight line down (Smith and Topin, 2019)."""
+    done = epoch / recipe.epochs
     if recipe.schedule == "steps":
         drops = (epoch >= recipe.epochs // 2) + (epoch >= recipe.epochs * 3 // 4)
         return recipe.learning_rate * 0.1**drops
-    done = epoch / recipe.epochs
-    if done < WARM_UP:
-        return recipe.learning_rate * max(done, 1e-3) / WARM_UP
-    return recipe.learning_rate * 0.5 * (1 + math.cos(math.pi * (done - WARM_UP) / (1 - WARM_UP)))
+    warm_up = WARM_UP[recipe.schedule]
+    if done < warm_up:
+        return recipe.learning_rate * max(done, 1e-3) / warm_up
+    left = (1 - done) / (1 - warm_up)
+    if recipe.schedule == "one-cycle":
+        return recipe.learning_rate * left
+    return recipe.learning_rate * 0.5 * (1 - math.cos(math.pi * left))
 
 
 def train_step(
@@ -195,51 +224,63 @@ def batches(
     for begin in range(0, len(order) - size + 1, size):
         chosen = compute.share(order[begin : begin + size])
         images = augmented(dataset.train.images[chosen], dataset.max_shift, dataset.mirrors)
-        yield compute.images(images), dataset.train.labels[chosen].to(compute.device)
+        yield compute.images(images), dataset.train.labels[chosen]
 
 
 def augmented(images: Tensor, max_shift: int, mirrors: bool) -> Tensor:
-    """Each image (N, C, H, W) shifted by up to ``max_shift`` pixels and mirrored by chance."""
+    """Each image (N, C, H, W) shifted by up to ``max_shift`` pixels and mirrored by chance, which
+    is drawn on the processor: every device draws the same."""
     count, _, height, width = images.shape
     # The edge is repeated: zero is no background once images are normalised.
     padded = F.pad(images, (max_shift,) * 4, mode="replicate")
-    down, right = torch.randint(0, 2 * max_shift + 1, (2, count, 1))
-    rows = (down + torch.arange(height)).view(count, 1, height, 1)
-    columns = right + torch.arange(width)
-    if mirrors:
-        columns = torch.where(torch.rand(count, 1) < 0.5, columns, columns.flip(1))
-    index = torch.arange(count).view(count, 1, 1, 1)
-    channels = torch.arange(images.shape[1]).view(1, -1, 1, 1)
-    return padded[index, channels, rows, columns.view(count, 1, 1, width)]
+    windows = padded.unfold(2, height, 1).unfold(3, width, 1)
+    down, right = torch.randint(0, 2 * max_shift + 1, (2, count)).to(images.device)
+    shifted = windows[torch.arange(count, device=images.device), :, down, right]
+    if not mirrors:
+        return shifted
+    as_it_is = (torch.rand(count, 1, 1, 1) < 0.5).to(images.device)
+    return torch.where(as_it_is, shifted, shifted.flip(3))
 
 
 def evaluate(model: nn.Module, split: Split, batch: int = 256, compute: Compute = ALONE) -> float:
     """Share of a split's images that a model in evaluation mode classifies right."""
     model.eval()
-    correct = 0
+    correct = torch.zeros((), dtype=torch.long, device=compute.device)
     with torch.inference_mode(), compute.precision():
         for begin in range(0, len(split), batch):
-            logits = model(compute.images(split.images[begin : begin + batch])).cpu()
-            correct += int((logits.argmax(1) == split.labels[begin : begin + batch]).sum())
-    return correct / len(split)
+            logits = model(compute.images(split.images[begin : begin + batch]))
+            labels = split.labels[begin : begin + batch].to(compute.device)
+            correct += (logits.argmax(1) == labels).sum()
+    return int(correct) / len(split)
 
 
 def _seed(recipe: Recipe, epoch: int) -> int:
     return 1_000_003 * recipe.seed + epoch
 
 
-def _keep(path: Path, model: nn.Module, optimizer: torch.optim.Optimizer, epochs: int) -> None:
-    part = path.with_suffix(".part")
-    kept = {"model": model.state_dict(), "optimizer": optimizer.state_dict(), "epochs": epochs}
-    torch.save(kept, part)
-    part.replace(path)
+def _keep(kept: Kept, model: nn.Module, optimizer: torch.optim.Optimizer, epochs: int) -> None:
+    content = io.BytesIO()
+    reached = {"model": model.state_dict(), "optimizer": optimizer.state_dict(), "epochs": epochs}
+    torch.save(reached | {"command": kept.command}, content)
+    with whole_file(kept.file) as part:
+        part.write_bytes(content.getbuffer())
 
 
-def _restore(path: Path, model: nn.Module, optimizer: torch.optim.Optimizer) -> int:
-    """Restore an interrupted training; returns the epochs that it had done, 0 if there was none."""
-    with contextlib.suppress(FileNotFoundError):
-        kept = torch.load(path, weights_only=True)
-        model.load_state_dict(kept["model"])
-        optimizer.load_state_dict(kept["optimizer"])
-        return int(kept["epochs"])
-    return 0
+def _restore(kept: Kept, model: nn.Module, optimizer: torch.optim.Optimizer) -> int:
+    """Epochs that an interrupted training had done; 0 if there was none."""
+    if not kept.file.exists():
+        return 0
+    try:
+        reached = torch.load(kept.file, weights_only=True)
+        command, epochs = str(reached["command"]), int(reached["epochs"])
+    except (OSError, EOFError, RuntimeError, LookupError, TypeError, UnpicklingError):
+        raise BadStateError(
+            f"{kept.file}: no state of an interrupted training, or damaged; remove it to begin anew"
+        ) from None
+    if command != kept.command:
+        raise BadStateError(
+            f"{kept.file} is of another training: {command}; end that one, or remove the file"
+        )
+    model.load_state_dict(reached["model"])
+    optimizer.load_state_dict(reached["optimizer"])
+    return epochs

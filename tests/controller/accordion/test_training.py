@@ -1,13 +1,18 @@
 """Training: what an iteration leaves out is not touched; the same seed gives the same weights."""
 
+import errno
+import os
 from itertools import pairwise
+from pathlib import Path
 
 import pytest
 import torch
 
 from controller.accordion.training.batchnorm import recalibrated
 from controller.accordion.training.iterations import (
+    BadStateError,
     Hooks,
+    Kept,
     Recipe,
     augmented,
     evaluate,
@@ -17,6 +22,7 @@ from controller.accordion.training.iterations import (
 )
 from controller.accordion.training.objective import Distillation
 from controller.accordion.training.sampling import full_or_uniform, ladder
+from controller.keeping.whole_file import NotWrittenError
 from stage_node.data import Dataset, Split
 from stage_node.models import ModelSpec, build_model
 
@@ -67,6 +73,12 @@ def test_blocks_left_out_get_no_gradient_and_do_not_move():
                            before["layers.head.linear.weight"])  # fmt: skip
 
 
+def test_blocks_may_be_drawn_for_the_first_time_after_others():
+    """The optimiser's first step has another set of blocks than its second."""
+    for seed in range(4):  # small first or whole first, as chance has it
+        trained(Recipe(epochs=1, batch=8, seed=seed), distribution={(1, 0, 0): 0.5, FULL: 0.5})
+
+
 def test_frozen_inner_blocks_stay_to_the_last_statistic_and_the_rest_learns():
     torch.manual_seed(0)
     before = {name: tensor.clone() for name, tensor in build_model(SPEC).state_dict().items()}
@@ -106,13 +118,54 @@ def test_an_interrupted_training_goes_on_as_if_nothing_had_happened(tmp_path):
 
     recipe = Recipe(epochs=4, batch=16, learning_rate=0.05, schedule="cosine", seed=1)
     with pytest.raises(StruckError):
-        trained(recipe, state=tmp_path / "state", hooks=Hooks(on_epoch=strike))
+        trained(recipe, state=Kept(tmp_path / "state", "train"), hooks=Hooks(on_epoch=strike))
     seen = []
-    resumed = trained(recipe, state=tmp_path / "state", hooks=Hooks(on_epoch=seen.append))
+    resumed = trained(
+        recipe, state=Kept(tmp_path / "state", "train"), hooks=Hooks(on_epoch=seen.append)
+    )
     assert [done.epoch for done in seen] == [3, 4]
     through = trained(recipe)
     for name, tensor in through.state_dict().items():
         assert torch.equal(tensor, resumed.state_dict()[name]), name
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (lambda file: file, "is of another training: train --scheme coml; end that one"),
+        (lambda file: file.write_bytes(file.read_bytes()[:99]), "or damaged; remove it to begin"),
+        (lambda file: file.write_bytes(b""), "or damaged; remove it to begin"),
+    ],
+    ids=["another command", "cut off", "empty"],
+)
+def test_what_another_training_left_is_refused_and_stays(tmp_path, damage, message):
+    file = tmp_path / "x.state"
+    trained(Recipe(epochs=1, batch=32), state=Kept(file, "train --scheme coml"))
+    damage(file)
+    before = file.read_bytes()
+    with pytest.raises(BadStateError, match=message):
+        trained(Recipe(epochs=1, batch=32), state=Kept(file, "train --scheme resnet"))
+    assert file.read_bytes() == before
+
+
+def test_a_full_disk_leaves_the_state_before_and_nothing_half_written(tmp_path, monkeypatch):
+    def full(*_):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    kept = Kept(tmp_path / "x.state", "train")
+    trained(Recipe(epochs=1, batch=32), state=kept)
+    before = kept.file.read_bytes()
+    monkeypatch.setattr(Path, "write_bytes", full)
+    with pytest.raises(NotWrittenError, match=r"x.state: cannot be written: No space left"):
+        trained(Recipe(epochs=2, batch=32), state=kept)
+    assert [file.name for file in tmp_path.iterdir()] == ["x.state"]
+    assert kept.file.read_bytes() == before
+
+
+def test_one_cycle_rises_for_a_quarter_and_falls_straight_to_nothing():
+    recipe = Recipe(epochs=20, learning_rate=0.2, schedule="one-cycle")
+    rates = [learning_rate(recipe, epoch) for epoch in (0, 2.5, 5, 12.5, 20)]
+    assert rates == pytest.approx([0.0008, 0.1, 0.2, 0.1, 0])
 
 
 def test_the_learning_rate_falls_as_the_paper_says_or_along_a_cosine():

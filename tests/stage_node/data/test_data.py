@@ -1,5 +1,6 @@
 """Data sets: the same images in the same parts on every machine, whatever form they lie in."""
 
+import hashlib
 import io
 import pickle
 import tarfile
@@ -10,6 +11,8 @@ import torch
 from sklearn.datasets import load_digits as sklearn_digits
 
 from stage_node.data import load_dataset
+from stage_node.data.cifar10 import CIFAR10
+from stage_node.data.cifar100 import CIFAR100
 from stage_node.data.dataset import divide
 from stage_node.errors import BadModelError
 
@@ -67,7 +70,9 @@ def test_the_parts_do_not_depend_on_the_order_of_the_archive():
 
 
 def test_an_unknown_data_set_is_refused():
-    with pytest.raises(BadModelError, match="unknown data set 'mnist'; known: cifar10, digits"):
+    with pytest.raises(
+        BadModelError, match="unknown data set 'mnist'; known: cifar10, cifar100, digits"
+    ):
         load_dataset("mnist")
 
 
@@ -77,68 +82,111 @@ def add(tar: tarfile.TarFile, name: str, content: bytes) -> None:
     tar.addfile(member, io.BytesIO(content))
 
 
-def write_archives(folder, pixels, labels):
-    """Both published forms of a tiny CIFAR-10: five training batches and one test batch."""
+def write_archives(folder, cifar, pixels, labels):
+    """Both published forms of a tiny CIFAR data set; the test part is its last sixth."""
     flat = pixels.transpose(0, 3, 1, 2).reshape(len(pixels), -1)
-    batches = np.array_split(np.arange(len(labels)), 6)
-    names = [f"data_batch_{i}" for i in range(1, 6)] + ["test_batch"]
-    with tarfile.open(folder / "cifar-10-binary.tar.gz", "w:gz") as tar:
+    names = [*cifar.members["train"], *cifar.members["test"]]
+    ends = np.linspace(0, len(labels) * 5 // 6, len(names)).astype(int)[1:]
+    batches = np.split(np.arange(len(labels)), ends)
+    with tarfile.open(folder / cifar.binary, "w:gz") as tar:
         for name, batch in zip(names, batches, strict=True):
-            records = np.concatenate([labels[batch, None], flat[batch]], axis=1)
-            add(tar, f"cifar-10-batches-bin/{name}.bin", records.astype(np.uint8).tobytes())
-    with tarfile.open(folder / "cifar-10-python.tar.gz", "w:gz") as tar:
+            coarse = np.full((len(batch), cifar.label_bytes - 1), 7)
+            records = np.concatenate([coarse, labels[batch, None], flat[batch]], axis=1)
+            add(tar, f"{cifar.name}-bin/{name}.bin", records.astype(np.uint8).tobytes())
+    with tarfile.open(folder / cifar.python, "w:gz") as tar:
         for name, batch in zip(names, batches, strict=True):
-            content = {b"data": flat[batch], b"labels": labels[batch].tolist()}
-            add(tar, f"cifar-10-batches-py/{name}", pickle.dumps(content, protocol=2))
+            content = {b"data": flat[batch], cifar.label_key: labels[batch].tolist()}
+            add(tar, f"{cifar.name}-py/{name}", pickle.dumps(content, protocol=2))
+
+
+def vouch(cifar, folder, monkeypatch):
+    """Let the archives in ``folder`` pass for the published ones."""
+    for name in cifar.md5:
+        if (folder / name).exists():
+            digest = hashlib.md5((folder / name).read_bytes()).hexdigest()
+            monkeypatch.setitem(cifar.md5, name, digest)
+
+
+@pytest.fixture(params=[CIFAR10, CIFAR100], ids=lambda cifar: cifar.name)
+def cifar(request):
+    return request.param
 
 
 @pytest.fixture
-def archives(tmp_path):
+def archives(tmp_path, cifar, monkeypatch):
     rng = np.random.default_rng(0)
-    labels = np.tile(np.arange(10, dtype=np.uint8), 12)
-    pixels = rng.integers(0, 256, (120, 32, 32, 3)).astype(np.uint8)
-    write_archives(tmp_path, pixels, labels)
+    labels = np.tile(np.arange(len(cifar.classes), dtype=np.uint8), 12)
+    pixels = rng.integers(0, 256, (len(labels), 32, 32, 3)).astype(np.uint8)
+    write_archives(tmp_path, cifar, pixels, labels)
+    vouch(cifar, tmp_path, monkeypatch)
     return tmp_path
 
 
-def test_both_published_archives_hold_the_same_parts(archives, tmp_path_factory):
-    alone = tmp_path_factory.mktemp("python")
-    (archives / "cifar-10-python.tar.gz").rename(alone / "cifar-10-python.tar.gz")
-    binary, python = load_dataset("cifar10", archives), load_dataset("cifar10", alone)
-    assert [len(binary.train), len(binary.validation), len(binary.test)] == [90, 10, 20]
-    assert torch.equal(torch.bincount(binary.validation.labels), torch.ones(10, dtype=torch.long))
+def test_both_published_archives_hold_the_same_parts(archives, cifar, tmp_path_factory):
+    alone, classes = tmp_path_factory.mktemp("python"), len(cifar.classes)
+    (archives / cifar.python).rename(alone / cifar.python)
+    binary, python = load_dataset(cifar.name, archives), load_dataset(cifar.name, alone)
+    sizes = [len(binary.train), len(binary.validation), len(binary.test)]
+    assert sizes == [9 * classes, classes, 2 * classes]
+    counts = torch.bincount(binary.validation.labels)
+    assert torch.equal(counts, torch.ones(classes, dtype=torch.long))
     for name in ("train", "validation", "test"):
         assert torch.equal(binary.split(name).images, python.split(name).images)
         assert torch.equal(binary.split(name).labels, python.split(name).labels)
 
 
-def test_a_pickle_that_would_run_code_is_refused(tmp_path):
+def test_the_hundred_classes_are_in_alphabetical_order():
+    assert len(set(CIFAR100.classes)) == 100
+    assert list(CIFAR100.classes) == sorted(CIFAR100.classes)
+
+
+def test_an_archive_cut_off_or_altered_is_one_clear_line(archives, cifar):
+    for name in (cifar.binary, cifar.python):
+        whole = (archives / name).read_bytes()
+        for damaged in (whole[:-9], whole[:20] + b"x" + whole[21:], b""):
+            (archives / name).write_bytes(damaged)
+            with pytest.raises(
+                BadModelError, match=r"cut off or altered: its MD5 is \w+, "
+            ) as said:
+                _ = load_dataset(cifar.name, archives).test
+            assert "\n" not in str(said.value)
+        (archives / name).unlink()
+    (archives / cifar.lossless).write_bytes(b"PK no longer")
+    with pytest.raises(BadModelError, match="cut off or altered: File is not a zip file"):
+        _ = load_dataset(cifar.name, archives).test
+
+
+def test_a_pickle_that_would_run_code_is_refused(tmp_path, cifar, monkeypatch):
     class Evil:
         def __reduce__(self):
             return (print, ("owned",))
 
-    with tarfile.open(tmp_path / "cifar-10-python.tar.gz", "w:gz") as tar:
-        add(tar, "cifar-10-batches-py/test_batch", pickle.dumps({b"data": Evil()}, protocol=2))
+    with tarfile.open(tmp_path / cifar.python, "w:gz") as tar:
+        add(tar, cifar.members["test"][0], pickle.dumps({b"data": Evil()}, protocol=2))
+    vouch(cifar, tmp_path, monkeypatch)
     with pytest.raises(BadModelError, match=r"print, which is no array"):
-        _ = load_dataset("cifar10", tmp_path).test
+        _ = load_dataset(cifar.name, tmp_path).test
 
 
-def test_the_archive_is_found_through_the_environment(archives, monkeypatch, tmp_path_factory):
+def test_the_archive_is_found_through_the_environment(
+    archives, cifar, monkeypatch, tmp_path_factory
+):
     monkeypatch.setenv("CONCERTINA_DATA", str(archives))
-    assert len(load_dataset("cifar10").test) == 20
+    assert len(load_dataset(cifar.name).test) == 2 * len(cifar.classes)
     empty = tmp_path_factory.mktemp("empty")
-    with pytest.raises(BadModelError, match=r"cifar-10-binary.tar.gz.*CONCERTINA_DATA"):
-        load_dataset("cifar10", empty)
+    with pytest.raises(BadModelError, match=rf"{cifar.binary}.*CONCERTINA_DATA"):
+        load_dataset(cifar.name, empty)
 
 
 @pytest.mark.cifar
-def test_the_lossless_archive_is_cifar10():
+def test_the_lossless_archive_holds_the_published_pixels(cifar):
     try:
-        data = load_dataset("cifar10")
+        data = load_dataset(cifar.name)
     except BadModelError as absent:
         pytest.skip(str(absent))
     assert [len(data.validation), len(data.test)] == [5_000, 10_000]
-    assert torch.bincount(data.test.labels).tolist() == [1_000] * 10
+    classes = len(cifar.classes)
+    assert torch.bincount(data.test.labels).tolist() == [10_000 // classes] * classes
 
 
 def test_a_limited_data_set_has_fewer_validation_images_and_no_fewer_others() -> None:
