@@ -9,7 +9,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from controller.accordion.training.iterations import evaluate
+from controller.accordion.accuracy import evaluate
 from stage_node.accordion.prefix import PrefixReader
 from stage_node.data import Dataset
 from stage_node.errors import BadModelError

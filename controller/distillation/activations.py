@@ -13,9 +13,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from controller.accordion.training.iterations import augmented
 from controller.distillation.simplified import channels_last, folded
 from stage_node.data import Dataset, SplitName
+from stage_node.data.augmentation import augmented
 from stage_node.models import ChainModel
 from stage_node.models.frozen import frozen_sha256
 

@@ -30,7 +30,7 @@ from stage_node.data.dataset import (
 )
 from stage_node.errors import BadModelError
 
-VALIDATION_SHARE = 10  # one in so many images of the published train part
+VALIDATION_SHARE = 10  # one in N images of the published train part
 # As in torchvision's recipes, so that third-party checkpoints fit.
 MEAN, DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 

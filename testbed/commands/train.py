@@ -121,7 +121,7 @@ def train(
     `concertina train --data cifar10 --depth 56 --scheme coml --p-full 0.5 --epochs 164 --batch 128
     resnet56-coml05.safetensors`
 
-    Interrupted, it goes on from the last whole epoch when the same command is given again. On
+    Interrupted, it continues from the last whole epoch when the same command is given again. On
     several GPUs or machines: `torchrun --nproc-per-node 4 -m -- testbed train ...`. Train images
     train, validation images make the look-up table; test images are not touched.
     """

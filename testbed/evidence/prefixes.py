@@ -22,7 +22,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from analysis.plots import style
-from controller.accordion.training.iterations import evaluate
+from controller.accordion.accuracy import evaluate
 from stage_node.accordion.prefix import PrefixReader
 from stage_node.data import Dataset, load_dataset
 from stage_node.models.checkpoint import read_metadata

@@ -12,9 +12,9 @@ from rich.progress import TimeRemainingColumn as Remaining
 from rich.table import Table
 from tensorboardX import SummaryWriter
 
+from controller.accordion.compute import Compute, chosen_compute
 from controller.accordion.lookup import LookupTable, read_table
 from controller.accordion.training.checkpoint import BadTrainingError, Training, train_checkpoint
-from controller.accordion.training.compute import Compute, chosen_compute
 from controller.accordion.training.iterations import SCHEDULES, EpochDone, Hooks, Recipe
 from controller.accordion.training.sampling import SCHEMES, Distribution, draws_in_words
 from controller.accordion.training.variant import write_variant

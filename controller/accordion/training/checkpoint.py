@@ -11,9 +11,9 @@ from typing import Any
 import torch
 from pydantic import ValidationError
 
+from controller.accordion.compute import ALONE, Compute
 from controller.accordion.lookup import LookupTable, parse_table, write_table
 from controller.accordion.training.batchnorm import needs_own_statistics, recalibrated
-from controller.accordion.training.compute import ALONE, Compute
 from controller.accordion.training.iterations import (
     SILENT,
     Hooks,

@@ -19,14 +19,15 @@ from typing import Literal
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
-from controller.accordion.training.compute import ALONE, Compute
+from controller.accordion.accuracy import evaluate
+from controller.accordion.compute import ALONE, Compute
 from controller.accordion.training.objective import Objective, label_loss
 from controller.accordion.training.sampling import Distribution, draw
 from controller.errors import ControllerError
 from controller.keeping.whole_file import whole_file
-from stage_node.data import Dataset, Split
+from stage_node.data import Dataset
+from stage_node.data.augmentation import augmented
 from stage_node.models import ChainModel, Family
 
 Schedule = Literal["steps", "cosine", "one-cycle"]
@@ -55,14 +56,14 @@ class Recipe:
 
 
 class BadStateError(ControllerError):
-    """What an interrupted training left cannot be gone on from."""
+    """The state of an interrupted training cannot be continued from."""
 
     exit_status = 2
 
 
 @dataclass(frozen=True)
 class Kept:
-    """The file that an unfinished training goes on from, and the command that it belongs to."""
+    """The file that an unfinished training continues from, and the command that it belongs to."""
 
     file: Path
     command: str
@@ -105,7 +106,7 @@ def train(
     """Train ``model`` in place and return it, on the processor and in evaluation mode.
 
     The same arguments give the same weights. With ``state`` what is reached is kept in its file
-    after every epoch; where it exists, training goes on from it. ``BadStateError`` where it is of
+    after every epoch; where it exists, training continues from it. ``BadStateError`` where it is of
     another training.
     """
     compute.placed(model)
@@ -225,33 +226,6 @@ def batches(
         chosen = compute.share(order[begin : begin + size])
         images = augmented(dataset.train.images[chosen], dataset.max_shift, dataset.mirrors)
         yield compute.images(images), dataset.train.labels[chosen]
-
-
-def augmented(images: Tensor, max_shift: int, mirrors: bool) -> Tensor:
-    """Each image (N, C, H, W) shifted by up to ``max_shift`` pixels and mirrored by chance, which
-    is drawn on the processor: every device draws the same."""
-    count, _, height, width = images.shape
-    # The edge is repeated: zero is no background once images are normalised.
-    padded = F.pad(images, (max_shift,) * 4, mode="replicate")
-    windows = padded.unfold(2, height, 1).unfold(3, width, 1)
-    down, right = torch.randint(0, 2 * max_shift + 1, (2, count)).to(images.device)
-    shifted = windows[torch.arange(count, device=images.device), :, down, right]
-    if not mirrors:
-        return shifted
-    as_it_is = (torch.rand(count, 1, 1, 1) < 0.5).to(images.device)
-    return torch.where(as_it_is, shifted, shifted.flip(3))
-
-
-def evaluate(model: nn.Module, split: Split, batch: int = 256, compute: Compute = ALONE) -> float:
-    """Share of a split's images that a model in evaluation mode classifies right."""
-    model.eval()
-    correct = torch.zeros((), dtype=torch.long, device=compute.device)
-    with torch.inference_mode(), compute.precision():
-        for begin in range(0, len(split), batch):
-            logits = model(compute.images(split.images[begin : begin + batch]))
-            labels = split.labels[begin : begin + batch].to(compute.device)
-            correct += (logits.argmax(1) == labels).sum()
-    return int(correct) / len(split)
 
 
 def _seed(recipe: Recipe, epoch: int) -> int:

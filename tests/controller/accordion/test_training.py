@@ -8,14 +8,13 @@ from pathlib import Path
 import pytest
 import torch
 
+from controller.accordion.accuracy import evaluate
 from controller.accordion.training.batchnorm import recalibrated
 from controller.accordion.training.iterations import (
     BadStateError,
     Hooks,
     Kept,
     Recipe,
-    augmented,
-    evaluate,
     learning_rate,
     train,
     train_step,
@@ -24,6 +23,7 @@ from controller.accordion.training.objective import Distillation
 from controller.accordion.training.sampling import full_or_uniform, ladder
 from controller.keeping.whole_file import NotWrittenError
 from stage_node.data import Dataset, Split
+from stage_node.data.augmentation import augmented
 from stage_node.models import ModelSpec, build_model
 
 SPEC = ModelSpec(depth=14, width=2, classes=2, in_channels=1, image_size=8, downsample="pool")

@@ -15,7 +15,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from controller.accordion.training.iterations import evaluate
+from controller.accordion.accuracy import evaluate
 from stage_node.accordion.prefix import CorruptPartError, PrefixReader
 from stage_node.accordion.prefix_writer import arrange, encode
 from stage_node.accordion.ue.download import DeliveryError, DownloadRefusedError

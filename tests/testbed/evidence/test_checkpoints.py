@@ -2,8 +2,8 @@
 
 import pytest
 
+from controller.accordion.accuracy import evaluate
 from controller.accordion.lookup import read_table
-from controller.accordion.training.iterations import evaluate
 from stage_node.accordion.prefix import PrefixReader
 from stage_node.data import load_dataset
 from stage_node.models import load_checkpoint

@@ -9,7 +9,7 @@ import torch
 from analysis.metrics.measure import measure
 from analysis.report.build import build_report
 from analysis.run.reader import read_run
-from controller.accordion.training.iterations import evaluate
+from controller.accordion.accuracy import evaluate
 from stage_node.data import load_dataset
 from stage_node.models import load_checkpoint
 from testbed.evidence import arrival, deadlines, downloads, prefixes

@@ -158,7 +158,7 @@ def test_two_processes_under_torchrun_train_one_network(tmp_path, typed):
         (("--teacher", "nowhere"), "--teacher: no checkpoint 'nowhere'"),
         (("--teacher", "resnet56-cifar10"), "--teacher: its in_channels is 3, that of the data 1"),
         (("--epochs", "0"), "--epochs 0 and no --start: nothing is learned"),
-        (("--frozen-blocks", "1"), "--frozen-blocks: only those of a trained network, --start"),
+        (("--frozen-blocks", "1"), "--frozen-blocks: only blocks of a trained network, --start"),
         (("--family", "alexnet"), "unknown model family"),
         (("--device", "cuda"), "no CUDA device"),
     ],
