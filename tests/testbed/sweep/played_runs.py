@@ -7,6 +7,8 @@ from pathlib import Path
 from distributed import Client
 
 from testbed.sweep import run as sweep_run
+from testbed.sweep.file import Cell
+from testbed.sweep.run import CellPlace
 
 Connected = Callable[[str | None, int], AbstractContextManager[Client]]
 
@@ -14,9 +16,9 @@ PROGRAMS = Path(__file__).with_name("programs")
 REAL_ARGUMENTS = sweep_run.cell_arguments
 
 
-def played_arguments(*cell: object) -> tuple[str, ...]:
+def played_arguments(cell: Cell, place: CellPlace, directory: Path) -> tuple[str, ...]:
     """The command line of a cell, for a program that plays the run."""
-    module = REAL_ARGUMENTS(*cell)
+    module = REAL_ARGUMENTS(cell, place, directory)
     assert module[:4] == ("-P", "-m", "testbed", "run")
     return (str(PROGRAMS / "played_run.py"), *module[3:])
 
