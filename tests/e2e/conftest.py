@@ -1,16 +1,25 @@
 """What every end-to-end test needs: a machine of its own to be root in."""
 
+import json
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from stage_node.repository import REPOSITORY
 from testbed.hosts.environment import PYTHON
+from testbed.hosts.guest_boot import CODE, RUN
 from testbed.hosts.microvm import MicroVm, VirtualClock
 from testbed.kernel.cache import find_kernel
 from testbed.kernel.guest_kernel import GuestKernel
+from tests.e2e.programs.facts import FACTS
+
+PROGRAMS = Path(__file__).with_name("programs")
+PROGRAMS_IN_GUEST = PROGRAMS.relative_to(REPOSITORY)
+"""Below the directory that a guest shares with this machine: so a module has one name in both."""
 
 
 @dataclass(frozen=True)
@@ -42,9 +51,26 @@ class Guest:
         status = self.host.run(command, writable=self.directory, env=env, output=output, seed=seed)
         return GuestResult(status, output.read_text() if output.exists() else "")
 
-    def python(self, code: str, *arguments: str) -> GuestResult:
-        """A Python program given as text; ``arguments`` are its sys.argv[1:]."""
-        return self.run(PYTHON, "-c", code, *arguments)
+    def program(self, name: str, *arguments: str, seed: int = 1) -> GuestResult:
+        """A file of ``tests/e2e/programs``; ``arguments`` are its sys.argv[1:]."""
+        return self.run(*self.bring(name), *arguments, seed=seed)
+
+    def facts(self, name: str, *arguments: str) -> Any:
+        """What such a program, which must end well, tells by ``facts.report``."""
+        result = self.program(name, *arguments)
+        assert result.status == 0, result.output
+        return json.loads((self.directory / FACTS).read_text())
+
+    def bring(self, name: str) -> list[str]:
+        """Copy the programs into the guest's directory; the command that runs one of them there.
+
+        A guest has no copy of ``tests``, where they are, else.
+        """
+        here = self.directory / PROGRAMS_IN_GUEST
+        ignored = shutil.ignore_patterns("__pycache__")
+        shutil.copytree(PROGRAMS, here, ignore=ignored, dirs_exist_ok=True)
+        assert (here / name).exists(), f"there is no {PROGRAMS / name}"
+        return ["env", f"PYTHONPATH={CODE}:{RUN}", PYTHON, str(PROGRAMS_IN_GUEST / name)]
 
     def module(self, name: str, *arguments: str) -> GuestResult:
         """``python -m name arguments``."""

@@ -17,6 +17,7 @@ from scapy.utils import PcapReader
 
 from analysis.capture.reader import pcap, read_capture
 from analysis.errors import DamagedCaptureError
+from stage_node.repository import REPOSITORY
 from tests.analysis.tcp.dissection import OPTIONS, dissected, ether, packets
 from tests.analysis.tcp.tcp_simulator import write_pcap
 
@@ -161,19 +162,10 @@ def test_it_is_a_hundred_times_as_fast_as_dissection(many: Path) -> None:
 
 
 def test_ten_million_packets_would_fit_in_two_gib(many: Path) -> None:
-    program = (
-        "import re, sys; from pathlib import Path\n"
-        "from analysis.capture.reader import read_capture\n"
-        "def peak():\n"
-        "    status = Path('/proc/self/status').read_text()\n"
-        "    return 1024 * int(re.search(r'VmHWM:\\s+(\\d+)', status)[1])\n"
-        "read_capture(Path(sys.argv[1])); before = peak()\n"  # buffers are there in any case
-        "capture = read_capture(Path(sys.argv[2]))\n"
-        "print((peak() - before) / capture.packets.height)"
-    )
     few = Path(__file__).parents[1] / "corpus" / "truncated.pcap"
-    command = [sys.executable, "-c", program, str(few), str(many)]
-    result = subprocess.run(command, capture_output=True, text=True, check=True)
+    program = "tests.analysis.capture.programs.memory_per_packet"
+    command = [sys.executable, "-m", program, str(few), str(many)]
+    result = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=True)
     print(f"{float(result.stdout):.0f} bytes of memory per packet")
     assert 40 < float(result.stdout) < 2**31 / 10_000_000
 

@@ -14,7 +14,7 @@ import pytest
 from stage_node.repository import REPOSITORY
 from testbed.hosts.environment import PACKAGES
 from testbed.hosts.guest_boot import CODE, RUN
-from tests.e2e.conftest import give_kernel, virtual_host
+from tests.e2e.conftest import PROGRAMS, give_kernel, virtual_host
 from tests.e2e.hosts.processes import is_kernel, until
 
 pytestmark = pytest.mark.microvm
@@ -40,36 +40,15 @@ def test_the_command_is_root_on_a_kernel_with_netem_and_its_status_comes_back(vi
     assert rtt_min_ms == pytest.approx(40 + 98 * 8 / 10e3, abs=0.005)  # 98 bytes at 10 Mbit/s
 
 
-PRIORITIES = """
-import os, subprocess
-pid = int(subprocess.check_output(["pgrep", "ksoftirqd"]))
-print(os.sched_getscheduler(pid) == os.SCHED_FIFO)
-"""
-
-
 def test_packets_are_passed_on_before_anybody_computes(virtual_guest):
-    assert virtual_guest.python(PRIORITIES).output == "True\n"
+    assert virtual_guest.program("hosts/packet_priority.py").output == "True\n"
 
 
 def test_only_the_run_directory_can_be_written(virtual_guest, tmp_path):
     outside = tmp_path / "precious.txt"
     outside.write_text("as it was")
     (virtual_guest.directory / "given.txt").write_text("given")
-    program = """
-import pathlib, sys
-import testbed
-run, code = pathlib.Path.cwd(), pathlib.Path(testbed.__file__).parents[1]
-(run / "new, made.txt").write_text((run / "given.txt").read_text() + " and taken")
-(run / "given.txt").unlink()
-pathlib.Path("/tmp/scratch").write_text("gone with the guest")
-for forbidden in (code / "x", pathlib.Path(sys.prefix, "x"), pathlib.Path("/etc/x")):
-    try:
-        forbidden.write_text("harm")
-    except OSError as error:
-        print(error.strerror)
-print(pathlib.Path(sys.argv[1]).exists(), run, code)
-"""
-    result = virtual_guest.python(program, str(outside))
+    result = virtual_guest.program("hosts/write_everywhere.py", str(outside))
     assert result.status == 0
     assert result.output.splitlines() == [
         *["Read-only file system"] * 3, f"False {RUN} {CODE}"
@@ -109,6 +88,7 @@ def strangers_place() -> Iterator[Path]:
     place = Path(tempfile.mkdtemp(prefix="a stranger's, "))
     for package in PACKAGES:
         shutil.copytree(REPOSITORY / package, place / package)
+    shutil.copy(PROGRAMS / "hosts" / "become_root.py", place)
     (place / "run").mkdir()
     give_kernel(place / "cache")
     if os.geteuid() == 0:
@@ -120,19 +100,9 @@ def strangers_place() -> Iterator[Path]:
 
 def test_an_unprivileged_user_becomes_root_in_the_guest(strangers_place):
     run = strangers_place / "run"
-    program = """
-import os, sys
-from pathlib import Path
-from testbed.hosts.microvm import MicroVm, VirtualClock
-from testbed.kernel.cache import find_kernel
-command = ["sh", "-c", "id -u; ip link add name v0 type veth && echo made; touch made-in-guest"]
-os.chdir("run")
-host = MicroVm(virtual=VirtualClock(find_kernel()))
-print(os.geteuid(), host.run(command, writable=Path.cwd()))
-"""
     as_nobody = ["setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups"]
     done = subprocess.run(
-        [*(as_nobody if os.geteuid() == 0 else []), sys.executable, "-c", program],
+        [*(as_nobody if os.geteuid() == 0 else []), sys.executable, "become_root.py"],
         cwd=strangers_place,
         env={
             "PATH": os.environ["PATH"],

@@ -12,20 +12,14 @@ from stage_node.repository import REPOSITORY
 from testbed.errors import GuestDiedError
 from testbed.hosts.leftovers import end_leftovers
 from testbed.hosts.microvm import MicroVm
-from tests.e2e.conftest import virtual_host
+from tests.e2e.conftest import PROGRAMS, virtual_host
 from tests.e2e.hosts.processes import has_ended, is_kernel, processes_of, program, until
 
 pytestmark = [pytest.mark.microvm, pytest.mark.usefixtures("kernel")]
 
 # The event is written but its file stays open, as with the event log of a run.
 LONG_JOB = "exec 3>>events; echo started >&3; (sleep 600 &) ; sleep 600"
-PARENT = f"""
-from pathlib import Path
-from testbed.hosts.microvm import MicroVm, VirtualClock
-from testbed.kernel.cache import find_kernel
-host = MicroVm(virtual=VirtualClock(find_kernel()))
-host.run(["sh", "-c", {LONG_JOB!r}], writable=Path("run"))
-"""
+PARENT = (sys.executable, str(PROGRAMS / "hosts" / "wait_for_guest.py"), LONG_JOB)
 
 
 @pytest.mark.parametrize("blow", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
@@ -35,7 +29,7 @@ def test_the_guest_dies_with_its_parent(tmp_path, blow):
     temporary.mkdir()
     environment = os.environ | {"TMPDIR": str(temporary), "PYTHONPATH": str(REPOSITORY)}
     parent = subprocess.Popen(
-        [sys.executable, "-c", PARENT],
+        PARENT,
         cwd=tmp_path,
         env=environment,
         stderr=subprocess.DEVNULL,
@@ -93,7 +87,7 @@ def test_a_guest_that_lost_testbed_and_supervisor_at_once_is_found_and_ended(tmp
     monkeypatch.chdir(tmp_path)
     (tmp_path / "run").mkdir()
     environment = os.environ | {"TMPDIR": str(tmp_path), "PYTHONPATH": str(REPOSITORY)}
-    parent = subprocess.Popen([sys.executable, "-c", PARENT], env=environment)
+    parent = subprocess.Popen(PARENT, env=environment)
     until(lambda: (tmp_path / "run" / "events").exists(), 60)
     assert list(end_leftovers()) == []
     (supervisor,) = filter(is_supervisor, processes_of(tmp_path))

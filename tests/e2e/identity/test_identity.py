@@ -19,6 +19,7 @@ from analysis.compare.identity import fingerprint, first_difference
 from stage_node.repository import REPOSITORY
 from testbed.commands.checks import IDENTITY_REPEATS
 from testbed.kernel.cache import find_kernel
+from tests.e2e.conftest import PROGRAMS
 from tests.e2e.identity import golden
 from tests.e2e.identity.conditions import CONDITIONS, quiet, repeat
 from tests.e2e.identity.golden import run
@@ -90,33 +91,12 @@ def test_this_machine_agrees_with_the_one_that_the_hashes_were_made_on(first_run
     assert ours == theirs, "times, lengths and headers agree, payloads do not: torch adds otherwise"
 
 
-LEAKS = {
-    "unseeded entropy": """
-from testbed.hosts.microvm import MicroVm
-told = MicroVm._clock_environment
-MicroVm._clock_environment = lambda self, seed: {
-    name: value for name, value in told(self, seed).items() if name != "CONCERTINA_SEED"
-}
-""",
-    "a path on the command line": """
-import testbed.hosts.microvm as microvm
-told = microvm.kernel_command
-def leaking(*given):
-    words = told(*given)
-    words.insert(words.index("--"), "from=/home/somebody")
-    return words
-microvm.kernel_command = leaking
-""",
-}
-
-
 @of_one("lossy-download")
-@pytest.mark.parametrize("leak", LEAKS)
-def test_what_leaks_into_the_guest_is_found(first_runs, leak, tmp_path):
-    program = f"{LEAKS[leak]}\nfrom testbed.commands.cli import main\nmain()\n"
-    (tmp_path / "leaking.py").write_text(program)
+@pytest.mark.parametrize("leak", ["unseeded_entropy", "path_on_command_line"])
+def test_what_leaks_into_the_guest_is_found(first_runs, leak):
+    program = PROGRAMS / "identity" / f"{leak}.py"
     done = subprocess.run(
-        [sys.executable, str(tmp_path / "leaking.py"), "repeat", str(first_runs["lossy-download"])],
+        [sys.executable, str(program), "repeat", str(first_runs["lossy-download"])],
         env=os.environ | {"PYTHONPATH": str(REPOSITORY)},
         capture_output=True,
         text=True,

@@ -223,18 +223,11 @@ def test_blocks_that_cannot_be_left_out_come_with_the_first_part():
 
 def test_the_first_configuration_is_loaded_at_once():
     """In a process that has loaded none before: no part of torch is imported for it first."""
-    program = (
-        "import sys, time\n"
-        "from pathlib import Path\n"
-        "from stage_node.accordion.prefix import PrefixReader\n"
-        "reader = PrefixReader()\n"
-        "reader.feed(Path(sys.argv[1]).read_bytes())\n"
-        "begin = time.process_time()\n"
-        "reader.load(reader.completed()[0])\n"
-        "print(time.process_time() - begin)"
-    )
+    program = "tests.stage_node.accordion.programs.time_first_load"
     file = CHECKPOINTS / "digits-vgg8.safetensors"
-    command = [sys.executable, "-c", program, str(file)]
+    command = [sys.executable, "-m", program, str(file)]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    result = subprocess.run(command, capture_output=True, text=True, check=True, env=environment)
+    result = subprocess.run(
+        command, cwd=REPOSITORY, capture_output=True, text=True, check=True, env=environment
+    )
     assert float(result.stdout) < 0.5

@@ -1,7 +1,9 @@
 """Adding a model means writing one file: what a family says of itself is all that is needed."""
 
+import shutil
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 
 import pytest
 import torch
@@ -116,10 +118,7 @@ def test_a_family_checks_its_options():
 
 
 def test_a_family_is_found_by_the_place_of_its_file_alone(tmp_path, registry, monkeypatch):
-    source = (
-        "from stage_node.models.vgg import VGG\n\n\nclass Renamed(VGG):\n    name = 'renamed'\n"
-    )
-    (tmp_path / "renamed.py").write_text(source)
+    shutil.copy(Path(__file__).with_name("programs") / "renamed.py", tmp_path)
     monkeypatch.setattr(stage_node.models, "__path__", [*stage_node.models.__path__, str(tmp_path)])
     discover_families()
     assert registry["renamed"].__module__ == "stage_node.models.renamed"

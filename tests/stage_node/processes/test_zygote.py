@@ -12,6 +12,7 @@ import pytest
 
 from stage_node.processes.netns import NamespaceError, enter_network_of
 from stage_node.processes.zygote import Zygote, ZygoteError
+from stage_node.repository import REPOSITORY
 
 ENTRIES = "tests.stage_node.processes.entries"
 
@@ -126,26 +127,17 @@ def test_children_die_with_a_killed_zygote(tmp_path: Path) -> None:
 
 
 def test_children_die_with_a_killed_client(tmp_path: Path) -> None:
-    program = f"""
-import os, signal
-from pathlib import Path
-from stage_node.processes.zygote import Zygote
-zygote = Zygote.start()
-pid = zygote.spawn("test", "{ENTRIES}:sleep", {{}}, log_path=Path({str(tmp_path / "log")!r}))
-print(pid, flush=True)
-os.kill(os.getpid(), signal.SIGKILL)
-"""
-    client = subprocess.run([sys.executable, "-c", program], stdout=subprocess.PIPE, check=False)
+    program = "tests.stage_node.processes.programs.killed_client"
+    command = [sys.executable, "-m", program, f"{ENTRIES}:sleep", str(tmp_path / "log")]
+    client = subprocess.run(command, cwd=REPOSITORY, stdout=subprocess.PIPE)
     assert client.returncode == -signal.SIGKILL
     until(lambda: not alive(int(client.stdout)))
 
 
 def test_a_module_that_starts_threads_is_not_preloaded(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    module = "import threading, time\nthreading.Thread(target=time.sleep, args=[9], daemon=True)"
-    (tmp_path / "threaded.py").write_text(f"{module}.start()\n")
-    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).with_name("programs")))
     with Zygote.start(["threaded"]) as zygote, pytest.raises(ZygoteError):
         zygote.wait_ready()
     assert "importing threaded started 1 threads" in capfd.readouterr().err

@@ -14,14 +14,7 @@ from testbed.commands.cli import main
 
 NO_PACE = "the real clock needs none; it is of the virtual clock"
 NATIVE = "the native host has the real clock only; give --host microvm, or --clock real"
-ANSWERED = """
-import sys
-from testbed.commands.cli import main
-try:
-    main()
-finally:
-    print([name for name in ("torch", "matplotlib", "polars") if name in sys.modules])
-"""
+HEAVY_IMPORTS = "tests.testbed.commands.programs.heavy_imports"
 
 
 @pytest.mark.parametrize("command", ["run", "ladder"])
@@ -31,7 +24,10 @@ def test_a_file_of_the_wrong_form_is_answered_before_anything_heavy_is_imported(
     file = tmp_path / "mine.yaml"
     file.write_text("name: mine\nnetwrok: {}\n")
     answer = subprocess.run(
-        [sys.executable, "-c", ANSWERED, command, str(file)], capture_output=True, text=True
+        [sys.executable, "-m", HEAVY_IMPORTS, command, str(file)],
+        cwd=REPOSITORY,
+        capture_output=True,
+        text=True,
     )
     assert answer.returncode == 2
     assert answer.stdout == "[]\n"

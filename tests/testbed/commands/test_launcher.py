@@ -18,10 +18,7 @@ import pytest
 
 from stage_node.repository import REPOSITORY
 
-PROGRAM = """
-import os, sys
-print("program", *sys.argv[1:], "in", os.getcwd())
-"""
+PROGRAM = Path(__file__).with_name("programs") / "echo.py"
 # Makes a virtual environment whose Python takes its time for pip, and else is this one.
 PLAYED_PYTHON = f"""
 if [ "$1 $2" != "-m venv" ]; then exec {sys.executable} "$@"; fi
@@ -81,7 +78,7 @@ class House:
 def house(tmp_path) -> House:
     house = House(tmp_path / "a house", tmp_path / "bin")
     (house.root / "testbed").mkdir(parents=True)
-    (house.root / "testbed" / "__main__.py").write_text(PROGRAM)
+    shutil.copy(PROGRAM, house.root / "testbed" / "__main__.py")
     (house.root / "requirements.lock").write_text("# no packages\n")
     shutil.copytree(REPOSITORY / "provision", house.root / "provision")
     shutil.copy(REPOSITORY / "concertina", house.root)

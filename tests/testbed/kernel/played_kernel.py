@@ -14,6 +14,7 @@ from stage_node.repository import REPOSITORY
 from testbed.kernel import inquiry, source
 from testbed.kernel.inquiry import NEEDED
 
+BUILDER = Path(__file__).with_name("programs") / "build_played_kernel.py"
 CONFIGURATION = "\n".join(["CONFIG_UML=y", *(f"CONFIG_{name}=y" for name in NEEDED)])
 NO_BLANKS = 'case $PWD in *" "*) echo "source directory cannot contain spaces"; exit 2 ;; esac'
 SHELL_TOOLS = ("sh", "cat", "cp", "dirname", "env", "id", "mkdir", "rm", "sleep", "sort", "tr")
@@ -77,20 +78,10 @@ class Workplace:
     def left_over(self) -> list[str]:
         return [path.name for path in self.kernels.glob(".*")]
 
-    def start(self, call: str = "build.build_kernel(Console())") -> subprocess.Popen[str]:
+    def start(self) -> subprocess.Popen[str]:
         """A Python of its own that builds, and says what it has."""
-        program = (
-            "from rich.console import Console\n"
-            "from testbed.errors import TestbedError\n"
-            "from testbed.kernel import build, inquiry, source\n"
-            "from pathlib import Path\n"
-            "inquiry.ELF = b'#!'\n"
-            f"source.INSTALLED = Path('{self.root}/usr/src')\n"
-            f"try:\n    print({call}.version)\n"
-            "except TestbedError as error:\n    print(error); raise SystemExit(error.exit_status)\n"
-        )
         return subprocess.Popen(
-            [sys.executable, "-c", program],
+            [sys.executable, str(BUILDER), str(self.root / "usr" / "src")],
             env=os.environ | self.environment | {"PYTHONPATH": str(REPOSITORY)},
             stdout=subprocess.PIPE,
             text=True,

@@ -6,15 +6,13 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
 from itertools import combinations
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 import pytest
-from distributed import Client, LocalCluster
+from distributed import LocalCluster
 from rich.console import Console
 
 from analysis.sweep.table import read_cell
@@ -25,8 +23,7 @@ from testbed.sweep import run as sweep_run
 from testbed.sweep.file import find_sweep, load_sweep, shipped_sweeps
 from testbed.sweep.run import CellPlace, Workers, list_cells, run_sweep
 from tests.testbed.evidence.third_party import published_data_may_be_absent
-
-Connected = Callable[[str | None, int], AbstractContextManager[Client]]
+from tests.testbed.sweep.played_runs import PROGRAMS, played_arguments, undisturbed
 
 PLACE = CellPlace("microvm", "virtual")
 SWEEP = """
@@ -40,94 +37,12 @@ repetitions: 2
 figures: [captured_packets, nothing.*]
 """
 
-# What a run leaves, without a run; argv: run EXPERIMENT --set ... --host KIND --out DIR.
-FAKE = """
-import json, os, sys, time
-from pathlib import Path
-
-out = Path(sys.argv[-1])
-sets = dict(word.split("=") for word in sys.argv if "=" in word)
-rate = sets["network.links.ue2.rate_mbit"]
-begin = time.time()
-print("begun", flush=True)
-time.sleep(float(os.environ.get("SLEEP", "0.3")))
-with Path(os.environ["DIARY"]).open("a") as diary:
-    told = dict(zip(sys.argv[1:], sys.argv[2:]))
-    place = [told["--host"], told["--clock"], int(told["--seed"])]
-    entry = [out.name, sorted(os.sched_getaffinity(0)), begin, time.time(), place]
-    diary.write(json.dumps(entry) + "\\n")
-out.mkdir()
-if os.environ.get("FAIL") == rate:
-    sys.exit("concertina: the emulation fell over")
-fidelity = {
-    "verdict": os.environ.get("VERDICT", "pass"), "reasons": [], "goodput_error_max": 0.001,
-    "rtt_error_ms_max": 0.1, "capture_dropped_packets": 0, "qdisc_difference_max": 0.0,
-    "cpu_idle_min_share": 0.5, "cpu_idle_seconds": 3,
-}
-summary = {
-    "schema": 2, "name": "t", "failure": None, "fidelity": fidelity, "problems": [], "links": [],
-    "captured_packets": 100 * int(rate) + int(out.name[:1], 16), "replays": [],
-    "together": False, "pipelines": [], "accordion": None,
-}
-(out / "summary.json").write_text(json.dumps(summary))
-(out / "report.html").write_text("")
-"""
-
-# The same as the tests below, as a process that can be interrupted.
-DRIVER = """
-import sys
-from pathlib import Path
-from rich.console import Console
-from testbed.sweep import run as sweep_run
-from testbed.hosts.choose import Wish
-from tests.testbed.sweep.test_run import undisturbed
-
-file, fake, out = map(Path, sys.argv[1:])
-if __name__ == "__main__":
-    real = sweep_run.cell_arguments
-    sweep_run.cell_arguments = lambda *cell: (str(fake), *real(*cell)[3:])
-    sweep_run.connected = undisturbed(sweep_run.connected, file.parent)
-    workers = sweep_run.Workers(2)
-    try:
-        wish = Wish("microvm", "real")
-        sweep_run.run_sweep(file, wish, out, workers, False, Console())
-    except sweep_run.RunInterruptedError as error:
-        print(error)
-        sys.exit(error.exit_status)
-"""
-
-
-def undisturbed(connected: Connected, place: Path) -> Connected:
-    """Workers that know of no guests but their own, whatever else this machine runs."""
-    claims = str(place)[-60:]
-
-    def isolate() -> None:
-        import testbed.hosts.cpu
-
-        testbed.hosts.cpu.CLAIMS = claims
-
-    @contextmanager
-    def wrapped(address: str | None, jobs: int) -> Iterator[Client]:
-        with connected(address, jobs) as client:
-            client.run(isolate)
-            yield client
-
-    return wrapped
-
 
 @pytest.fixture
 def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder with a sweep file, where a stand-in is run for every cell."""
     (tmp_path / "story.yaml").write_text(SWEEP)
-    (tmp_path / "fake.py").write_text(FAKE)
-    real = sweep_run.cell_arguments
-
-    def fake(*cell: object) -> tuple[str, ...]:
-        module = real(*cell)
-        assert module[:4] == ("-P", "-m", "testbed", "run")
-        return (str(tmp_path / "fake.py"), *module[3:])
-
-    monkeypatch.setattr(sweep_run, "cell_arguments", fake)
+    monkeypatch.setattr(sweep_run, "cell_arguments", played_arguments)
     monkeypatch.setattr(sweep_run, "connected", undisturbed(sweep_run.connected, tmp_path))
     monkeypatch.setattr(sweep_run, "_place", lambda *_: PLACE)
     monkeypatch.setenv("DIARY", str(tmp_path / "diary"))
@@ -229,10 +144,9 @@ def test_the_same_sweep_runs_on_a_cluster_that_is_there(place: Path) -> None:
 
 
 def test_an_interrupted_sweep_leaves_nothing_running_and_goes_on(place: Path, monkeypatch) -> None:
-    (place / "driver.py").write_text(DRIVER)
-    paths = [str(place / name) for name in ("driver.py", "story.yaml", "fake.py", "out")]
+    program = PROGRAMS / "sweep_played_runs.py"
     process = subprocess.Popen(
-        [sys.executable, *paths],
+        [sys.executable, program, place / "story.yaml", place / "out"],
         env=os.environ | {"PYTHONPATH": str(REPOSITORY), "SLEEP": "120"},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
