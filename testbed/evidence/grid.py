@@ -7,7 +7,7 @@ seed). All schemes come with one seed before any with the next. Each unit is a p
 its output goes to NAME.log beside its checkpoint. ``--at-once`` units share the processors, or a
 GPU: two of one thread each are faster than one of two threads, which wait for each other wherever
 others compute too. Given again after an interruption, the same command skips finished units and
-goes on with the others from their last whole epochs.
+continues the others from their last whole epochs.
 """
 
 import argparse
