@@ -23,8 +23,8 @@ from typing import Any, Literal
 import polars as pl
 import yaml
 
-from analysis.compare.figures import Figure, run_figures
-from analysis.compare.intervals import Interval, of_frames, of_shares, welch
+from analysis.metrics.figures import Figure, run_figures
+from analysis.metrics.intervals import Interval, of_frames, of_shares, welch
 from analysis.metrics.measure import Measured
 
 Method = Literal["repetitions", "frames", "images", ""]
