@@ -11,8 +11,8 @@ from rich.table import Table
 from analysis.compare.comparison import ComparedColumn, Comparison, compare
 from analysis.compare.report import write_comparison
 from analysis.metrics.measure import measure
-from analysis.report.words import number
 from analysis.run.reader import read_run
+from analysis.wording import number
 from testbed.errors import BadExperimentError
 
 

@@ -6,12 +6,12 @@ from rich.console import Console
 from rich.table import Table
 
 from analysis.metrics.measure import Measured, MeasuredPipeline, measure
-from analysis.report.words import number, percent
 from analysis.run.reader import read_run
 from analysis.summary import Summary
 from analysis.summary.pipeline import Breakdown
 from analysis.trace.packet_table import packet_table, write_packets
 from analysis.trace.trace import slowest_frames, traced_flows
+from analysis.wording import number, percent
 
 WIDTH = 100
 FLOWS_SHOWN = 12
