@@ -3,8 +3,8 @@
 from pathlib import Path
 
 from analysis.compare.comparison import Comparison
+from analysis.compare.plot import plot_differences
 from analysis.plots import style
-from analysis.plots.figures.comparison import plot_differences
 from analysis.report.page import ShownPlot, page
 
 VERDICTS = ("pass", "warn", "fail", "unknown")
