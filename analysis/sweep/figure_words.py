@@ -43,6 +43,7 @@ _WORDS: Mapping[str, str] = {
     "useful_share_median": "blocks that were there, of those that could be, median",
     "excess_share": "above the least time",
     "duration_ms": "time of the download",
+    "inferences_per_s": "inferences",
     "busy_share": "busy",
     "median_ms": "median",
     "mean_ms": "mean",
@@ -58,7 +59,8 @@ def figure_title(column: str) -> str:
     *places, leaf = column.split(".")
     place = ", ".join(word for word in _places(places) if word)
     title = f"{place}: {_word(leaf)}" if place else _word(leaf)
-    return title[0].upper() + title[1:]
+    is_name = place.split(", ")[0] in places  # a host is called as it is called
+    return title if is_name else title[0].upper() + title[1:]
 
 
 def figure_unit(column: str) -> str:

@@ -71,7 +71,7 @@ def _subtitle(runs: pl.DataFrame, intervals: pl.DataFrame) -> str:
     counts = sorted(set(intervals["runs"])) or [0]
     span = " to ".join(map(str, dict.fromkeys((counts[0], counts[-1]))))
     left_out = runs.filter(~pl.col("verdict").is_in(TRUSTED)).height
-    bars = f"mean of {span} {agreeing(counts[-1], 'run', 'runs')}; bars: its {CONFIDENCE:.0%} interval (Student's t)"
+    bars = f"mean of {span} runs; bars: its {CONFIDENCE:.0%} interval (Student's t)"
     said = [bars if counts[-1] > 1 else "one run each, and so no intervals"]
     if left_out:
         verb = agreeing(left_out, "its", "their")
