@@ -23,9 +23,11 @@ from typing import Any, Literal
 import polars as pl
 import yaml
 
-from analysis.compare.figures import Figure, run_figures
-from analysis.compare.intervals import Interval, of_frames, of_shares, welch
+from analysis.compare.conditions import Condition, conditions
+from analysis.metrics.figures import Figure, run_figures
+from analysis.metrics.intervals import Interval, of_frames, of_shares, welch
 from analysis.metrics.measure import Measured
+from analysis.wording import counted
 
 Method = Literal["repetitions", "frames", "images", ""]
 Key = tuple[str, str]
@@ -57,11 +59,13 @@ class ComparedColumn:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Columns, the table of ``COMPARISON_SCHEMA``, and what speaks against comparing them."""
+    """Columns, the table of ``COMPARISON_SCHEMA``, what speaks against comparing them, and the
+    conditions that each was made under."""
 
     columns: tuple[ComparedColumn, ...]
     table: pl.DataFrame
     warnings: tuple[str, ...]
+    conditions: tuple[Condition, ...]
 
 
 def compare(runs: Sequence[tuple[str, Measured]]) -> Comparison:
@@ -75,7 +79,8 @@ def compare(runs: Sequence[tuple[str, Measured]]) -> Comparison:
         if key in other
     ]
     table = pl.DataFrame(rows, schema=COMPARISON_SCHEMA, orient="row")
-    return Comparison(columns, table, tuple(_warnings(columns)))
+    made = conditions([column.runs for column in columns])
+    return Comparison(columns, table, tuple(_warnings(columns)), made)
 
 
 def _figures(column: ComparedColumn) -> dict[Key, list[Figure]]:
@@ -139,23 +144,14 @@ def _warnings(columns: tuple[ComparedColumn, ...]) -> Iterator[str]:
                 yield f"{column.name}: fidelity {verdict}: {_first_reason(run)}"
             if run.summary.failure:
                 yield f"{column.name}: the run failed: {run.summary.failure}"
+            elif not any(True for _ in run_figures(run)):
+                yield f"{column.name}: no split model served and no model was delivered"
             if run.summary.problems:
-                yield f"{column.name}: {len(run.summary.problems)} problems with its records"
+                found = counted(len(run.summary.problems), "problem")
+                yield f"{column.name}: {found} with its records: {run.summary.problems[0]}"
     first = columns[0]
     for column in columns[1:]:
         yield from _network_differences(first, column)
-        for said, ours, theirs in zip(
-            ("kind of host", "clock", "commit"), _made_by(first), _made_by(column), strict=True
-        ):
-            if ours != theirs:
-                yield f"{column.name}: {said} {theirs}, of {first.name}: {ours}"
-
-
-def _made_by(column: ComparedColumn) -> tuple[str, str, str]:
-    """Kind of host, clock and commit of the first run."""
-    run = column.runs[0].run
-    commit = str((run.manifest.get("code") or {}).get("git_commit"))[:12]
-    return str(run.manifest.get("host")), run.fidelity.clock, commit
 
 
 def _first_reason(measured: Measured) -> str:

@@ -3,8 +3,8 @@
 from pathlib import Path
 
 from analysis.compare.comparison import Comparison
+from analysis.compare.plot import plot_differences
 from analysis.plots import style
-from analysis.plots.figures.comparison import plot_differences
 from analysis.report.page import ShownPlot, page
 
 VERDICTS = ("pass", "warn", "fail", "unknown")
@@ -25,7 +25,13 @@ def write_comparison(folder: Path, comparison: Comparison) -> Path:
         figure = plot_differences(comparison.table)
         style.save(figure, comparison.table, path, names, worst)
         shown.append(ShownPlot(path, "Differences that have an interval."))
-    html = page("compare.html.j2", comparison=comparison, plots=shown)
+    html = page(
+        "compare.html.j2",
+        comparison=comparison,
+        differing=[each for each in comparison.conditions if each.differs],
+        same=[each for each in comparison.conditions if not each.differs],
+        plots=shown,
+    )
     target = folder / "compare.html"
     target.write_text(html, encoding="utf-8")
     return target

@@ -14,6 +14,7 @@ from analysis.plots.figures.connections import (
     plot_flight,
     plot_rtt,
 )
+from analysis.plots.palette import palette_of
 from analysis.plots.plot import Plot
 from analysis.tcp.connections import TwoEnds
 from analysis.tcp.flight import bytes_in_flight
@@ -35,6 +36,7 @@ class _Connection:
 def connection_plots(measured: Measured) -> Iterator[Plot]:
     """Round trips and bytes in flight of the cuts and of the largest downloads."""
     connections = _connections(measured)
+    palette = palette_of(measured)
     shown = _shown(len(measured.transfers))
     paths = pl.DataFrame(
         [(c.name, *_path(measured, c.ends)) for c in connections], schema=PATH_SCHEMA, orient="row"
@@ -45,7 +47,7 @@ def connection_plots(measured: Measured) -> Iterator[Plot]:
             "rtt",
             "Round-trip times of each connection; without segments that were sent again, "
             "whose acknowledgement could be for either (Karn)." + thinned + shown,
-            plot_rtt(rtt, paths),
+            plot_rtt(rtt, paths, palette),
             rtt,
         )
     flight = _flight(measured, connections)
@@ -55,7 +57,7 @@ def connection_plots(measured: Measured) -> Iterator[Plot]:
             "Bytes in flight of each connection. Below the bandwidth-delay product of its path, "
             "capacity times probed round trip, the path is not filled; what is above it waits in "
             "a queue." + shown,
-            plot_flight(flight, paths),
+            plot_flight(flight, paths, palette),
             flight,
         )
 
@@ -68,7 +70,7 @@ def _connections(measured: Measured) -> list[_Connection]:
         flow = Flow(*(row[column] for column in key))
         ends = measured.wire.two_ends(flow, row["t_end_ns"])
         if ends:
-            found.append(_Connection(f"activations {row['node']} → {row['peer']}", ends))
+            found.append(_Connection(f"activations: {row['node']} → {row['peer']}", ends))
     sized = sorted(measured.transfers, key=lambda t: -t.ends.receiver.payload_bytes)
     for nth, transfer in enumerate(sized[:DOWNLOADS_SHOWN], 1):
         server = measured.run.network.owner(transfer.ends.flow.src)

@@ -10,13 +10,16 @@ from analysis.metrics.links.sequence import sequence_table
 from analysis.metrics.measure import Measured
 from analysis.plots.figures.accordion import ACCURACY_SCHEMA, plot_accordion
 from analysis.plots.figures.accuracy import COST_SCHEMA, plot_accuracy
+from analysis.plots.figures.downloads import DOWNLOADS_SCHEMA, plot_downloads
 from analysis.plots.figures.time_sequence import SEQUENCE_MARKS, drawable, plot_time_sequence
+from analysis.plots.palette import palette_of
 from analysis.plots.plot import Plot
 
 
 def delivery_plots(measured: Measured) -> Iterator[Plot]:
     """Plots of accuracy while the model arrives, and of the largest download on the wire."""
     yield from _accordion(measured)
+    yield from _downloads(measured)
     yield from _accuracy(measured)
     yield from _download_sequence(measured)
 
@@ -52,9 +55,45 @@ def _accordion(measured: Measured) -> Iterator[Plot]:
         "accordion",
         "What the UE can run while the model arrives: each step is one more configuration "
         "(blocks per part of the network). Line: the best that can run; hollow: able to run, but "
-        "no better. Dotted: sizes of the configurations, deadline.",
-        plot_accordion(accuracy, delivery(measured.transfers), deadlines),
+        "no better. Dotted: sizes of the configurations, deadline." + _first_round(measured),
+        plot_accordion(accuracy, delivery(measured.transfers), deadlines, palette_of(measured)),
         accuracy,
+    )
+
+
+def _first_round(measured: Measured) -> str:
+    accordion = measured.summary.accordion
+    rounds = max((d.round for d in accordion.downloads), default=0) if accordion else 0
+    return " Of UEs that began anew and asked again, the first round." if rounds else ""
+
+
+def _downloads(measured: Measured) -> Iterator[Plot]:
+    """Every download of UEs that asked round after round."""
+    accordion = measured.summary.accordion
+    downloads = accordion.downloads if accordion else ()
+    if not any(download.round for download in downloads):
+        return
+    several = len({download.step for download in downloads}) > 1
+    table = pl.DataFrame(
+        [
+            (
+                d.ue,
+                f"{d.ue}, step {d.step + 1}" if several else d.ue,
+                d.round + 1,
+                d.duration_ms,
+                d.deadline_ms,
+            )
+            for d in downloads
+        ],
+        schema=DOWNLOADS_SCHEMA,
+        orient="row",
+    )
+    yield Plot(
+        "downloads",
+        "Every download of every round, from its first SYN to its last byte in the UE's capture, "
+        "the first round above the last. Line: median; number: median.",
+        plot_downloads(table, palette_of(measured)),
+        table,
     )
 
 
@@ -72,6 +111,7 @@ def _accuracy(measured: Measured) -> Iterator[Plot]:
         if step.accuracy is not None
     ]
     table = pl.DataFrame(rows, schema=COST_SCHEMA, orient="row")
+    palette = palette_of(measured)
     if table.height:
         yield Plot(
             "accordion_accuracy",
@@ -83,6 +123,7 @@ def _accuracy(measured: Measured) -> Iterator[Plot]:
                 "bytes of the model's file",
                 "seconds since the UE's first SYN",
                 None,
+                {name: palette.ue(name.partition(":")[0]) for name in table["series"].unique()},
             ),
             table,
         )
@@ -106,6 +147,7 @@ def _download_sequence(measured: Measured) -> Iterator[Plot]:
             f"{transfer.event.model}, bytes {transfer.event.first_byte} to "
             f"{transfer.event.end_byte} of the file; captures of both ends",
             dict(_block_ends(measured, transfer)),
+            palette_of(measured).ue(transfer.event.who),
         ),
         table,
     )

@@ -17,6 +17,7 @@ from analysis.plots.figures.packets import (
 from analysis.plots.figures.rates import RATES_SCHEMA, plot_rates
 from analysis.plots.figures.sharing import plot_sharing
 from analysis.plots.figures.throughput import Span, plot_throughput
+from analysis.plots.palette import palette_of
 from analysis.plots.plot import Plot
 from analysis.run.network import LinkDirection
 from analysis.run.reader import Run
@@ -43,7 +44,9 @@ def _throughput(measured: Measured) -> Plot:
         "throughput",
         "Throughput at the receiving end of each link. Shaded: the windows and downloads that the "
         "figures are taken from. Dotted: the capacity that was probed, where it stayed so.",
-        plot_throughput(measured.throughput, _capacity(measured), _spans(measured)),
+        plot_throughput(
+            measured.throughput, _capacity(measured), _spans(measured), palette_of(measured)
+        ),
         measured.throughput,
     )
 
@@ -56,7 +59,7 @@ def _sharing(measured: Measured) -> Iterator[Plot]:
             "sharing",
             "Who used the links that several share: what each pair of hosts had of them. Dotted: "
             "the capacity that was probed, where it stayed so.",
-            plot_sharing(table, _capacity(measured)),
+            plot_sharing(table, _capacity(measured), palette_of(measured)),
             table,
         )
 
@@ -149,7 +152,9 @@ def _delays(measured: Measured) -> Iterator[Plot]:
             "one_way_delay",
             "How long packets took over each link, all traffic of the run, both directions. To the "
             "right of the dotted line: serialisation and queueing.",
-            plot_delays(table, pl.DataFrame(least, schema=IDEAL_SCHEMA, orient="row")),
+            plot_delays(
+                table, pl.DataFrame(least, schema=IDEAL_SCHEMA, orient="row"), palette_of(measured)
+            ),
             table,
         )
 
@@ -176,7 +181,9 @@ def _departures(measured: Measured) -> Iterator[Plot]:
             "Share of the packets that followed the one before them later than so: packets of "
             "full size that had entered the link before the one in front was through. An ideal "
             "link would drop from 1 to 0 at the dotted line; to its left a packet caught up.",
-            plot_departures(table, pl.DataFrame(ideal, schema=IDEAL_SCHEMA, orient="row")),
+            plot_departures(
+                table, pl.DataFrame(ideal, schema=IDEAL_SCHEMA, orient="row"), palette_of(measured)
+            ),
             table,
         )
 

@@ -6,6 +6,7 @@ file of its data.
 """
 
 import math
+import textwrap
 from collections.abc import Callable
 from functools import wraps
 from pathlib import Path
@@ -14,8 +15,9 @@ from typing import Any, ParamSpec
 import matplotlib
 import polars as pl
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter, NullLocator
 
 from analysis.summary.network import FidelitySummary
 
@@ -23,6 +25,8 @@ P = ParamSpec("P")
 
 BLUE, VERMILLION, GREEN, ORANGE = "#0072B2", "#D55E00", "#009E73", "#E69F00"
 SKY, PURPLE, BLACK, GREY = "#56B4E9", "#CC79A7", "#000000", "#666666"
+RED = "#B00020"
+"""Of what was sent again, and of nothing else."""
 
 COLOURS = (BLUE, VERMILLION, GREEN, PURPLE, ORANGE, SKY)
 LINES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)), (0, (1, 3)))
@@ -30,6 +34,10 @@ HATCHES = ("", "////", "....", "xxxx", "\\\\\\\\", "++++")
 
 WIDTH_INCHES = 8.0
 PNG_DPI = 110
+SUBTITLE_LETTERS = 113
+LINE_INCHES = 0.16
+MARGIN = 0.008
+"""Of the width, free on either side."""
 
 _RC: dict[Any, Any] = {
     "font.family": "sans-serif",
@@ -71,13 +79,17 @@ def styled(plot: Callable[P, Figure]) -> Callable[P, Figure]:
 
 def new_figure(title: str, subtitle: str, height_inches: float) -> Figure:
     """An empty figure with its two lines of heading; room is left for the footer."""
+    lines = textwrap.wrap(subtitle, SUBTITLE_LETTERS) or [""]
+    more = LINE_INCHES * (len(lines) - 1)
+    height_inches += more
     figure = Figure(figsize=(WIDTH_INCHES, height_inches), layout="constrained")
-    head, foot = 0.62 / height_inches, 0.24 / height_inches
+    head, foot = (0.62 + more) / height_inches, 0.24 / height_inches
     engine = figure.get_layout_engine()
     assert engine is not None
-    engine.set(rect=(0.0, foot, 1.0, 1 - head - foot))  # type: ignore[call-arg]
+    engine.set(rect=(MARGIN, foot, 1 - 2 * MARGIN, 1 - head - foot))  # type: ignore[call-arg]
     figure.text(0.01, 1 - 0.12 / height_inches, title, va="top", fontsize=12, fontweight="bold")
-    figure.text(0.01, 1 - 0.37 / height_inches, subtitle, va="top", fontsize=9, color="#444444")
+    below = 1 - 0.37 / height_inches
+    figure.text(0.01, below, "\n".join(lines), va="top", fontsize=9, color="#444444")
     return figure
 
 
@@ -95,13 +107,39 @@ def room_above(axes: Axes, share: float = 0.15) -> None:
     axes.set_ylim(0, top * (1 + share) if top > 0 else 1)
 
 
-def plain_numbers(*, between: bool = False) -> FuncFormatter:
-    """Labels of a logarithmic axis: 0.1, 1, 10; with ``between``, also 2 and 5 times that."""
+def legend_beside(axes: Axes, **options: Any) -> None:
+    """A legend to the right of the axes, where no data can be."""
+    axes.legend(loc="upper left", bbox_to_anchor=(1.0, 1.03), **options)
+
+
+def legend_above(axes: Axes, columns: int, *, right: bool = False) -> None:
+    """A legend above the axes, in ``columns`` columns, at the left or right."""
+    axes.legend(
+        loc="lower right" if right else "lower left",
+        bbox_to_anchor=(1.0 if right else 0.0, 1.0),
+        ncols=columns,
+        borderaxespad=0.1,
+    )
+
+
+def log_ticks(axis: Axis, low: float, high: float) -> None:
+    """Label a logarithmic axis so that several values between ``low`` and ``high`` are named."""
+    axis.set_minor_formatter(NullFormatter())
+    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    if high < 10 * low:
+        axis.set_major_locator(MaxNLocator(5, steps=[1, 2, 2.5, 5, 10]))
+        axis.set_minor_locator(NullLocator())
+    else:
+        axis.set_major_locator(LogLocator(subs=(1, 2, 5) if high < 1000 * low else (1,)))
+
+
+def plain_numbers() -> FuncFormatter:
+    """Labels of a logarithmic axis: 0.1, 1, 10."""
 
     def label(value: float, _: object) -> str:
         exponent = math.floor(math.log10(value) + 1e-9) if value > 0 else 0
         leading = round(value / 10**exponent)
-        return f"{value:g}" if leading == 1 or (between and leading in (2, 5)) else ""
+        return f"{value:g}" if leading == 1 else ""
 
     return FuncFormatter(label)
 
@@ -125,6 +163,7 @@ def save(
         # Laid out once, and not again (with a drawing for nothing) by every backend.
         if engine := figure.get_layout_engine():
             engine.execute(figure)
+            engine.execute(figure)  # once more: labels that a first layout moved
         figure.set_layout_engine(None)
         # Without the date, the same run gives the same file.
         figure.savefig(path, format="svg", metadata={"Date": None}, dpi=PNG_DPI)

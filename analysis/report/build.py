@@ -29,5 +29,5 @@ def build_report(run_dir: Path) -> Summary:
         path = folder / f"{plot.name}.svg"
         style.save(plot.figure, plot.data, path, summary.name, summary.fidelity)
         shown.append(ShownPlot(path, plot.caption))
-    write_report(run_dir / "report.html", measured.run, summary, shown)
+    write_report(run_dir / "report.html", measured, shown)
     return summary

@@ -9,9 +9,12 @@ from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from analysis.report.words import listed, number, percent, result_paragraphs
-from analysis.run.reader import Run
-from analysis.summary import Summary
+from analysis.metrics.measure import Measured
+from analysis.report.headline import ROWS, delivery_rows, headlines
+from analysis.report.link_changes import changed_links, restorations
+from analysis.report.repeated import by_step
+from analysis.report.sentences import leading_sentences, result_paragraphs
+from analysis.wording import counted, listed, number, percent
 
 _TEMPLATES = Path(__file__).parent / "templates"
 
@@ -37,19 +40,30 @@ class ShownPlot:
         return f"{self.path.parent.name}/{self.path.stem}.csv"
 
 
-def write_report(path: Path, run: Run, summary: Summary, shown: Sequence[ShownPlot]) -> None:
-    """Render the report of a run: verdict, result in words, plots, tables, manifest."""
-    path.write_text(render(run, summary, shown), encoding="utf-8")
+def write_report(path: Path, measured: Measured, shown: Sequence[ShownPlot]) -> None:
+    """Render the report of a run: verdict, headline figures, sentences, plots, details."""
+    path.write_text(render(measured, shown), encoding="utf-8")
 
 
-def render(run: Run, summary: Summary, shown: Sequence[ShownPlot]) -> str:
-    """The page as text."""
+def render(measured: Measured, shown: Sequence[ShownPlot]) -> str:
+    """Write the page as text."""
+    run, summary = measured.run, measured.summary
     first = {name: run.manifest[name] for name in _MANIFEST_FIELDS if name in run.manifest}
     rest = {name: value for name, value in run.manifest.items() if name not in first}
+    changed = changed_links(run, measured.transfers)
+    steps = by_step(summary.accordion, changed) if summary.accordion else ()
+    tables = headlines(measured)
+    rows = delivery_rows(steps)
     return page(
         "report.html.j2",
         summary=summary,
-        paragraphs=result_paragraphs(summary),
+        tables=tables,
+        deliveries=rows[:ROWS],
+        more_deliveries=max(0, len(rows) - ROWS),
+        steps=steps,
+        sentences=leading_sentences(summary, tables, steps),
+        paragraphs=result_paragraphs(summary, steps),
+        restored=restorations(run),
         plots=shown,
         experiment=run.experiment,
         manifest={name: _plain(value) for name, value in first.items()},
@@ -58,7 +72,7 @@ def render(run: Run, summary: Summary, shown: Sequence[ShownPlot]) -> str:
 
 
 def page(template: str, **values: object) -> str:
-    """One of the templates, filled in."""
+    """Fill in one of the templates."""
     environment = Environment(
         loader=FileSystemLoader(_TEMPLATES),
         autoescape=True,
@@ -66,7 +80,12 @@ def page(template: str, **values: object) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"number": number, "percent": percent, "listed": listed}
+    environment.filters |= {
+        "number": number,
+        "percent": percent,
+        "listed": listed,
+        "counted": counted,
+    }
     return environment.get_template(template).render(**values)
 
 

@@ -9,7 +9,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from analysis.plots import style
+from analysis.sweep.figure_words import figure_title, figure_unit, parameter_words
 from analysis.sweep.table import CONFIDENCE, TRUSTED
+from analysis.wording import agreeing, counted
 
 MARKS = "os^vDP"
 UPRIGHT_LETTERS = 60
@@ -33,7 +35,7 @@ def plot_figure(
     is_number = table[x].dtype.is_numeric()
     runs = table.filter(pl.col(figure).is_not_null())
     intervals = intervals.filter(pl.col("figure") == figure)
-    drawing = style.new_figure(figure, _subtitle(runs, intervals), 4.6)
+    drawing = style.new_figure(figure_title(figure), _subtitle(runs, intervals), 4.6)
     axes = drawing.subplots()
     places = _places(table[x])
     lines = table.select(others).unique(maintain_order=True).rows() if others else [()]
@@ -51,15 +53,15 @@ def plot_figure(
         if sum(map(len, names)) > UPRIGHT_LETTERS:
             for written in axes.get_xticklabels():
                 written.set(rotation=35, ha="right", rotation_mode="anchor")
-    axes.set_xlabel(x)
-    axes.set_ylabel(figure.split(".")[-1])
+    axes.set_xlabel(parameter_words(x))
+    axes.set_ylabel(figure_unit(figure))
     axes.margins(x=0.08)
     style.room_above(axes, 0.1)
     if others:
         axes.legend(
             loc="upper left",
             bbox_to_anchor=(1.0, 1.03),
-            title=",\n".join(others),
+            title=",\n".join(map(parameter_words, others)),
             title_fontsize=8.5,
         )
     return drawing
@@ -72,7 +74,8 @@ def _subtitle(runs: pl.DataFrame, intervals: pl.DataFrame) -> str:
     bars = f"mean of {span} runs; bars: its {CONFIDENCE:.0%} interval (Student's t)"
     said = [bars if counts[-1] > 1 else "one run each, and so no intervals"]
     if left_out:
-        said.append(f"crosses: {left_out} runs left out, their links were disturbed")
+        verb = agreeing(left_out, "its", "their")
+        said.append(f"crosses: {counted(left_out, 'run')} left out, {verb} links were disturbed")
     return "; ".join(said)
 
 

@@ -1,19 +1,28 @@
 """`concertina compare`: runs side by side in the terminal, and as a page."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 from rich.console import Console
-from rich.table import Table
 
 from analysis.compare.comparison import ComparedColumn, Comparison, compare
+from analysis.compare.conditions import EXPERIMENT, NONE
 from analysis.compare.report import write_comparison
 from analysis.metrics.measure import measure
-from analysis.report.words import number
 from analysis.run.reader import read_run
+from analysis.wording import counted, number, signed
+from testbed.commands.text_table import TextTable, print_table
 from testbed.errors import BadExperimentError
+
+ONE_RUN = (
+    "Frames and images of one run do not say how another run would differ; only repetitions do."
+)
+
+DIFFERENCES = 20
+"""Differing conditions shown in the terminal; the page has all."""
 
 
 def compare_runs(directories: Sequence[Path], out: Path | None, console: Console) -> int:
@@ -31,8 +40,9 @@ def compare_runs(directories: Sequence[Path], out: Path | None, console: Console
     comparison = compare(
         [(name, measure(read_run(path))) for name, path in zip(names, paths, strict=True)]
     )
+    _show_conditions(comparison, console)
     if not comparison.table.height:
-        raise BadExperimentError("these runs have no figure in common")
+        raise BadExperimentError(_nothing_in_common(comparison))
     _show(comparison, console)
     if out is not None:
         page = write_comparison(out, comparison)
@@ -49,18 +59,52 @@ def _names(paths: Sequence[Path]) -> list[str]:
     return [str(path.relative_to(common)) for path in paths]
 
 
-def _show(comparison: Comparison, console: Console) -> None:
+def _nothing_in_common(comparison: Comparison) -> str:
+    """Say why there is no figure to compare: of a run that failed, that and why."""
+    failed = [
+        f"{column.name} failed: {run.summary.failure}"
+        for column in comparison.columns
+        for run in column.runs
+        if run.summary.failure
+    ]
+    why = f"; {'; '.join(failed)}" if failed else ""
+    return f"these runs have no figure in common{why}"
+
+
+def _show_conditions(comparison: Comparison, console: Console) -> None:
+    """Print what speaks against comparing, where the conditions differ, and which are the same."""
     for warning in comparison.warnings:
-        console.print(f"warning: {warning}", style="yellow", highlight=False, markup=False)
+        _line(console, f"warning: {warning}", style="yellow")
+    differing = [each for each in comparison.conditions if each.differs]
+    names = [column.name for column in comparison.columns]
+    for each in differing[:DIFFERENCES]:
+        pairs = zip(each.values, names, strict=True)
+        values = ", ".join(f"{value} ({name})" for value, name in pairs)
+        _line(console, f"differs: {each.name}: {values}")
+    if len(differing) > DIFFERENCES:
+        _line(console, f"and {counted(len(differing) - DIFFERENCES, 'further difference')}")
+    same = [each for each in comparison.conditions if not each.differs and each.values[0] != NONE]
+    shown = [
+        f"{each.name} {each.values[0]}" for each in same if not each.name.startswith(EXPERIMENT)
+    ]
+    if shown:
+        _line(console, f"the same in all: {'; '.join(shown)}")
+
+
+def _line(console: Console, text: str, style: str = "") -> None:
+    console.print(text, style=style, highlight=False, markup=False, soft_wrap=True)
+
+
+def _show(comparison: Comparison, console: Console) -> None:
     for column in comparison.columns[1:]:
-        console.print(_table(comparison, column), highlight=False)
+        for part in _tables(comparison, column):
+            print_table(part, console)
     methods = set(comparison.table["method"]) - {""}
     for method in ("repetitions", "frames", "images"):
         if method in methods:
-            console.print(f"by {method}: {_METHODS[method]}", highlight=False)
+            _line(console, f"by {method}: {_METHODS[method]}")
     if methods - {"repetitions"}:
-        console.print("Frames and images of one run do not say how another run would differ; "
-                      "only repetitions do.", highlight=False)  # fmt: skip
+        _line(console, ONE_RUN)
 
 
 _METHODS = {
@@ -70,41 +114,32 @@ _METHODS = {
 }
 
 
-def _table(comparison: Comparison, column: ComparedColumn) -> Table:
+def _tables(comparison: Comparison, column: ComparedColumn) -> Iterator[TextTable]:
+    """A table for each section of figures, under the names of the two columns."""
     first = comparison.columns[0]
-    table = Table(
-        title=f"\n{column.name} ({_runs(column)}) against {first.name} ({_runs(first)})",
-        title_justify="left",
-        box=None,
-        pad_edge=False,
-        padding=(0, 2, 0, 0),
+    title = f"{column.name} ({_runs(column)}) against {first.name} ({_runs(first)})"
+    compared = comparison.table.filter(pl.col("other") == column.name)
+    headings = ("figure", "unit", first.name, column.name, "difference", "95 % interval", "by")
+    for section in compared.partition_by("section", maintain_order=True):
+        rows = tuple(_row(row) for row in section.iter_rows(named=True))
+        yield TextTable(f"{title}: {section['section'][0]}", headings, rows, texts=(0, 1, 6))
+
+
+def _row(row: dict[str, Any]) -> tuple[str, ...]:
+    digits = 0 if max(abs(row["first_value"]), abs(row["other_value"])) >= 1000 else 2
+    interval = number(None)
+    if row["low"] is not None:
+        interval = f"{number(row['low'], digits)} to {number(row['high'], digits)}"
+    return (
+        row["figure"],
+        row["unit"],
+        number(row["first_value"], digits),
+        number(row["other_value"], digits),
+        signed(row["difference"], digits),
+        interval,
+        row["method"],
     )
-    table.add_column("figure", no_wrap=True, overflow="ellipsis")
-    table.add_column("unit", no_wrap=True)
-    for heading in (first.name, column.name, "difference", "95 % interval"):
-        table.add_column(heading, justify="right", no_wrap=True, max_width=22)
-    table.add_column("by", no_wrap=True)
-    section = None
-    for row in comparison.table.filter(pl.col("other") == column.name).iter_rows(named=True):
-        if row["section"] != section:
-            section = row["section"]
-            table.add_row(section, style="bold")
-        digits = 0 if max(abs(row["first_value"]), abs(row["other_value"])) >= 1000 else 2
-        interval = number(None)
-        if row["low"] is not None:
-            interval = f"{number(row['low'], digits)} to {number(row['high'], digits)}"
-        table.add_row(
-            f"  {row['figure']}",
-            row["unit"],
-            number(row["first_value"], digits),
-            number(row["other_value"], digits),
-            ("+" if row["difference"] > 0 else "") + number(row["difference"], digits),
-            interval,
-            row["method"],
-        )
-    return table
 
 
 def _runs(column: ComparedColumn) -> str:
-    count = len(column.runs)
-    return "1 run" if count == 1 else f"{count} runs"
+    return counted(len(column.runs), "run")

@@ -7,14 +7,16 @@ import polars as pl
 
 from analysis.metrics.links.throughput import THROUGHPUT_SCHEMA, Links
 from analysis.run.network import LinkDirection, Network
+from analysis.wording import counted
 
 LEAST_SHARE = 0.05
 """Of a direction's bytes, to be one of its users; of its link's busier direction, to be shown."""
 
+ARROW = " → "
+"""Between the two hosts of a user; the rest, shown as one, have none."""
+
 MOST_USERS = 5
 """With more, the rest are shown as one."""
-
-OTHERS = " others"
 
 SHARING_SCHEMA: dict[str, type[pl.DataType]] = {
     "link": THROUGHPUT_SCHEMA["link"],
@@ -59,12 +61,12 @@ def _divided(network: Network, packets: pl.DataFrame) -> pl.DataFrame:
         for end in ("src", "dst")
     )
     named = packets.select(
-        "t_ns", "wirelen", pl.concat_str(source, target, separator=" → ").alias("user")
+        "t_ns", "wirelen", pl.concat_str(source, target, separator=ARROW).alias("user")
     )
     totals = named.group_by("user").agg(pl.col("wirelen").sum()).sort("wirelen", descending=True)
     users = totals.filter(pl.col("wirelen") >= LEAST_SHARE * pl.sum("wirelen"))
     shown = users["user"].head(MOST_USERS)
-    others = f"{totals.height - len(shown)}{OTHERS}"
+    others = counted(totals.height - len(shown), "other")
     return named.with_columns(
         pl.when(pl.col("user").is_in(shown.implode())).then("user").otherwise(pl.lit(others))
     )
@@ -77,7 +79,7 @@ def _over_time(
     first, count = int(bins.min()), int(np.ptp(bins)) + 1
     sizes = divided["wirelen"].to_numpy()
     totals = divided.group_by("user").agg(pl.col("wirelen").sum())
-    last = pl.col("user").str.ends_with(OTHERS)
+    last = ~pl.col("user").str.contains(ARROW, literal=True)
     users = totals.sort(last, "wirelen", descending=[False, True])["user"]
     parts = []
     for user in users:

@@ -8,6 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from analysis.plots import style
+from analysis.plots.palette import NO_UES, Palette
 
 ACCURACY_SCHEMA: dict[str, type[pl.DataType]] = {
     "ue": pl.String,
@@ -21,9 +22,16 @@ ACCURACY_SCHEMA: dict[str, type[pl.DataType]] = {
 """One row per configuration that ran; ``usable_s``: end of its first inference."""
 
 
+FAR = 1.3
+"""Deadlines later than the last byte by more than this squeeze the download; they are named."""
+
+
 @style.styled
 def plot_accordion(
-    accuracy: pl.DataFrame, delivery: pl.DataFrame, deadlines: pl.DataFrame
+    accuracy: pl.DataFrame,
+    delivery: pl.DataFrame,
+    deadlines: pl.DataFrame,
+    palette: Palette = NO_UES,
 ) -> Figure:
     """Accuracy of the best configuration able to run, and below it the bytes delivered.
 
@@ -38,14 +46,21 @@ def plot_accordion(
         5.4,
     )
     top, bottom = figure.subplots(2, 1, sharex=True, height_ratios=[1.2, 1])
-    end_s = max([*delivery["t_s"], *accuracy["usable_s"], *deadlines["t_s"]], default=1.0) * 1.04
+    last_s = max([*delivery["t_s"], *accuracy["usable_s"]], default=1.0)
+    near = pl.col("t_s") <= FAR * last_s
+    end_s = max([last_s, *deadlines.filter(near)["t_s"]]) * 1.04
     clients = delivery.select("ue", "model").unique(maintain_order=True)
     several = clients.height > 1
+    order = {ue: place for place, ue in enumerate(palette.ues)}
+    clients = clients.sort(pl.col("ue").replace_strict(order, default=len(order)), "ue")
     for index, (ue, model) in enumerate(clients.iter_rows()):
         mine = (pl.col("ue") == ue) & (pl.col("model") == model)
-        colour = style.COLOURS[index % len(style.COLOURS)]
+        colour = palette.ue(ue)
         line = style.LINES[index % len(style.LINES)]
-        name = f"{ue}: {model}"
+        name = f"{ue}: {model}" if delivery["model"].n_unique() > 1 else ue
+        far = sorted(deadlines.filter(mine & ~near)["t_s"])
+        if far:
+            name += f"\ndeadline {_seconds(far)},\nbeyond the axis"
         _steps(top, accuracy.filter(mine), end_s, colour, line, name)
         if not several and accuracy.height:
             _name_steps(top, _ordered(accuracy.filter(mine)), end_s)
@@ -57,7 +72,7 @@ def plot_accordion(
             linestyle=line,
             label=name,
         )
-        for t_s in deadlines.filter(mine)["t_s"]:
+        for t_s in deadlines.filter(mine & near)["t_s"]:
             for axes in (top, bottom):
                 axes.axvline(
                     t_s, color=colour if several else style.BLACK, linestyle=":", linewidth=1.1
@@ -77,12 +92,16 @@ def plot_accordion(
     top.set_ylabel("accuracy, %")
     top.margins(y=0.18)
     top.set_xlim(0, end_s)
-    if several:
-        top.legend(loc="lower right")
+    if several or deadlines.filter(~near).height:
+        style.legend_beside(top)
     bottom.set_ylabel("model at the UE, kB")
     style.room_above(bottom, 0.08)
     bottom.set_xlabel("seconds since the UE's first SYN")
     return figure
+
+
+def _seconds(times_s: list[float]) -> str:
+    return ", ".join(f"{t_s:.3g} s" for t_s in times_s)
 
 
 def _steps(

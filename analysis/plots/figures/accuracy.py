@@ -1,9 +1,11 @@
 """Accuracy against what it cost: bytes, and time."""
 
+from collections.abc import Mapping
+
 import polars as pl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+from matplotlib.ticker import FuncFormatter
 
 from analysis.plots import style
 
@@ -21,13 +23,19 @@ _MARKS = ("o", "s", "^", "D", "v", "P", "*", "X")
 
 @style.styled
 def plot_accuracy(
-    table: pl.DataFrame, subtitle: str, bytes_label: str, time_label: str, raw_bytes: float | None
+    table: pl.DataFrame,
+    subtitle: str,
+    bytes_label: str,
+    time_label: str,
+    raw_bytes: float | None,
+    colours: Mapping[str, str] | None = None,
 ) -> Figure:
-    """Draw ``COST_SCHEMA``, bytes on a logarithmic scale; ``raw_bytes``: of the raw input."""
+    """Draw ``COST_SCHEMA``, bytes on a logarithmic scale; ``raw_bytes``: of the raw input;
+    ``colours``: of the series."""
     figure = style.new_figure("Accuracy against bytes and time", subtitle, 4.2)
     left, right = figure.subplots(1, 2, sharey=True, width_ratios=[1, 1])
     for index, part in enumerate(table.partition_by("series", maintain_order=True)):
-        colour = style.COLOURS[index % len(style.COLOURS)]
+        colour = (colours or {}).get(part["series"][0], style.COLOURS[index % len(style.COLOURS)])
         mark = _MARKS[index % len(_MARKS)]
         for axes, column in ((left, "bytes"), (right, "t_s")):
             seen = part.drop_nulls(column).sort(column)
@@ -49,15 +57,14 @@ def plot_accuracy(
     left.margins(y=0.12)
     right.set_xlabel(time_label)
     handles, labels = left.get_legend_handles_labels()
-    right.legend(handles, labels, loc="upper left", bbox_to_anchor=(1.0, 1.0))
+    style.legend_beside(right, handles=handles, labels=labels)
     return figure
 
 
 def _logarithmic(axes: Axes, sizes: list[float]) -> None:
     axes.set_xscale("log")
-    wide = bool(sizes) and max(sizes) > 30 * min(sizes)
-    axes.xaxis.set_major_locator(LogLocator(subs=(1, 3) if wide else (1, 2, 5)))
+    if sizes:
+        style.log_ticks(axes.xaxis, min(sizes), max(sizes))
     axes.xaxis.set_major_formatter(
         FuncFormatter(lambda size, _: f"{size / 1e3:g}k" if size >= 1e3 else f"{size:g}")
     )
-    axes.xaxis.set_minor_formatter(NullFormatter())

@@ -39,7 +39,7 @@ def plot_breakdown(parts: pl.DataFrame, closing: str) -> Figure:
         1.6 + 0.27 * rows + 0.35 * len(labels),
     )
     upper, lower = figure.subplots(
-        2, 1, sharex=False, height_ratios=[max(rows, 1), 1.2 * len(labels)]
+        2, 1, sharex=True, height_ratios=[max(rows, 1), 1.2 * len(labels)]
     )
     _bars(upper, parts, places, labels)
     sums = parts.group_by("label", maintain_order=True).agg(
@@ -47,6 +47,7 @@ def plot_breakdown(parts: pl.DataFrame, closing: str) -> Figure:
     )
     whole = sums.with_columns(place=pl.lit("end to end"))
     _bars(lower, whole, ["end to end"], labels)
+    lower.set_xlim(0, 1.1 * float(whole["total_ms"].to_numpy().max()))
     lower.set_xlabel("milliseconds")
     handles, names = upper.get_legend_handles_labels()
     unique = dict(zip(names, handles, strict=True))
@@ -59,7 +60,6 @@ def plot_breakdown(parts: pl.DataFrame, closing: str) -> Figure:
 def _bars(axes: Axes, parts: pl.DataFrame, places: list[str], labels: list[str]) -> None:
     """One bar per place and window; the total at its end."""
     names, positions = [], []
-    longest = float(parts["total_ms"].to_numpy().max())
     for place_index, place in enumerate(places):
         for label_index, label in enumerate(labels):
             row = parts.filter(pl.col("place") == place, pl.col("label") == label)
@@ -93,5 +93,4 @@ def _bars(axes: Axes, parts: pl.DataFrame, places: list[str], labels: list[str])
     axes.set_yticks(positions, names, fontsize=8.5)
     axes.tick_params(axis="y", length=0)
     axes.invert_yaxis()
-    axes.set_xlim(0, longest * 1.1)
     axes.grid(visible=False, axis="y")

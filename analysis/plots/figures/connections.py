@@ -4,6 +4,7 @@ import polars as pl
 from matplotlib.figure import Figure
 
 from analysis.plots import style
+from analysis.plots.palette import NO_UES, Palette
 
 RTT_SCHEMA: dict[str, type[pl.DataType]] = {
     "connection": pl.String,
@@ -31,7 +32,7 @@ bandwidth-delay product."""
 
 
 @style.styled
-def plot_rtt(samples: pl.DataFrame, paths: pl.DataFrame) -> Figure:
+def plot_rtt(samples: pl.DataFrame, paths: pl.DataFrame, palette: Palette = NO_UES) -> Figure:
     """Draw ``RTT_SCHEMA``, a panel for each connection; dotted: the path's own round trip."""
     connections = samples["connection"].unique(maintain_order=True).to_list()
     figure = style.new_figure(
@@ -45,7 +46,7 @@ def plot_rtt(samples: pl.DataFrame, paths: pl.DataFrame) -> Figure:
         here = samples.filter(pl.col("connection") == connection)
         panel.scatter(
             *(here["t_s"], here["rtt_ms"]),
-            color=style.COLOURS[index % len(style.COLOURS)],
+            color=palette.pair(connection, index),
             s=5 if here.height > 300 else 16,
             linewidths=0,
             rasterized=True,
@@ -61,7 +62,7 @@ def plot_rtt(samples: pl.DataFrame, paths: pl.DataFrame) -> Figure:
 
 
 @style.styled
-def plot_flight(flight: pl.DataFrame, paths: pl.DataFrame) -> Figure:
+def plot_flight(flight: pl.DataFrame, paths: pl.DataFrame, palette: Palette = NO_UES) -> Figure:
     """Draw ``FLIGHT_SCHEMA``, a panel for each connection; dotted: bandwidth-delay product."""
     connections = flight["connection"].unique(maintain_order=True).to_list()
     figure = style.new_figure(
@@ -72,7 +73,7 @@ def plot_flight(flight: pl.DataFrame, paths: pl.DataFrame) -> Figure:
     panels = figure.subplots(len(connections), 1, squeeze=False)[:, 0]
     for index, (panel, connection) in enumerate(zip(panels, connections, strict=True)):
         here = flight.filter(pl.col("connection") == connection)
-        colour = style.COLOURS[index % len(style.COLOURS)]
+        colour = palette.pair(connection, index)
         t_s = here["t_s"].to_numpy()
         panel.fill_between(
             *(t_s, here["min_bytes"] / 1e3, here["max_bytes"] / 1e3),
@@ -102,6 +103,6 @@ def plot_flight(flight: pl.DataFrame, paths: pl.DataFrame) -> Figure:
         panel.set_ylim(0, top)
         panel.set_ylabel("kB")
         panel.set_title(connection, fontsize=9)
-    panels[0].legend(loc="upper left", bbox_to_anchor=(1.0, 1.0))
+    style.legend_beside(panels[0])
     panels[-1].set_xlabel("seconds since the start of the run")
     return figure

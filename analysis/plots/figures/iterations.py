@@ -65,6 +65,7 @@ def _accuracy(axes: Axes, steps: pl.DataFrame) -> None:
             )
     axes.set_ylabel("accuracy, %")
     axes.margins(y=0.2)
+    axes.set_ylim(top=min(axes.get_ylim()[1], 100.5))
     axes.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0))
 
 

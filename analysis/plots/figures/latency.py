@@ -43,7 +43,7 @@ def plot_latency(latency: pl.DataFrame) -> Figure:
         Patch(facecolor=_LOOKS[label][0], hatch=_LOOKS[label][1], edgecolor="black", label=label)
         for label in shown
     ]
-    right.legend(handles=handles, loc="upper left", bbox_to_anchor=(1.0, 1.0))
+    style.legend_beside(right, handles=handles)
     return figure
 
 
@@ -69,7 +69,10 @@ def _boxes(axes: Axes, latency: pl.DataFrame, places: list[str], labels: list[st
                 whis=(5, 95),
                 showfliers=False,
                 patch_artist=True,
-                medianprops={"color": "black", "linewidth": 1.6},
+                medianprops={"color": "black", "linewidth": 1.2},
+                boxprops={"edgecolor": colour, "linewidth": 3},
+                whiskerprops={"color": colour},
+                capprops={"color": colour},
             )
             drawn["boxes"][0].set(facecolor=colour, hatch=hatch)
     axes.set_xticks(range(len(places)), [_named(latency, place, labels) for place in places])

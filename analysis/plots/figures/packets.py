@@ -7,9 +7,10 @@ import numpy.typing as npt
 import polars as pl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import NullFormatter, NullLocator
+from matplotlib.ticker import NullLocator
 
 from analysis.plots import style
+from analysis.plots.palette import NO_UES, Palette
 
 DISTRIBUTION_SCHEMA: dict[str, type[pl.DataType]] = {
     "link": pl.String,
@@ -29,7 +30,7 @@ _Shares = npt.NDArray[np.float64]
 
 
 @style.styled
-def plot_delays(quantiles: pl.DataFrame, ideal: pl.DataFrame) -> Figure:
+def plot_delays(quantiles: pl.DataFrame, ideal: pl.DataFrame, palette: Palette = NO_UES) -> Figure:
     """Cumulative distribution of one-way delays, a panel for each link; dotted: propagation."""
     figure = style.new_figure(
         "One-way delay of packets",
@@ -38,15 +39,17 @@ def plot_delays(quantiles: pl.DataFrame, ideal: pl.DataFrame) -> Figure:
         _height(quantiles),
     )
     for panel, part in _panels(figure, quantiles):
-        _lines(panel, part, ideal, lambda share: share)
+        _lines(panel, part, ideal, palette, lambda share: share)
         panel.set_ylim(0, 1.02)
-        panel.legend(loc="lower right")
+        style.legend_above(panel, 1, right=True)
         panel.set_ylabel("share of packets")
     return figure
 
 
 @style.styled
-def plot_departures(quantiles: pl.DataFrame, ideal: pl.DataFrame) -> Figure:
+def plot_departures(
+    quantiles: pl.DataFrame, ideal: pl.DataFrame, palette: Palette = NO_UES
+) -> Figure:
     """Complementary distribution of the time between departures, against the ideal link."""
     figure = style.new_figure(
         "Time between packets that leave a link",
@@ -55,19 +58,19 @@ def plot_departures(quantiles: pl.DataFrame, ideal: pl.DataFrame) -> Figure:
         _height(quantiles),
     )
     for panel, part in _panels(figure, quantiles):
-        _lines(panel, part, ideal, lambda share: 1 - share)
+        _lines(panel, part, ideal, palette, lambda share: 1 - share)
         panel.set_yscale("log")
         panel.set_ylim(1e-4, 1.5)
         panel.yaxis.set_major_formatter(style.plain_numbers())
         panel.yaxis.set_minor_locator(NullLocator())
-        panel.legend(loc="lower left")
+        style.legend_above(panel, 1, right=True)
         panel.set_ylabel("share further apart")
     return figure
 
 
 def _height(quantiles: pl.DataFrame) -> float:
     rows = -(-max(quantiles["link"].n_unique(), 1) // 2)
-    return 1.1 + 2.3 * rows
+    return 1.1 + 2.5 * rows
 
 
 def _panels(figure: Figure, quantiles: pl.DataFrame) -> list[tuple[Axes, pl.DataFrame]]:
@@ -84,10 +87,15 @@ def _panels(figure: Figure, quantiles: pl.DataFrame) -> list[tuple[Axes, pl.Data
 
 
 def _lines(
-    panel: Axes, part: pl.DataFrame, ideal: pl.DataFrame, height: Callable[[_Shares], _Shares]
+    panel: Axes,
+    part: pl.DataFrame,
+    ideal: pl.DataFrame,
+    palette: Palette,
+    height: Callable[[_Shares], _Shares],
 ) -> None:
     for index, line in enumerate(part.partition_by("label", maintain_order=True)):
-        colour, label = style.COLOURS[index], line["label"][0]
+        label = line["label"][0]
+        colour = palette.direction(label, index)
         panel.step(
             *(line["ms"], height(line["share"].to_numpy())),
             where="post",
@@ -99,6 +107,4 @@ def _lines(
             panel.axvline(ms, color=colour, linestyle=":", linewidth=1.2)
     low, high = (float(f(part["ms"].to_numpy())) for f in (np.min, np.max))
     panel.set_xlim(max(low, 1e-3) / 1.3, high * 1.3)
-    panel.xaxis.set_major_formatter(style.plain_numbers())
-    few = high < 100 * low
-    panel.xaxis.set_minor_formatter(style.plain_numbers(between=True) if few else NullFormatter())
+    style.log_ticks(panel.xaxis, *panel.get_xlim())

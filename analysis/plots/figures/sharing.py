@@ -6,10 +6,15 @@ from matplotlib.figure import Figure
 
 from analysis.plots import style
 from analysis.plots.figures.throughput import edges
+from analysis.plots.palette import ARROW, NO_UES, Palette, lighter
+
+OTHERS_COLOUR = "#999999"
 
 
 @style.styled
-def plot_sharing(sharing: pl.DataFrame, capacity: pl.DataFrame) -> Figure:
+def plot_sharing(
+    sharing: pl.DataFrame, capacity: pl.DataFrame, palette: Palette = NO_UES
+) -> Figure:
     """Draw ``metrics.sharing.SHARING_SCHEMA``, a panel for every direction in it.
 
     ``capacity`` as in ``plot_throughput``.
@@ -24,18 +29,24 @@ def plot_sharing(sharing: pl.DataFrame, capacity: pl.DataFrame) -> Figure:
     for panel, here in zip(panels, directions, strict=True):
         users = here.partition_by("user", maintain_order=True)
         below = np.zeros(users[0].height)
+        taken: set[str] = set()
         for index, each in enumerate(users):
+            name = each["user"][0]
+            colour = palette.pair(name, index) if ARROW in name else OTHERS_COLOUR
+            while colour in taken:
+                colour = lighter(colour)
+            taken.add(colour)
             above = below + each["mbit_per_s"].to_numpy()
             panel.stairs(
                 above,
                 edges(each["t_s"].to_numpy()),
                 baseline=below,
                 fill=True,
-                facecolor=style.COLOURS[index],
+                facecolor=colour,
                 edgecolor=(1, 1, 1, 0.6),
-                hatch=style.HATCHES[index],
+                hatch=style.HATCHES[index % len(style.HATCHES)],
                 linewidth=0,
-                label=each["user"][0],
+                label=name,
             )
             below = above
         mine = (pl.col("link") == here["link"][0]) & (pl.col("direction") == here["direction"][0])
@@ -43,6 +54,6 @@ def plot_sharing(sharing: pl.DataFrame, capacity: pl.DataFrame) -> Figure:
             panel.axhline(limit, color=style.BLACK, linestyle=":", linewidth=1.2)
         panel.set_ylabel(f"{here['label'][0]}\nMbit/s")
         style.room_above(panel, 0.08)
-        panel.legend(loc="upper left", bbox_to_anchor=(1.0, 1.03), reverse=True)
+        style.legend_beside(panel, reverse=True)
     panels[-1].set_xlabel("seconds since the start of the run")
     return figure

@@ -10,6 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from analysis.plots import style
+from analysis.plots.palette import NO_UES, Palette
 
 
 @dataclass(frozen=True)
@@ -27,7 +28,10 @@ ROW_POINTS = 10
 
 @style.styled
 def plot_throughput(
-    throughput: pl.DataFrame, capacity: pl.DataFrame, spans: Sequence[Span]
+    throughput: pl.DataFrame,
+    capacity: pl.DataFrame,
+    spans: Sequence[Span],
+    palette: Palette = NO_UES,
 ) -> Figure:
     """Draw ``metrics.links.THROUGHPUT_SCHEMA``.
 
@@ -49,21 +53,22 @@ def plot_throughput(
                 part["mbit_per_s"].to_numpy(),
                 edges(part["t_s"].to_numpy()),
                 baseline=None,
-                color=style.COLOURS[index],
+                color=palette.direction(part["label"][0], index),
                 linestyle=style.LINES[index],
                 linewidth=1.5,
                 label=part["label"][0],
             )
             mine = (pl.col("link") == link) & (pl.col("direction") == part["direction"][0])
             for limit in capacity.filter(mine)["mbit"].drop_nulls():
-                panel.axhline(limit, color=style.COLOURS[index], linestyle=":", linewidth=1.2)
+                colour = palette.direction(part["label"][0], index)
+                panel.axhline(limit, color=colour, linestyle=":", linewidth=1.2)
         panel.set_ylabel(f"{link}\nMbit/s")
         style.room_above(panel, 0.08)
-        panel.legend(loc="upper left", bbox_to_anchor=(1.0, 1.03))
+        style.legend_beside(panel)
     for panel in panels:
         for span in merged(spans):
             panel.axvspan(span.begin_s, span.end_s, color="#777777", alpha=0.13, linewidth=0)
-    _name_spans(panels[0], spans)
+    _name_spans(panels[0], merged(spans))
     panels[-1].set_xlabel("seconds since the start of the run")
     return figure
 

@@ -15,22 +15,30 @@ MAX_SEGMENTS = 4000
 SEQUENCE_MARKS = (
     "Bars: segments from their first to their last byte, when they left (triangles, sender's "
     "capture) and when they arrived (circles, receiver's capture); of many, only some bear the "
-    "mark. Crosses: sent again."
+    "mark. Crosses, red: sent again."
 )
 """What a drawing shows, for its caption."""
 
 _LOOKS = {
-    "sent": (style.BLUE, "-", 2.2),
-    "received": (style.GREEN, "-", 2.2),
-    "retransmitted": (style.VERMILLION, "-", 3.0),
+    "sent": ("^", 3.2, 1),
+    "received": ("o", 3.2, 1),
+    "retransmitted": ("x", 6.5, 2),
 }
+"""Mark, its size, and its place above or below the others."""
+
+_NAMES = {"retransmitted": "sent again", "received": "received", "sent": "sent"}
 
 
 @style.styled
 def plot_time_sequence(
-    table: pl.DataFrame, title: str, subtitle: str, marks: Mapping[str, int]
+    table: pl.DataFrame,
+    title: str,
+    subtitle: str,
+    marks: Mapping[str, int],
+    colour: str = style.BLUE,
 ) -> Figure:
-    """Draw ``metrics.sequence.SEQUENCE_SCHEMA``; ``marks`` names stream offsets (frame ends, ...).
+    """Draw ``metrics.sequence.SEQUENCE_SCHEMA``; ``marks`` names stream offsets (frame ends, ...),
+    ``colour`` is that of what was sent.
 
     Each segment is a vertical bar from its first to its last byte at the moment it was seen; at
     most about 60 of a kind carry their marker, all that were sent again do. The horizontal
@@ -38,26 +46,28 @@ def plot_time_sequence(
     """
     figure = style.new_figure(title, subtitle, 4.6)
     axes = figure.subplots()
-    for what, (colour, line, width) in _LOOKS.items():
+    colours = {"sent": colour, "received": style.BLACK, "retransmitted": style.RED}
+    for what, (marker, size, above) in _LOOKS.items():
         part = table.filter(pl.col("what") == what)
         bars = np.column_stack(
             [part["t_ms"], part["first_byte"] / 1e3, part["t_ms"], part["end_byte"] / 1e3]
         ).reshape(-1, 2, 2)
         if not len(bars):
             continue
-        lines = LineCollection(list(bars), colors=colour, linestyles=line, linewidths=width)
+        lines = LineCollection(list(bars), colors=colours[what], linewidths=2.2, zorder=2 + above)
         axes.add_collection(lines)
-        # Sent and received also differ in shape, for those who see no colours.
-        marker = {"sent": "^", "received": "o", "retransmitted": "X"}[what]
+        # What was sent, received and sent again also differs in shape, for who sees no colours.
         axes.plot(
             *(part["t_ms"], part["end_byte"] / 1e3),
             linestyle="",
             marker=marker,
-            markersize=8 if what == "retransmitted" else 3.2,
-            markerfacecolor="white" if what == "received" else colour,
-            markeredgecolor=colour,
+            markersize=size,
+            markerfacecolor="white" if what == "received" else colours[what],
+            markeredgecolor=colours[what],
+            markeredgewidth=1.6 if what == "retransmitted" else 0.9,
+            zorder=2.1 + above,
             markevery=1 if what == "retransmitted" else max(1, part.height // 60),
-            label=what,
+            label=_NAMES[what],
         )
     acks = table.filter(pl.col("what") == "acknowledged")
     axes.step(
@@ -75,15 +85,16 @@ def plot_time_sequence(
             names,
             (1.0, offset / 1e3),
             xycoords=("axes fraction", "data"),
-            xytext=(-3, 2),
+            xytext=(4, 0),
             textcoords="offset points",
-            ha="right",
+            ha="left",
+            va="center",
             fontsize=8,
         )
     axes.autoscale_view()
     axes.set_xlabel("milliseconds since the first byte left")
     axes.set_ylabel("offset in the stream, kB")
-    axes.legend(loc="upper left", frameon=True, framealpha=1.0, edgecolor="none")
+    style.legend_above(axes, 4)
     return figure
 
 

@@ -57,8 +57,8 @@ def _draw(axes: Axes, row: dict[str, float], colour: str, hatch: str, index: int
                 height=2 * _HEIGHT,
                 color=colour,
                 hatch=hatch,
-                edgecolor="black",
-                linewidth=0.6,
+                edgecolor=colour,
+                linewidth=1.2,
                 zorder=3,
             )
         case "wait" | "send":

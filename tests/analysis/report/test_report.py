@@ -17,10 +17,11 @@ from analysis.metrics.measure import measure
 from analysis.plots.connections import connection_plots
 from analysis.plots.figures.time_sequence import plot_time_sequence
 from analysis.report.build import build_report
-from analysis.report.words import number, percent, result_paragraphs
+from analysis.report.sentences import result_paragraphs
 from analysis.run.reader import read_run
 from analysis.summary import Summary
 from analysis.summary.document import summary_reference
+from analysis.wording import number, percent
 from stage_node.records.events import Phase
 from stage_node.repository import REPOSITORY
 from tests.analysis.conftest import Known
@@ -130,7 +131,7 @@ def test_the_floor_is_held_against_the_images_of_the_loop_and_against_the_others
         if step["kind"] == "measurement" and step["label"] == "after":
             step["accuracy"] = 0.962
     (path / "events.jsonl").write_text("\n".join(json.dumps(step) for step in steps) + "\n")
-    paragraphs = result_paragraphs(measure(read_run(path)).summary)
+    paragraphs = result_paragraphs(measure(read_run(path)).summary, ())
     assert said in " ".join(paragraphs[0]).replace("\u00a0", " ")
 
 
@@ -147,7 +148,7 @@ def test_an_automatic_split_is_told_with_its_reason(
     (path / "events.jsonl").write_text("\n".join(json.dumps(step) for step in steps) + "\n")
     summary = measure(read_run(path)).summary
     assert summary.pipeline and summary.pipeline.split_reason == "cut after stem, of all places"
-    (said,) = (line for line in result_paragraphs(summary)[0] if "automatically" in line)
+    (said,) = (line for line in result_paragraphs(summary, ())[0] if "automatically" in line)
     assert said == "The split was chosen automatically: cut after stem, of all places."
 
 
@@ -354,7 +355,7 @@ def test_a_report_says_that_computing_was_charged_and_from_what(copied: Callable
     ):
         assert said in text
     (path / "compute.json").write_text(json.dumps(record | {"declared": False}))
-    told = result_paragraphs(build_report(path))
+    told = result_paragraphs(build_report(path), ())
     assert any("names no devices" in sentence for sentences in told for sentence in sentences)
 
 

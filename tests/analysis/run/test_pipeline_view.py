@@ -8,7 +8,7 @@ from typing import Any
 import polars as pl
 import pytest
 
-from analysis.compare.figures import run_figures
+from analysis.metrics.figures import run_figures
 from analysis.metrics.measure import measure
 from analysis.report.build import build_report
 from analysis.run.reader import read_run

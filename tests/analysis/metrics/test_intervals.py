@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from analysis.compare.intervals import of_frames, of_shares, welch
+from analysis.metrics.intervals import of_frames, of_shares, welch
 
 
 def test_welch_is_scipy_s() -> None:

@@ -58,7 +58,7 @@ def run_figures(measured: Measured) -> Iterator[Figure]:
 def _pipeline_figures(measured: MeasuredPipeline) -> Iterator[Figure]:
     whose = f"{measured.title}, " if measured.title else ""
     for window in measured.figures.windows:
-        yield from _window_figures(measured, window, f"{whose}{window.label} compression")
+        yield from window_figures(measured, window, f"{whose}{window.label} compression")
     control = measured.figures.control
     for mode in control.modes if control else ():
         section = f"{whose}mode {mode.mode}"
@@ -71,8 +71,9 @@ def _pipeline_figures(measured: MeasuredPipeline) -> Iterator[Figure]:
             yield Figure(section, "latency, 95 %", "ms", mode.latency.p95_ms)
 
 
-def _window_figures(measured: MeasuredPipeline, window: Window, section: str) -> Iterator[Figure]:
-    frames = _window_frames(measured, window)
+def window_figures(measured: MeasuredPipeline, window: Window, section: str) -> Iterator[Figure]:
+    """Figures of one window of a split model, per-frame figures with their frames."""
+    frames = frames_of_window(measured, window)
     admitted = measured.run.results.join(frames, on=_KEY, how="semi").sort("t_admitted_ns")
     if window.end_to_end:
         times_ns = (admitted["t_result_ns"] - admitted["t_admitted_ns"]).to_numpy()
@@ -117,7 +118,7 @@ def _accuracy(section: str, accuracy: Accuracy) -> Figure:
     return Figure(section, name, "%", 100 * accuracy.value, images=accuracy.images)
 
 
-def _window_frames(measured: MeasuredPipeline, window: Window) -> pl.DataFrame:
-    """The joined frames of a window, in the order of admission."""
+def frames_of_window(measured: MeasuredPipeline, window: Window) -> pl.DataFrame:
+    """The joined frames of a window, in the order of admission, cut by cut."""
     event = next(e for e in measured.run.events_of(Measurement) if e.label == window.label)
     return window_frames(measured.run, measured.frames, event).sort("cut", "sequence")
