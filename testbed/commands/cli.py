@@ -26,8 +26,8 @@ from testbed.commands.train import lut, train, variant
 from testbed.errors import OUR_ERRORS
 
 if TYPE_CHECKING:
-    from testbed.experiment.file import Experiment
     from testbed.hosts.choose import HostWish
+    from testbed.planning.checked import CheckedExperiment
 
 app = typer.Typer(
     name="concertina",
@@ -235,10 +235,10 @@ def ladder(
     Measured on the validation split, on this machine, without a network; kept in a cache by the
     content of everything it depends on.
     """
-    file, loaded = _read(experiment, assignments or [])
+    checked = _checked(experiment, assignments or [])
     from testbed.run.runner import show_ladder
 
-    show_ladder(loaded, str(file), console)
+    show_ladder(checked, console)
 
 
 app.add_typer(link)
@@ -302,18 +302,18 @@ def _run(
 ) -> None:
     if seed is not None:
         assignments = [*assignments, f"seed={read_seed(seed)}"]
-    file, loaded = _read(experiment, assignments)
+    checked = _checked(experiment, assignments)
     from testbed.run.runner import run_experiment
 
-    raise typer.Exit(run_experiment(loaded, str(file), wanted, out, console))
+    raise typer.Exit(run_experiment(checked, wanted, out, console))
 
 
-def _read(experiment: Path, assignments: list[str]) -> tuple[Path, "Experiment"]:
-    """The file and what stands in it. Mistakes of its form are reported without torch."""
-    from testbed.experiment.file import find_experiment, load_experiment
+def _checked(experiment: Path, assignments: list[str]) -> "CheckedExperiment":
+    """The experiment of that file or name; all its mistakes are reported at once."""
+    from testbed.experiment.file import find_experiment
+    from testbed.planning.checked import checked_file
 
-    file = find_experiment(experiment)
-    return file, load_experiment(file, assignments)
+    return checked_file(find_experiment(experiment), assignments)
 
 
 def main() -> None:

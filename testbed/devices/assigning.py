@@ -1,6 +1,6 @@
 """Assigns a device to each host of an experiment, and checks what is known of it."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,7 +10,7 @@ from stage_node.models import load_model
 from testbed.devices.computing import DEFAULT_DEVICE, Computing, HostDevice
 from testbed.devices.profiles import DeviceProfile, load_device
 from testbed.experiment.device_section import DeviceChoice
-from testbed.experiment.file import Experiment
+from testbed.experiment.file import Sections
 from testbed.experiment.named_models import checkpoint_path
 from topologies.errors import TopologyError
 from topologies.networks.spec import NetworkSpec
@@ -28,14 +28,14 @@ class HostWork:
     batch: int
 
 
-def works_of(experiment: Experiment) -> list[HostWork]:
+def works_of(sections: Sections) -> list[HostWork]:
     """Everything that is computed on hosts of an experiment."""
     works = [
         HostWork(host, checkpoint_path(section.model), section.batch)
-        for section in experiment.split_models.values()
+        for section in sections.split_models.values()
         for host in section.hosts
     ]
-    if (delivery := experiment.accordion) is not None:
+    if (delivery := sections.accordion) is not None:
         works += [
             HostWork(each.ue, checkpoint_path(each.model or delivery.model), DOWNLOADED_BATCH)
             for each in delivery.downloads
@@ -43,45 +43,44 @@ def works_of(experiment: Experiment) -> list[HostWork]:
     return works
 
 
-def devices_of(experiment: Experiment, network: NetworkSpec) -> dict[str, HostDevice]:
+def devices_of(sections: Sections, network: NetworkSpec) -> dict[str, HostDevice]:
     """The device of every host that has one; ``BadTopologyError`` where one is not known."""
-    chosen = experiment.devices
+    chosen = sections.devices
     if chosen is None:
         default = DeviceChoice(profile=DEFAULT_DEVICE)
-        chosen = {work.host: default for work in works_of(experiment)}
+        chosen = {work.host: default for work in works_of(sections)}
     return {
         host: HostDevice(profile=_profile(choice), cpu_share=network.cpu_share.get(host, 1.0))
         for host, choice in chosen.items()
     }
 
 
-def computing_of(experiment: Experiment, network: NetworkSpec) -> Computing:
-    """Devices and tables of an experiment, measured here where they are not in the cache."""
-    works = works_of(experiment)
-    devices = devices_of(experiment, network)
+def computing_of(sections: Sections, devices: Mapping[str, HostDevice]) -> Computing:
+    """Devices and tables of an experiment, measured here if they are not in the cache."""
+    works = works_of(sections)
     return Computing(
-        declared=experiment.devices is not None,
+        declared=sections.devices is not None,
         devices={work.host: devices[work.host] for work in works},
         tables=merged(reference_table(work.checkpoint, work.batch) for work in works),
     )
 
 
-def device_mistakes(experiment: Experiment, hosts: tuple[str, ...]) -> Iterator[str]:
+def device_mistakes(sections: Sections, hosts: tuple[str, ...]) -> Iterator[str]:
     """Mistakes of the section ``devices``, a line each: hosts that cannot be charged as it says."""
-    if experiment.devices is None:
+    if sections.devices is None:
         return
     profiles: dict[str, DeviceProfile] = {}
-    for host, choice in experiment.devices.items():
+    for host, choice in sections.devices.items():
         if hosts and host not in hosts:
             yield f"devices.{host}: no such host in the network (there are: {', '.join(hosts)})"
         try:
             profiles[host] = _profile(choice)
         except TopologyError as error:
             yield from (f"devices.{host}: {line}" for line in str(error).splitlines())
-    works = works_of(experiment)
+    works = works_of(sections)
     for host in dict.fromkeys(work.host for work in works):
         unknown = hosts and host not in hosts  # which is reported where it is named
-        if host not in experiment.devices and not unknown:
+        if host not in sections.devices and not unknown:
             yield (
                 f"devices: {host!r} computes and has no device (`{host}: instant` charges nothing)"
             )

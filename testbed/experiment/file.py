@@ -1,15 +1,18 @@
 """The experiment file: its schema and how it is read.
 
 An experiment is YAML. Every number has its unit in its name. Nothing is started, and nothing
-written, before the whole file is known to be good: first its form (unknown fields, types,
-ranges), then its sense (profiles, hosts, layers, checkpoints that must exist).
+written, before the whole file is known to be good: its form (unknown fields, types, ranges), which
+is checked here, and its sense (profiles, hosts, layers, checkpoints that must exist), which
+testbed.planning.checked checks, also of those sections that are sound beside one of a wrong form.
 """
 
 import re
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, TypeAdapter, ValidationError, field_validator, model_validator
 
 from controller.fringe.targets import AutomaticControl, FringeTargets, check_goal
 from controller.ladder.ladder import ModuleFile
@@ -200,9 +203,48 @@ class Experiment(Section):
     @property
     def split_models(self) -> dict[str, PipelineSection]:
         """Every pipeline by its name; the one that stands alone is called ``pipeline``."""
-        if self.pipeline is not None:
-            return {LONE_PIPELINE: self.pipeline}
-        return self.pipelines or {}
+        return self.sections.split_models
+
+    @property
+    def sections(self) -> "Sections":
+        """The sections whose sense is checked."""
+        return Sections.of(dict(self))
+
+
+@dataclass(frozen=True)
+class Sections:
+    """The sections of a file whose form is sound; None for a network that is not."""
+
+    network: Network | None
+    devices: Devices | None
+    split_models: dict[str, PipelineSection]
+    accordion: AccordionSection | None
+    together: bool
+
+    @property
+    def are_missing(self) -> bool:
+        """Return True if there is no section whose sense could be checked."""
+        return not (self.network or self.devices or self.split_models or self.accordion)
+
+    @classmethod
+    def of(cls, fields: Mapping[str, Any]) -> "Sections":
+        """Take the typed fields of an experiment; those that are missing have mistakes."""
+        lone = fields.get("pipeline")
+        return cls(
+            network=fields.get("network"),
+            devices=fields.get("devices"),
+            split_models={LONE_PIPELINE: lone} if lone else fields.get("pipelines") or {},
+            accordion=fields.get("accordion"),
+            together=fields.get("together", False),
+        )
+
+
+class BadFormError(BadExperimentError):
+    """An experiment file has mistakes of form; ``sound`` holds the sections that have none."""
+
+    def __init__(self, message: str, sound: Sections) -> None:
+        super().__init__(message)
+        self.sound = sound
 
 
 def pipeline_field(name: str) -> str:
@@ -213,17 +255,49 @@ def pipeline_field(name: str) -> str:
 def load_experiment(path: Path, assignments: list[str] | None = None) -> Experiment:
     """Read and validate an experiment file, with ``--set key=value`` applied.
 
-    Raises BadExperimentError with one line per mistake.
+    Raises BadFormError with one line per mistake.
     """
     raw = read_mapping(path)
     for assignment in assignments or []:
         assign(raw, assignment)
-    return _anchored(validate_experiment(raw, str(path)), path.parent)
+    experiment = validate_experiment(raw, str(path), path.parent)
+    return experiment.model_copy(update=_anchored(dict(experiment), path.parent))
 
 
-def validate_experiment(raw: dict[str, Any], origin: str) -> Experiment:
-    """The typed experiment of a parsed file; ``origin`` names it in error messages."""
-    return validated(Experiment, raw, origin)
+def validate_experiment(raw: dict[str, Any], origin: str, folder: Path | None = None) -> Experiment:
+    """Type the fields of a parsed file; ``origin`` names it in error messages.
+
+    Raises BadFormError, the paths in whose sound sections are sought from ``folder`` first.
+    """
+    try:
+        return validated(Experiment, raw, origin)
+    except BadExperimentError as error:
+        sound = _sound_fields(raw)
+        if folder is not None:
+            sound |= _anchored(sound, folder)
+        raise BadFormError(str(error), Sections.of(sound)) from error
+
+
+def _sound_fields(raw: dict[str, Any]) -> dict[str, Any]:
+    """The fields that have no mistake of form, each by itself; of pipelines, each by its name."""
+    sound = {}
+    for name, field in Experiment.model_fields.items():
+        if raw.get(name) is None:
+            continue
+        if name == "pipelines" and isinstance(raw[name], dict):
+            typed = {each: _typed(PipelineSection, part) for each, part in raw[name].items()}
+            sound[name] = {each: part for each, part in typed.items() if part is not None}
+        else:
+            sound[name] = _typed(field.annotation, raw[name])
+    return sound
+
+
+def _typed(kind: Any, value: object) -> Any:
+    """The value as that type; None if it has mistakes."""
+    try:
+        return TypeAdapter(kind).validate_python(value)
+    except ValidationError:
+        return None
 
 
 def shipped_experiments() -> dict[str, Path]:
@@ -244,25 +318,24 @@ def find_experiment(file: Path) -> Path:
     )
 
 
-def _anchored(experiment: Experiment, folder: Path) -> Experiment:
-    """Return a copy with absolute paths, which can be run from any directory."""
-    changed: dict[str, Any] = {"network": _files_anchored(experiment.network, folder)}
-    if experiment.devices is not None:
-        changed["devices"] = {
-            host: choice.anchored(folder) for host, choice in experiment.devices.items()
-        }
-    if experiment.pipeline is not None:
-        changed["pipeline"] = _pipeline_anchored(experiment.pipeline, folder)
-    if experiment.pipelines is not None:
+def _anchored(fields: Mapping[str, Any], folder: Path) -> dict[str, Any]:
+    """Return the sections with absolute paths, which can be run from any directory."""
+    changed: dict[str, Any] = {}
+    if (network := fields.get("network")) is not None:
+        changed["network"] = _files_anchored(network, folder)
+    if (devices := fields.get("devices")) is not None:
+        changed["devices"] = {host: choice.anchored(folder) for host, choice in devices.items()}
+    if (lone := fields.get("pipeline")) is not None:
+        changed["pipeline"] = _pipeline_anchored(lone, folder)
+    if (pipelines := fields.get("pipelines")) is not None:
         changed["pipelines"] = {
-            name: _pipeline_anchored(section, folder)
-            for name, section in experiment.pipelines.items()
+            name: _pipeline_anchored(section, folder) for name, section in pipelines.items()
         }
-    if experiment.accordion is not None:
-        section = _model_anchored(experiment.accordion, folder)
+    if (accordion := fields.get("accordion")) is not None:
+        section = _model_anchored(accordion, folder)
         downloads = [_model_anchored(each, folder) for each in section.downloads]
         changed["accordion"] = section.model_copy(update={"downloads": downloads})
-    return experiment.model_copy(update=changed)
+    return changed
 
 
 def _pipeline_anchored(section: PipelineSection, folder: Path) -> PipelineSection:

@@ -22,19 +22,15 @@ from controller.keeping.user_cache import cache_folder
 from stage_node.data import Dataset, load_dataset
 from stage_node.fringe.bottleneck import BottleneckSpec, choose_bottleneck, load_bottleneck
 from stage_node.models import ChainModel, load_model
-from testbed.devices.assigning import devices_of
 from testbed.errors import BadExperimentError
 from testbed.experiment.file import (
-    Experiment,
-    PipelineSection,
     find_experiment,
-    load_experiment,
     shipped_experiments,
 )
 from testbed.experiment.named_models import existing_checkpoint
-from testbed.experiment.networks import build_network
+from testbed.planning.checked import CheckedExperiment, checked_file
 from testbed.planning.processes import plan_pipeline
-from testbed.planning.validation import check_data, check_split
+from testbed.planning.validation import CheckedPipeline, check_data
 from topologies.networks.paths import bottleneck_mbit, delay_ms, path_between
 
 DATA = "cifar10"
@@ -250,19 +246,16 @@ def _of_experiment(wish: DistillationRequest) -> Subject:
     if wish.data is not None:
         raise BadExperimentError("--data: the experiment names its own data set")
     file = find_experiment(Path(wish.subject))
-    experiment = load_experiment(file, list(wish.assignments))
-    check_split(experiment, str(file))
-    spec = build_network(experiment.network)
-    plan = plan_pipeline(
-        _pipeline(experiment, wish.pipeline, file), spec, devices_of(experiment, spec)
-    )
+    checked = checked_file(file, list(wish.assignments), splits_alone=True)
+    pipeline = _pipeline(checked, wish.pipeline, file)
+    plan = plan_pipeline(pipeline, checked.network)
     cuts = plan.partition.cuts
     after = wish.after or (cuts[0] if len(cuts) == 1 else None)
     if after not in cuts:
         asked = "missing" if after is None else f"no cut after '{after}'"
         raise BadExperimentError(f"--after: {asked}; {file.stem} cuts after {', '.join(cuts)}")
     cut = cuts.index(after)
-    path = path_between(spec, plan.stages[cut].name, plan.stages[cut + 1].name)
+    path = path_between(checked.network, plan.stages[cut].name, plan.stages[cut + 1].name)
     given = wish.link
     link = BudgetLink(
         given.latency_ms,
@@ -272,18 +265,17 @@ def _of_experiment(wish: DistillationRequest) -> Subject:
         given.frame_images or plan.batch,
     )
     dataset = load_dataset(plan.dataset, wish.data_folder)
-    model = load_model(plan.checkpoint)
-    check_data(model, dataset)
+    check_data(pipeline.model, dataset)
     fringe_layers = wish.training.fringe_layers or plan.targets.fringe_layers
-    return Subject(model, dataset, after, link, fringe_layers)
+    return Subject(pipeline.model, dataset, after, link, fringe_layers)
 
 
-def _pipeline(experiment: Experiment, name: str | None, file: Path) -> PipelineSection:
+def _pipeline(checked: CheckedExperiment, name: str | None, file: Path) -> CheckedPipeline:
     """The pipeline of that name, or the only one."""
-    pipelines = experiment.split_models
+    pipelines = checked.pipelines
     if name is None and len(pipelines) == 1:
         (name,) = pipelines
-    if name not in pipelines:
+    if name is None or name not in pipelines:
         asked = "missing" if name is None else f"no pipeline '{name}'"
         raise BadExperimentError(f"--pipeline: {asked}; {file.stem} has {', '.join(pipelines)}")
     return pipelines[name]

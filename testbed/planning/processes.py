@@ -18,19 +18,17 @@ from stage_node.accordion.server.faults import Fault
 from stage_node.accordion.server.served_file import ServedFile
 from stage_node.accordion.ue.ue import UeConfiguration
 from stage_node.fringe.stage import StageConfiguration
-from stage_node.models import load_model
 from stage_node.records.events import LONE_PIPELINE
-from testbed.devices.assigning import computing_of, devices_of
+from testbed.devices.assigning import computing_of
 from testbed.devices.charging import charged_plan, inference_charges
-from testbed.devices.computing import Computing, HostDevice
+from testbed.devices.computing import Computing
 from testbed.experiment.file import AccordionSection, DownloadSection, Experiment, PipelineSection
 from testbed.experiment.named_models import checkpoint_path
-from testbed.experiment.networks import build_network
+from testbed.planning.checked import CheckedExperiment
 from testbed.planning.ladders import fetch_ladder, measured_ladder, read_table
 from testbed.planning.model_copies import RunFiles
 from testbed.planning.plan import Job, PlannedPhase, RunPlan
-from testbed.planning.splitting import split_of
-from testbed.planning.validation import delivered_models
+from testbed.planning.validation import CheckedPipeline, delivered_models
 from testbed.run.directory import RunDirectory
 from topologies.fidelity.verdict import ClockKind
 from topologies.networks.addressing import CONTROLLER_NAME, Plan, management_ips, plan_of
@@ -45,22 +43,25 @@ INSIDE = RunDirectory(Path())
 
 
 def plan_run(
-    experiment: Experiment,
+    checked: CheckedExperiment,
     run: RunDirectory,
     clock: ClockKind = "real",
     pace: float | None = None,
 ) -> RunPlan:
-    """The whole run, the files that it needs copied into its directory; the experiment has been
-    checked. On the virtual clock computing takes no time of its own, and is charged."""
-    spec = build_network(experiment.network)
+    """Plan the whole run, and copy the files that it needs into its directory.
+
+    On the virtual clock computing takes no time of its own, and is charged.
+    """
+    experiment, spec = checked.experiment, checked.network
     addresses = plan_of(spec)
     files = RunFiles(run)
-    computing = computing_of(experiment, spec) if clock == "virtual" else None
+    computing = None
+    if clock == "virtual":
+        computing = computing_of(experiment.sections, checked.devices)
     if computing:
         run.computing.write_text(computing.model_dump_json(indent=1))
     pipelines = [
-        _at_home(_charged(pipeline, computing), run, files)
-        for pipeline in plan_pipelines(experiment, spec)
+        _at_home(_charged(pipeline, computing), run, files) for pipeline in plan_pipelines(checked)
     ]
     serving = tuple(job for pipeline in pipelines for job in pipeline_jobs(pipeline, INSIDE))
     controlled = any(pipeline.control is not None for pipeline in pipelines)
@@ -68,7 +69,7 @@ def plan_run(
     if experiment.accordion is not None:
         company = _company(experiment) if experiment.together else ()
         delivering = accordion_jobs(
-            experiment.accordion, spec, addresses, files, company, computing
+            experiment.accordion, spec, addresses, files, checked.served, company, computing
         )
     if experiment.together:
         phases = [
@@ -110,14 +111,13 @@ def _charged(plan: PipelinePlan, computing: Computing | None) -> PipelinePlan:
     return charged_plan(plan, read_table(measured_ladder(plan)), computing)
 
 
-def plan_pipelines(experiment: Experiment, spec: NetworkSpec) -> list[PipelinePlan]:
+def plan_pipelines(checked: CheckedExperiment) -> list[PipelinePlan]:
     """Plans of the pipelines' controllers, without ladders and charges."""
-    devices = devices_of(experiment, spec)
     plans = [
-        plan_pipeline(section, spec, devices, name)
-        for name, section in experiment.split_models.items()
+        plan_pipeline(pipeline, checked.network, name)
+        for name, pipeline in checked.pipelines.items()
     ]
-    everyone = _company(experiment)
+    everyone = _company(checked.experiment)
     return [
         plan.model_copy(
             update={"company": tuple(each for each in everyone if each != plan.controller)}
@@ -136,15 +136,11 @@ def _company(experiment: Experiment) -> tuple[str, ...]:
 
 
 def plan_pipeline(
-    section: PipelineSection,
-    spec: NetworkSpec,
-    devices: Mapping[str, HostDevice],
-    name: str = LONE_PIPELINE,
+    pipeline: CheckedPipeline, spec: NetworkSpec, name: str = LONE_PIPELINE
 ) -> PipelinePlan:
     """Plan of a lone pipeline's controller, without ladder and charges."""
-    checkpoint = checkpoint_path(section.model)
+    section, split = pipeline.section, pipeline.split
     addresses = plan_of(spec)
-    split = split_of(section, load_model(checkpoint), checkpoint, spec, devices)
     management = management_ips(spec)
     stages = tuple(
         StagePlan(
@@ -160,7 +156,7 @@ def plan_pipeline(
     )
     return PipelinePlan(
         name=name,
-        checkpoint=checkpoint,
+        checkpoint=pipeline.checkpoint,
         dataset=section.dataset,
         stages=stages,
         placement=split.placement,
@@ -223,6 +219,7 @@ def accordion_jobs(
     spec: NetworkSpec,
     addresses: Plan,
     files: RunFiles,
+    served: Mapping[Path, ServedFile],
     company: tuple[str, ...] = (),
     computing: Computing | None = None,
 ) -> tuple[Job, ...]:
@@ -265,7 +262,7 @@ def accordion_jobs(
                 events_path=INSIDE.events,
                 images=section.measured_images,
                 receive_window_bytes=_receive_window_bytes(section, spec, download.ue),
-                inference_ms=_inference_ms(section, download, computing),
+                inference_ms=_inference_ms(section, download, served, computing),
             ),
         )
         for download in section.downloads
@@ -274,13 +271,16 @@ def accordion_jobs(
 
 
 def _inference_ms(
-    section: AccordionSection, download: DownloadSection, computing: Computing | None
+    section: AccordionSection,
+    download: DownloadSection,
+    served: Mapping[Path, ServedFile],
+    computing: Computing | None,
 ) -> dict[str, float] | None:
     """Charges of a UE, by configuration, if it is charged."""
     if computing is None:
         return None
     checkpoint = checkpoint_path(download.model or section.model)
-    configurations = ServedFile.read(checkpoint).configurations
+    configurations = served[checkpoint].configurations
     return inference_charges(download.ue, checkpoint, configurations, computing)
 
 

@@ -5,13 +5,13 @@ exist: hosts, layers, checkpoints, data sets, profiles.
 """
 
 from collections.abc import Callable, Generator, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 from controller.accordion.lookup import read_table, table_path
 from controller.errors import ControllerError
 from controller.fringe.fringe import find_fringe
 from controller.live.plan import check_modules, check_targets
-from controller.split.partition import Partition
 from stage_node.accordion.server.served_file import ServedFile
 from stage_node.data import SOURCES, Dataset, load_dataset
 from stage_node.errors import StageNodeError
@@ -22,45 +22,16 @@ from testbed.devices.computing import HostDevice
 from testbed.errors import BadExperimentError
 from testbed.experiment.file import (
     AccordionSection,
-    Experiment,
     PipelineSection,
+    Sections,
     pipeline_field,
 )
 from testbed.experiment.named_models import checkpoint_path, existing_checkpoint
 from testbed.experiment.networks import build_network
-from testbed.planning.splitting import split_of
+from testbed.planning.splitting import ModelSplit, split_of
 from topologies.errors import TopologyError
 from topologies.networks.schedule import varies
 from topologies.networks.spec import NetworkSpec
-
-
-def check_experiment(experiment: Experiment, origin: str) -> None:
-    """Raise BadExperimentError with one line per mistake, each begun by ``origin``, the file."""
-    _refuse(_mistakes(experiment), origin)
-
-
-def check_split(experiment: Experiment, origin: str) -> None:
-    """Check the network and the splits alone: what `concertina distill` rests on.
-
-    The modules that the targets may ask for are what it is to make.
-    """
-
-    def mistakes() -> Iterator[str]:
-        if not experiment.split_models:
-            yield "has no pipeline section, and so no cut"
-            return
-        network = yield from _network_mistakes(experiment)
-        devices = yield from _device_mistakes(experiment, network)
-        for name, section in experiment.split_models.items():
-            yield from _split_mistakes(pipeline_field(name), section, network, devices)
-
-    _refuse(mistakes(), origin)
-
-
-def _refuse(mistakes: Iterator[str], origin: str) -> None:
-    lines = [f"{origin}: {mistake}" for mistake in mistakes]
-    if lines:
-        raise BadExperimentError("\n".join(lines))
 
 
 def check_data(model: ChainModel, data: Dataset) -> None:
@@ -72,51 +43,92 @@ def check_data(model: ChainModel, data: Dataset) -> None:
         )
 
 
-def model_files(experiment: Experiment) -> list[Path]:
-    """The files of an experiment's models, each once: those that are split, those delivered."""
-    names = [section.model for section in experiment.split_models.values()]
-    if experiment.accordion is not None:
-        names += delivered_models(experiment.accordion)
-    return list(dict.fromkeys(map(checkpoint_path, names)))
-
-
 def delivered_models(section: AccordionSection) -> list[str]:
     """The models that any UE downloads, each once."""
     return list(dict.fromkeys(each.model or section.model for each in section.downloads))
 
 
-def _mistakes(experiment: Experiment) -> Iterator[str]:
-    network = yield from _network_mistakes(experiment)
+@dataclass(frozen=True, eq=False)
+class CheckedPipeline:
+    """A split model: its section, and the model and split that this stands for."""
+
+    section: PipelineSection
+    checkpoint: Path
+    model: ChainModel
+    split: ModelSplit
+
+
+@dataclass(frozen=True, eq=False)
+class CheckedSections:
+    """What was made of the sections while they were checked.
+
+    ``served`` has the models that UEs download, by their files. Only what has no mistakes is here.
+    """
+
+    network: NetworkSpec | None
+    devices: Mapping[str, HostDevice] | None
+    pipelines: Mapping[str, CheckedPipeline]
+    served: Mapping[Path, ServedFile]
+
+
+def checked_sections(sections: Sections) -> Generator[str, None, CheckedSections]:
+    """Yield a line for every mistake; returns what was made of the sections."""
+    network = yield from _network_mistakes(sections)
     hosts = network.hosts if network else ()
-    devices = yield from _device_mistakes(experiment, network)
-    for name, section in experiment.split_models.items():
-        yield from _pipeline_mistakes(pipeline_field(name), section, network, devices)
-    yield from _sharing_mistakes(experiment, network)
-    if experiment.accordion is not None:
-        yield from _accordion_mistakes(experiment.accordion, hosts)
+    devices = yield from _device_mistakes(sections, network)
+    pipelines, served = {}, dict[Path, ServedFile]()
+    for name, section in sections.split_models.items():
+        field = pipeline_field(name)
+        checked = yield from _split_mistakes(field, section, network, devices)
+        if checked is not None:
+            pipelines[name] = checked
+            yield from _target_mistakes(field, checked)
+    yield from _sharing_mistakes(sections, network)
+    if sections.accordion is not None:
+        served = yield from _accordion_mistakes(sections.accordion, hosts)
+    return CheckedSections(network, devices, pipelines, served)
 
 
-def _network_mistakes(experiment: Experiment) -> Generator[str, None, NetworkSpec | None]:
-    """Returns the network where there can be one."""
+def checked_splits(sections: Sections) -> Generator[str, None, CheckedSections]:
+    """The same of the network and of the splits alone: what `concertina distill` rests on.
+
+    The modules that the targets may ask for are what it is to make.
+    """
+    network = yield from _network_mistakes(sections)
+    devices = yield from _device_mistakes(sections, network)
+    pipelines = {}
+    for name, section in sections.split_models.items():
+        checked = yield from _split_mistakes(pipeline_field(name), section, network, devices)
+        if checked is not None:
+            pipelines[name] = checked
+    if not sections.split_models:
+        yield "has no pipeline section, and so no cut"
+    return CheckedSections(network, devices, pipelines, {})
+
+
+def _network_mistakes(sections: Sections) -> Generator[str, None, NetworkSpec | None]:
+    """Returns the network if there can be one."""
+    if sections.network is None:
+        return None
     try:
-        return build_network(experiment.network)
+        return build_network(sections.network)
     except TopologyError as error:
         yield from (f"network.{line}" for line in str(error).splitlines())
         return None
 
 
 def _device_mistakes(
-    experiment: Experiment, network: NetworkSpec | None
+    sections: Sections, network: NetworkSpec | None
 ) -> Generator[str, None, Mapping[str, HostDevice] | None]:
-    """Returns the devices of hosts where they and the network are known."""
-    mistakes = list(device_mistakes(experiment, network.hosts if network else ()))
+    """Returns the devices of hosts if they and the network are known."""
+    mistakes = list(device_mistakes(sections, network.hosts if network else ()))
     yield from mistakes
-    return None if mistakes or network is None else devices_of(experiment, network)
+    return None if mistakes or network is None else devices_of(sections, network)
 
 
-def _sharing_mistakes(experiment: Experiment, network: NetworkSpec | None) -> Iterator[str]:
+def _sharing_mistakes(sections: Sections, network: NetworkSpec | None) -> Iterator[str]:
     """Mistakes where several use the network at the same time, a line each."""
-    pipelines = experiment.split_models
+    pipelines = sections.split_models
     first_there: dict[str, str] = {}
     for name, section in pipelines.items():
         for host in dict.fromkeys(section.hosts):
@@ -132,7 +144,7 @@ def _sharing_mistakes(experiment: Experiment, network: NetworkSpec | None) -> It
             f"pipelines: {', '.join(controlled)} are under control, each mode of which begins the "
             "links' traces anew: where links vary only one pipeline can be"
         )
-    if len(pipelines) > 1 or experiment.together:
+    if len(pipelines) > 1 or sections.together:
         for name, control in controlled.items():
             if "oracle" in control.modes:
                 yield (
@@ -141,16 +153,9 @@ def _sharing_mistakes(experiment: Experiment, network: NetworkSpec | None) -> It
                 )
 
 
-def _pipeline_mistakes(
-    field: str,
-    section: PipelineSection,
-    network: NetworkSpec | None,
-    devices: Mapping[str, HostDevice] | None,
-) -> Iterator[str]:
-    split = yield from _split_mistakes(field, section, network, devices)
-    if split is None:
-        return
-    model, partition = split
+def _target_mistakes(field: str, checked: CheckedPipeline) -> Iterator[str]:
+    """Mistakes of what is asked of the cuts, a line each."""
+    section, model, partition = checked.section, checked.model, checked.split.partition
     targets = section.targets
     yield from _attempt(f"{field}.targets.", lambda: check_targets(model, partition, targets))
     yield from _attempt(
@@ -163,22 +168,24 @@ def _split_mistakes(
     section: PipelineSection,
     network: NetworkSpec | None,
     devices: Mapping[str, HostDevice] | None,
-) -> Generator[str, None, tuple[ChainModel, Partition] | None]:
-    """Returns the model and its stages where they and their fringe layers are there."""
+) -> Generator[str, None, CheckedPipeline | None]:
+    """Returns the model and its split if they and their fringe layers are there."""
     mistakes = list(_host_mistakes(field, section, network.hosts if network else ()))
     yield from mistakes
     model = yield from _model_mistakes(field, section.model, section.dataset)
     if model is None or (section.split.auto and (devices is None or mistakes)):
         return None
     try:
-        partition = _checked_partition(section, model, network, devices or {})
+        split = _checked_split(section, model, network, devices or {})
     except (ControllerError, BadExperimentError) as error:
         yield f"{field}.split: {error}"
         return None
     depth = section.targets.fringe_layers
-    beyond = list(_attempt(f"{field}.targets.", lambda: find_fringe(partition, depth)))
+    beyond = list(_attempt(f"{field}.targets.", lambda: find_fringe(split.partition, depth)))
     yield from beyond
-    return None if beyond else (model, partition)
+    if beyond:
+        return None
+    return CheckedPipeline(section, checkpoint_path(section.model), model, split)
 
 
 def _host_mistakes(field: str, section: PipelineSection, hosts: tuple[str, ...]) -> Iterator[str]:
@@ -190,24 +197,27 @@ def _host_mistakes(field: str, section: PipelineSection, hosts: tuple[str, ...])
         yield f"{field}.speeds: no stage runs on {host!r} (there are: {', '.join(section.hosts)})"
 
 
-def _checked_partition(
+def _checked_split(
     section: PipelineSection,
     model: ChainModel,
     network: NetworkSpec | None,
     devices: Mapping[str, HostDevice],
-) -> Partition:
-    """The partition asked for; an error says why it does not fit the hosts."""
+) -> ModelSplit:
+    """Split as the section asks; an error says why that does not fit the hosts."""
     checkpoint = checkpoint_path(section.model)
-    partition = split_of(section, model, checkpoint, network, devices).partition
-    if len(partition.stages) != len(section.hosts):
+    split = split_of(section, model, checkpoint, network, devices)
+    if len(split.partition.stages) != len(section.hosts):
         raise BadExperimentError(
-            f"{len(partition.stages)} stages for {len(section.hosts)} hosts "
+            f"{len(split.partition.stages)} stages for {len(section.hosts)} hosts "
             f"({', '.join(section.hosts)})"
         )
-    return partition
+    return split
 
 
-def _accordion_mistakes(section: AccordionSection, hosts: tuple[str, ...]) -> Iterator[str]:
+def _accordion_mistakes(
+    section: AccordionSection, hosts: tuple[str, ...]
+) -> Generator[str, None, dict[Path, ServedFile]]:
+    """Returns the models that can be served, by their files."""
     yield from _unknown_host("accordion.server", section.server, hosts)
     for index, download in enumerate(section.downloads):
         yield from _unknown_host(f"accordion.downloads.{index}.ue", download.ue, hosts)
@@ -219,6 +229,7 @@ def _accordion_mistakes(section: AccordionSection, hosts: tuple[str, ...]) -> It
     for index, fault in enumerate(section.faults):
         if fault.ue is not None and fault.ue not in ues:
             yield f"accordion.faults.{index}.ue: {fault.ue!r} downloads nothing"
+    served = {}
     asked: dict[tuple[str, str], list[int]] = {(section.model, section.dataset): []}
     for index, download in enumerate(section.downloads):
         wanted = (download.model or section.model, download.dataset or section.dataset)
@@ -228,27 +239,31 @@ def _accordion_mistakes(section: AccordionSection, hosts: tuple[str, ...]) -> It
         field = f"accordion.downloads.{own[0]}" if own and own == indices else "accordion"
         model = yield from _model_mistakes(field, name, dataset)
         if model is not None:
-            yield from _delivery_mistakes(field, section, indices, checkpoint_path(name))
+            checkpoint = checkpoint_path(name)
+            file = yield from _delivery_mistakes(field, section, indices, checkpoint)
+            if file is not None:
+                served[checkpoint] = file
     names: dict[str, Path] = {}
     for path in map(checkpoint_path, delivered_models(section)):
         if names.setdefault(path.stem, path) != path:
             yield f"accordion: two models are called {path.stem}: {names[path.stem]} and {path}"
+    return served
 
 
 def _delivery_mistakes(
     field: str, section: AccordionSection, downloads: list[int], checkpoint: Path
-) -> Iterator[str]:
+) -> Generator[str, None, ServedFile | None]:
     """Is the model whole, does it run by prefixes, and are the configurations that some downloads
-    ask for its own?"""
+    ask for its own? Returns it if it can be served."""
     try:
         file = ServedFile.read(checkpoint)
         table = read_table(checkpoint) if table_path(checkpoint).exists() else None
     except StageNodeError as error:
         yield f"{field}.model: {error}"
-        return
+        return None
     if not file.configurations:
         yield f"{field}.model: {checkpoint} has no prefixes that run (see `concertina train`)"
-        return
+        return None
     for index in downloads:
         for number, step in enumerate(section.downloads[index].steps):
             place = f"accordion.downloads.{index}.steps.{number}"
@@ -264,6 +279,7 @@ def _delivery_mistakes(
             if step.run is not None and step.run not in file.configurations:
                 known = ", ".join(map(configuration_name, file.configurations))
                 yield f"{place}.run: no configuration of the model (there are: {known})"
+    return file
 
 
 def _unknown_host(field: str, host: str, hosts: tuple[str, ...]) -> Iterator[str]:

@@ -17,12 +17,12 @@ from stage_node.records.events import LONE_PIPELINE
 from stage_node.records.ledger import to_parquet
 from testbed.errors import BadExperimentError, RunFailedError, RunInterruptedError
 from testbed.experiment.file import Experiment
-from testbed.experiment.networks import build_network
 from testbed.hosts.choose import ChosenHost, HostWish, check_wish, choose_host, tell_choice
 from testbed.hosts.environment import PYTHON
 from testbed.hosts.host import Host
 from testbed.interruption import Stopped, stopped_by_signals
 from testbed.kernel.build import ensure_kernel
+from testbed.planning.checked import CheckedExperiment
 from testbed.planning.ladders import (
     AMPLE_WIDTH,
     check_measured,
@@ -32,7 +32,6 @@ from testbed.planning.ladders import (
 )
 from testbed.planning.plan import RunPlan
 from testbed.planning.processes import plan_pipelines, plan_run
-from testbed.planning.validation import check_experiment
 from testbed.run.directory import MANIFEST_SCHEMA, RunDirectory
 from testbed.run.manifest import describe_code, describe_machine, describe_software
 from testbed.run.progress import RunDisplay
@@ -41,26 +40,26 @@ from testbed.run.running_lock import going_on
 
 
 def run_experiment(
-    experiment: Experiment, origin: str, wish: HostWish, out: Path | None, console: Console
+    checked: CheckedExperiment, wish: HostWish, out: Path | None, console: Console
 ) -> int:
     """Run an experiment and leave its run directory; the exit status for the shell.
 
     0: done, and every link was what it claims; 1: it was not, or records are missing (the report
-    says what). Raises BadExperimentError, its lines begun by ``origin`` (the file), before anything
-    starts, RunFailedError when the emulation failed (the report then shows what was recorded),
+    says what). Raises BadExperimentError, before anything starts, if the ladder cannot do what is
+    asked, RunFailedError when the emulation failed (the report then shows what was recorded),
     RunInterruptedError on Ctrl-C or SIGTERM.
     """
+    experiment = checked.experiment
     wish = replace(wish, clock=wish.clock or experiment.clock)
     check_wish(wish)
-    check_experiment(experiment, origin)
     with console.status("measuring the compression ladder (once; it is kept)"):
-        for pipeline in plan_pipelines(experiment, build_network(experiment.network)):
-            check_measured(pipeline, origin)
+        for pipeline in plan_pipelines(checked):
+            check_measured(pipeline, checked.origin)
     choice = choose_host(wish, lambda: ensure_kernel(console))
     tell_choice(choice, console)
     run = RunDirectory.create(experiment.name, out)
     console.print(f"run directory: {run.path}", highlight=False, soft_wrap=True)
-    plan = plan_run(experiment, run, choice.clock, choice.pace)
+    plan = plan_run(checked, run, choice.clock, choice.pace)
     describe(run, experiment, plan, choice)
     try:
         with stopped_by_signals():
@@ -101,17 +100,16 @@ def emulate(plan: RunPlan, run: RunDirectory, host: Host, console: Console) -> i
         run.complete_manifest()
 
 
-def show_ladder(experiment: Experiment, origin: str, console: Console) -> None:
+def show_ladder(checked: CheckedExperiment, console: Console) -> None:
     """Print the ladders that a run of the experiment would use: one table per cut.
 
     As wide as a terminal is; into a pipe or a file, as wide as the tables are.
     """
-    check_experiment(experiment, origin)
-    if not experiment.split_models:
-        raise BadExperimentError(f"{origin}: has no pipeline section, and so no ladder")
+    if not checked.pipelines:
+        raise BadExperimentError(f"{checked.origin}: has no pipeline section, and so no ladder")
     if not console.is_terminal:
         console.width = AMPLE_WIDTH
-    for plan in plan_pipelines(experiment, build_network(experiment.network)):
+    for plan in plan_pipelines(checked):
         with console.status("measuring the compression ladder (once; it is kept)"):
             folder = measured_ladder(plan)
         if plan.name != LONE_PIPELINE:

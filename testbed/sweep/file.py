@@ -19,10 +19,11 @@ from pydantic import Field, field_validator, model_validator
 from controller.accordion.lookup import table_path
 from stage_node.repository import REPOSITORY
 from testbed.errors import BadExperimentError
-from testbed.experiment.file import Experiment, find_experiment, load_experiment
+from testbed.experiment.file import Experiment, find_experiment
 from testbed.experiment.named_models import checkpoint_path
 from testbed.experiment.typed_yaml import Section, read_mapping, validated
-from testbed.planning.validation import check_experiment, delivered_models
+from testbed.planning.checked import CheckedExperiment, checked_file
+from testbed.planning.validation import delivered_models
 
 SHIPPED = REPOSITORY / "testbed" / "sweeps"
 
@@ -83,7 +84,12 @@ class Combination:
     settings: Mapping[str, Value]
     file: Path
     assignments: tuple[str, ...]
-    experiment: Experiment
+    checked: CheckedExperiment
+
+    @property
+    def experiment(self) -> Experiment:
+        """The experiment as its file and the settings say."""
+        return self.checked.experiment
 
     @cached_property
     def content(self) -> str:
@@ -215,9 +221,7 @@ def _product(parameters: Mapping[str, list[Value]]) -> Iterator[dict[str, Value]
 def _combination(file: SweepFile, settings: Mapping[str, Value], path: Path) -> Combination:
     fields = {**file.set, **settings}
     assignments = tuple(f"{field}={yaml_words(value)}" for field, value in fields.items())
-    experiment = load_experiment(path, list(assignments))
-    check_experiment(experiment, path.name)
-    return Combination(settings, path, assignments, experiment)
+    return Combination(settings, path, assignments, checked_file(path, list(assignments)))
 
 
 def _check_different(combinations: list[Combination], path: Path) -> None:

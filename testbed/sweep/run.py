@@ -20,7 +20,6 @@ from rich.console import Console
 from analysis.sweep.report import write_sweep
 from analysis.sweep.table import SweepRun, read_cell
 from testbed.errors import BadExperimentError, RunInterruptedError
-from testbed.experiment.networks import build_network
 from testbed.hosts.choose import HostWish, choose_host, tell_choice
 from testbed.interruption import Stopped, stopped_by_signals
 from testbed.kernel.build import ensure_kernel
@@ -142,8 +141,7 @@ def check_ladders(sweep: Sweep, path: Path) -> None:
     """Can every ladder do what its cell asks? Measured now, and not by every cell at once."""
     mistakes = dict[str, str]()
     for combination in sweep.combinations:
-        experiment = combination.experiment
-        for plan in plan_pipelines(experiment, build_network(experiment.network)):
+        for plan in plan_pipelines(combination.checked):
             try:
                 check_measured(plan, combination.file.name)
             except BadExperimentError as error:

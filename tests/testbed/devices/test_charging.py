@@ -14,7 +14,7 @@ from testbed.devices.charging import stage_charges
 from testbed.devices.computing import Computing, HostDevice
 from testbed.devices.profiles import DeviceProfile
 from testbed.experiment.file import load_experiment
-from testbed.experiment.networks import build_network
+from testbed.planning.checked import check_experiment
 from testbed.planning.processes import plan_pipelines, plan_run
 from testbed.run.directory import RunDirectory
 from topologies.fidelity.verdict import ClockKind
@@ -103,7 +103,9 @@ def demo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
 
     def plan(*assignments: str, clock: ClockKind = "virtual"):
         run = RunDirectory.create("x", tmp_path / f"run{len(list(tmp_path.iterdir()))}")
-        return run, plan_run(load_experiment(file, list(assignments)), run, clock)
+        return run, plan_run(
+            check_experiment(load_experiment(file, list(assignments)), "x.yaml"), run, clock
+        )
 
     return plan
 
@@ -146,9 +148,9 @@ def test_the_automatic_split_reckons_with_the_devices(demo) -> None:
     file = Path("testbed/experiments/demo.yaml")
     sets = ["pipeline.split=auto", "network.cpu_share={edge: 0.5}", "pipeline.speeds={cloud: 3}"]
     experiment = load_experiment(file, sets)
-    (plan,) = plan_pipelines(experiment, build_network(experiment.network))
+    (plan,) = plan_pipelines(check_experiment(experiment, "x.yaml"))
     assert plan.placement
     assert [each.speed for each in plan.placement.costs.devices] == [0.46, 0.56 * 0.5, 3]
     instant = load_experiment(file, [*sets, "devices={ue1: instant, edge: phone, cloud: phone}"])
-    (plan,) = plan_pipelines(instant, build_network(instant.network))
+    (plan,) = plan_pipelines(check_experiment(instant, "x.yaml"))
     assert PipelinePlan.model_validate_json(plan.model_dump_json()) == plan

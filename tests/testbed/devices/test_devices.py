@@ -15,7 +15,7 @@ from testbed.devices.profiles import device_catalogue, load_device
 from testbed.errors import BadExperimentError
 from testbed.experiment.file import load_experiment, validate_experiment
 from testbed.experiment.named_models import checkpoint_path
-from testbed.planning.validation import check_experiment
+from testbed.planning.checked import check_experiment
 from topologies.errors import BadTopologyError
 
 WANTED = {

@@ -14,7 +14,7 @@ from testbed.experiment.file import (
 )
 from testbed.experiment.network_section import LinkOverrides
 from testbed.experiment.networks import build_network
-from testbed.planning.validation import check_experiment
+from testbed.planning.checked import check_experiment
 from tests.testbed.evidence.third_party import published_data_may_be_absent
 from topologies.errors import BadTopologyError
 from topologies.links.profiles import DirectionProfile

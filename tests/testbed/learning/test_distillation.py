@@ -13,7 +13,7 @@ from stage_node.models.checkpoint import read_metadata
 from testbed.commands import cli
 from testbed.experiment.file import CHECKPOINTS, find_experiment, load_experiment
 from testbed.learning.distillation import DATA
-from testbed.planning.validation import check_experiment
+from testbed.planning.checked import check_experiment
 
 CHECKPOINT = CHECKPOINTS / "digits-resnet20.safetensors"
 IN_DIGITS = ("digits-resnet20", "--data", "digits", "--after", "block2_2")

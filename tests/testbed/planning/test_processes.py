@@ -9,7 +9,7 @@ from rich.console import Console
 from controller.accordion.serving.link_estimate import LinkEstimate
 from testbed.errors import BadExperimentError
 from testbed.experiment.file import find_experiment, load_experiment
-from testbed.experiment.networks import build_network
+from testbed.planning.checked import check_experiment, checked_file
 from testbed.planning.ladders import check_measured, ladder_tables, read_table
 from testbed.planning.plan import RunPlan
 from testbed.planning.processes import plan_pipelines, plan_run
@@ -29,7 +29,7 @@ def run(tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -> RunDire
 
 
 def test_the_demo_is_planned_whole_and_survives_the_way_into_the_host(run: RunDirectory) -> None:
-    plan = plan_run(load_experiment(find_experiment(Path("demo"))), run)
+    plan = plan_run(check_experiment(load_experiment(find_experiment(Path("demo"))), "x.yaml"), run)
     assert RunPlan.model_validate_json(plan.model_dump_json()) == plan
 
     pipeline, accordion = plan.phases
@@ -60,7 +60,7 @@ def test_a_ue_offers_twice_what_its_path_holds_where_the_server_fills_it(
 ) -> None:
     assignments = [f"accordion.initial_window={initial_window}", "network.links=5g-100"]
     experiment = load_experiment(find_experiment(Path("accordion-download")), assignments)
-    (phase,) = plan_run(experiment, run).phases
+    (phase,) = plan_run(check_experiment(experiment, "x.yaml"), run).phases
     server, ue = phase.jobs
     assert server.arguments["initial_window"] == initial_window
     assert ue.arguments["receive_window_bytes"] == offered
@@ -70,10 +70,12 @@ def test_the_ladder_travels_with_the_run_and_is_measured_once(
     run: RunDirectory, cache: Path, tmp_path: Path
 ) -> None:
     experiment = load_experiment(find_experiment(Path("demo")))
-    plan_run(experiment, run)
+    plan_run(check_experiment(experiment, "x.yaml"), run)
     (kept,) = (cache / "concertina" / "ladders").iterdir()
     built_at = (kept / "ladder.json").stat().st_mtime_ns
-    plan_run(experiment, RunDirectory.create("again", tmp_path / "again"))
+    plan_run(
+        check_experiment(experiment, "x.yaml"), RunDirectory.create("again", tmp_path / "again")
+    )
     assert (kept / "ladder.json").stat().st_mtime_ns == built_at
     table = read_table(run.ladder("pipeline"))
     assert [ladder.after for ladder in table.ladders] == ["block1_2", "block2_2"]
@@ -91,7 +93,7 @@ def test_names_of_rungs_are_whole_however_narrow_the_terminal_and_a_pipe_gets_ev
         file=io.StringIO(), width=width, force_terminal=is_terminal, color_system=None
     )
     file = find_experiment(Path("demo"))
-    show_ladder(load_experiment(file), str(file), console)
+    show_ladder(checked_file(file), console)
     shown = console.file.getvalue()  # type: ignore[attr-defined]
     lines = shown.splitlines()
     for channels in range(1, 16):
@@ -126,7 +128,7 @@ def test_what_the_ladder_shows_to_be_impossible_is_said_with_file_and_field(
     file = find_experiment(Path("demo"))
     section = load_experiment(file, [f"pipeline.{each}" for each in assignments])
     assert section.pipeline is not None
-    plan = plan_pipelines(section, build_network(section.network))[0]
+    plan = plan_pipelines(check_experiment(section, "x.yaml"))[0]
     with pytest.raises(BadExperimentError) as refused:
         check_measured(plan, str(file))
     assert str(refused.value).startswith(f"{file}: {reason}")

@@ -11,10 +11,9 @@ from testbed.errors import BadExperimentError
 from testbed.experiment.assignment import assign
 from testbed.experiment.file import find_experiment, load_experiment, validate_experiment
 from testbed.experiment.named_models import checkpoint_path
-from testbed.experiment.networks import build_network
+from testbed.planning.checked import check_experiment
 from testbed.planning.plan import RunPlan
 from testbed.planning.processes import plan_pipelines, plan_run
-from testbed.planning.validation import check_experiment
 from testbed.run.directory import RunDirectory
 from testbed.sweep.file import named_files
 
@@ -141,7 +140,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> RunDirectory:
 def test_pipelines_have_jobs_of_their_own_in_one_phase_and_wait_for_each_other(
     run: RunDirectory,
 ) -> None:
-    plan = plan_run(validate_experiment(changed(), "x"), run)
+    plan = plan_run(check_experiment(validate_experiment(changed(), "x"), "x.yaml"), run)
     assert RunPlan.model_validate_json(plan.model_dump_json()) == plan
     pipelines, accordion = plan.phases
     assert (pipelines.name, accordion.name) == ("pipeline", "accordion")
@@ -159,7 +158,9 @@ def test_pipelines_have_jobs_of_their_own_in_one_phase_and_wait_for_each_other(
 def test_together_is_one_phase_in_which_deliveries_wait_for_pipelines_and_they_for_them(
     run: RunDirectory,
 ) -> None:
-    (phase,) = plan_run(validate_experiment(changed("together=true"), "x"), run).phases
+    (phase,) = plan_run(
+        check_experiment(validate_experiment(changed("together=true"), "x"), "x.yaml"), run
+    ).phases
     assert phase.name == "together" and not phase.controlled
     by_name = {job.name: job for job in phase.jobs}
     assert by_name["model-server"].service and len(by_name) == 8
@@ -171,9 +172,9 @@ def test_the_only_pipeline_has_no_company_and_the_names_it_always_had(run: RunDi
     raw = changed()
     raw["pipeline"] = raw.pop("pipelines")["a"]
     experiment = validate_experiment(raw, "x")
-    (plan,) = plan_pipelines(experiment, build_network(experiment.network))
+    (plan,) = plan_pipelines(check_experiment(experiment, "x.yaml"))
     assert (plan.name, plan.controller, plan.company) == ("pipeline", "controller", ())
-    jobs = plan_run(experiment, run).phases[0].jobs
+    jobs = plan_run(check_experiment(experiment, "x.yaml"), run).phases[0].jobs
     assert jobs[-1].name == "controller"
     assert jobs[-1].arguments["table_path"] == "ladder.json"
 
@@ -193,7 +194,7 @@ def test_a_server_has_the_models_of_all_downloads_wherever_they_lie(
     file.write_text(yaml.safe_dump(raw))
     experiment = load_experiment(file)
     check_experiment(experiment, "x.yaml")
-    server, first, second = plan_run(experiment, run).phases[1].jobs
+    server, first, second = plan_run(check_experiment(experiment, "x.yaml"), run).phases[1].jobs
     copies = [Path(name) for name in server.arguments["checkpoints"]]
     assert copies == [Path("models", file.name) for file in (shipped, other)]
     assert [(run.path / copy).read_bytes() for copy in copies] == [shipped.read_bytes()] * 2
@@ -210,5 +211,5 @@ def test_a_server_has_the_models_of_all_downloads_wherever_they_lie(
 def test_the_shipped_one_is_planned_whole(run: RunDirectory) -> None:
     experiment = load_experiment(find_experiment(Path("shared-backhaul")))
     check_experiment(experiment, "shared-backhaul.yaml")
-    (phase,) = plan_run(experiment, run).phases
+    (phase,) = plan_run(check_experiment(experiment, "x.yaml"), run).phases
     assert {job.host for job in phase.jobs} == {"car", "bus", "phone", "north", "south", "ctl"}

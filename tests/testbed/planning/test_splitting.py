@@ -11,9 +11,9 @@ from stage_node.models import ModelSpec, build_model, save_checkpoint
 from testbed.errors import BadExperimentError
 from testbed.experiment.file import validate_experiment
 from testbed.experiment.networks import build_network
+from testbed.planning.checked import check_experiment
 from testbed.planning.processes import plan_pipelines
 from testbed.planning.splitting import connections_of
-from testbed.planning.validation import check_experiment
 
 RESNET = ModelSpec(depth=8, width=4, classes=10, in_channels=1, image_size=8)
 SPECS = {
@@ -47,7 +47,7 @@ def plan(raw: dict):
     experiment = validate_experiment(raw, "x.yaml")
     check_experiment(experiment, "x.yaml")
     assert experiment.pipeline is not None
-    return plan_pipelines(experiment, build_network(experiment.network))[0]
+    return plan_pipelines(check_experiment(experiment, "x.yaml"))[0]
 
 
 def complaint(raw: dict) -> str:
