@@ -26,6 +26,7 @@ import yaml
 from analysis.compare.figures import Figure, run_figures
 from analysis.compare.intervals import Interval, of_frames, of_shares, welch
 from analysis.metrics.measure import Measured
+from stage_node.records.vocabulary import DIRECTIONS
 
 Method = Literal["repetitions", "frames", "images", ""]
 Key = tuple[str, str]
@@ -169,7 +170,7 @@ def _network_differences(first: ComparedColumn, other: ComparedColumn) -> Iterat
         has = first if name in ours else other
         yield f"{other.name}: not the network of {first.name}: only {has.name} has link {name}"
     for name in [link for link in ours if link in theirs]:
-        for direction in ("a_to_b", "b_to_a"):
+        for direction in DIRECTIONS:
             a, b = (getattr(links[name], direction) for links in (ours, theirs))
             if a != b:
                 changed = ", ".join(

@@ -9,7 +9,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
-from analysis.summary.section import Direction
+from stage_node.records.vocabulary import DIRECTIONS, Direction
 
 
 class Described(BaseModel):
@@ -75,9 +75,7 @@ class Network(Described):
     def directions(self) -> tuple[LinkDirection, ...]:
         """Both directions of every shaped link."""
         return tuple(
-            self._direction(link, direction)
-            for link in self.links
-            for direction in ("a_to_b", "b_to_a")
+            self._direction(link, direction) for link in self.links for direction in DIRECTIONS
         )
 
     def owner(self, ip: str) -> str:

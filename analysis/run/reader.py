@@ -4,7 +4,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, TypeVar
 
 import polars as pl
 import yaml
@@ -16,8 +16,8 @@ from analysis.errors import DamagedCaptureError, NotARunError
 from analysis.run.clock import Clock
 from analysis.run.computing import ComputingRecord
 from analysis.run.network import Described, Network
-from analysis.summary.section import Direction
 from stage_node.records.events import LONE_PIPELINE, Event, PartitionChosen, Phase, read_events
+from stage_node.records.vocabulary import ClockKind, Direction, SummaryVerdict
 
 EventT = TypeVar("EventT", bound=Event)
 
@@ -153,8 +153,8 @@ class Experiment(Described):
 class FidelityRecord(Described):
     """``fidelity.json``."""
 
-    verdict: Literal["pass", "warn", "fail", "unknown"]
-    clock: Literal["virtual", "real"] = "real"
+    verdict: SummaryVerdict
+    clock: ClockKind = "real"
     reasons: tuple[str, ...] = ()
     links: tuple[LinkProbe, ...] = ()
     rtt: tuple[RttProbe, ...] = ()

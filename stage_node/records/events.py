@@ -13,6 +13,8 @@ from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
+from stage_node.records.vocabulary import Direction
+
 NOW = -1
 """``t_ns`` of an event that happens as its log takes it."""
 
@@ -169,7 +171,7 @@ class LinkChanged(Event):
 
     kind = "link_changed"
     link: str
-    direction: str  # "a_to_b" or "b_to_a"
+    direction: Direction
     rate_mbit: float
     delay_ms: float
     loss_percent: float

@@ -27,6 +27,7 @@ from stage_node.records.events import (
     Phase,
     read_events,
 )
+from stage_node.records.vocabulary import ClockKind
 from testbed.errors import OUR_ERRORS
 from testbed.planning.plan import PlannedPhase, RunPlan
 from testbed.run.directory import RunDirectory, write_json
@@ -39,7 +40,7 @@ from topologies.emulation.network import EmulatedNetwork
 from topologies.emulation.qdiscs import since
 from topologies.emulation.replay import Replay
 from topologies.fidelity.probe import probe_network
-from topologies.fidelity.verdict import ClockKind, Probe, judge
+from topologies.fidelity.verdict import Probe, judge
 from topologies.machine.cpu import CpuSampler, IdleSample, Window, idle_during
 from topologies.machine.cpu_share import CpuShares
 from topologies.machine.pauses import Paused, PauseSampler, paused_during

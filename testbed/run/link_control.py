@@ -8,6 +8,7 @@ from typing import Any
 from pydantic import TypeAdapter
 
 from stage_node.records.events import LinkChanged, read_events
+from stage_node.records.vocabulary import DIRECTIONS
 from testbed.errors import BadExperimentError
 from testbed.experiment.assignment import assign
 from testbed.experiment.network_section import LinkSetting, Network
@@ -18,7 +19,7 @@ from testbed.run.directory import RunDirectory
 from testbed.run.link_requests import LinkRequest, ask
 from testbed.run.running_lock import goes_on
 from topologies.links.profiles import DirectionProfile, load_profile
-from topologies.networks.spec import DIRECTIONS, NetworkSpec, direction_of
+from topologies.networks.spec import NetworkSpec, direction_of
 
 COMMAND = "link set"
 

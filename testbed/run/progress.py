@@ -35,7 +35,7 @@ from stage_node.records.events import (
     StepRefused,
 )
 from stage_node.records.events import Progress as ProgressEvent
-from topologies.fidelity.verdict import ClockKind
+from stage_node.records.vocabulary import ClockKind
 from topologies.machine.background import Background
 
 POLL_INTERVAL_S = 0.2

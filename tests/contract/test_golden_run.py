@@ -1,7 +1,7 @@
 """Run directories of before the records had one model each: still read, to the same figures.
 
-``golden/NAME.tar.xz`` are runs of commit 404a0be without what a report does not need (plots, models,
-logs), ``golden/NAME.summary.json`` what the code of that commit made of them.
+``golden/NAME.tar.xz`` are runs of commit 404a0be without what a report does not need (plots,
+models, logs), ``golden/NAME.summary.json`` is what the code of that commit made of them.
 """
 
 import json

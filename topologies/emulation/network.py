@@ -20,6 +20,7 @@ from typing import Any, Self
 
 from mininet.net import Mininet
 
+from stage_node.records.vocabulary import DIRECTIONS, Direction
 from topologies.emulation import ip_batch as iproute
 from topologies.emulation.closing import is_closing
 from topologies.emulation.mininet_link import ShapedWire
@@ -40,7 +41,7 @@ from topologies.machine.interfaces import prepare_interfaces
 from topologies.machine.namespaces import namespace_of, processes_inside, run, run_inside
 from topologies.networks.addressing import CONTROLLER_NAME, Plan, management_ips
 from topologies.networks.shaping import Shape, change_lines, shape_of
-from topologies.networks.spec import DIRECTIONS, Direction, LinkSpec, NetworkSpec, Port
+from topologies.networks.spec import LinkSpec, NetworkSpec, Port
 
 WIRES_NAME = "wires"
 ANSWER_S = 0.1  # a host's own time until it answers: delayed acknowledgements take 40 ms

@@ -5,8 +5,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from stage_node.records.vocabulary import Direction
 from topologies.errors import EmulationError
-from topologies.networks.spec import Direction
 
 
 @dataclass(frozen=True)

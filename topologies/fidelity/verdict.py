@@ -12,23 +12,20 @@ computes or waits for a CPU.
 import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from typing import Any
 
+from stage_node.records.vocabulary import ClockKind, Direction, Verdict
 from topologies.emulation.capture_counters import CaptureCounters, total
 from topologies.emulation.capture_counters import verdict as capture_verdict
 from topologies.emulation.qdiscs import QdiscCounters
 from topologies.machine.cpu import IdleSample
 from topologies.machine.pauses import Paused
-from topologies.networks.spec import Direction
 
 SCHEMA = 1
 LATE_MS = 20.0  # a fifth of a trace's usual step
 IDLE_THRESHOLD = 0.35
 PAUSED_SHARE = 0.03
 LOSS_Z = 3.2905  # two-sided 99.9 % of the normal distribution
-
-Verdict = Literal["pass", "warn", "fail"]
-ClockKind = Literal["virtual", "real"]
 
 
 @dataclass(frozen=True)

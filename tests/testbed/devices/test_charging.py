@@ -9,6 +9,7 @@ from controller.ladder.ladder import Ladder, LadderRung
 from controller.live.plan import PipelinePlan, StagePlan
 from controller.split.compute_table import Column, ComputeTable
 from stage_node.processes.charges import UnknownChargeError
+from stage_node.records.vocabulary import ClockKind
 from stage_node.wire.rung import UNCOMPRESSED, Rung
 from testbed.devices.charging import stage_charges
 from testbed.devices.computing import Computing, HostDevice
@@ -17,7 +18,6 @@ from testbed.experiment.file import load_experiment
 from testbed.experiment.networks import build_network
 from testbed.planning.processes import plan_pipelines, plan_run
 from testbed.run.directory import RunDirectory
-from topologies.fidelity.verdict import ClockKind
 
 NARROW = Rung.of(16, width=4)
 

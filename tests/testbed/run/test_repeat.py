@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
+from stage_node.records.vocabulary import ClockKind
 from testbed.errors import BadExperimentError, RunFailedError
 from testbed.hosts.choose import ChosenHost, HostWish
 from testbed.hosts.microvm import MicroVm, VirtualClock
@@ -17,7 +18,6 @@ from testbed.run.directory import RunDirectory
 from testbed.run.manifest import describe_code
 from testbed.run.repeat import MADE_BY_A_RUN, differences_of_machines, repeat_run
 from tests.analysis.tcp.tcp_simulator import write_pcap
-from topologies.fidelity.verdict import ClockKind
 from topologies.links.profiles import load_profile
 from topologies.networks.shapes import chain
 

@@ -9,11 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import binomtest
 
+from stage_node.records.vocabulary import ClockKind
 from topologies.emulation.capture_counters import CaptureCounters
 from topologies.emulation.qdiscs import QdiscCounters
 from topologies.fidelity.tolerances import PROBE
 from topologies.fidelity.verdict import (
-    ClockKind,
     Fidelity,
     GoodputProbe,
     LossProbe,
