@@ -17,6 +17,7 @@ from analysis.run.clock import Clock
 from analysis.run.computing import ComputingRecord
 from analysis.run.network import Described, Network
 from stage_node.records.events import LONE_PIPELINE, Event, PartitionChosen, Phase, read_events
+from stage_node.records.run_directory import RunDirectory
 from stage_node.records.vocabulary import ClockKind, Direction, SummaryVerdict
 
 EventT = TypeVar("EventT", bound=Event)
@@ -228,11 +229,12 @@ def read_run(path: Path) -> Run:
     """
     if not path.is_dir():
         raise NotARunError(f"{path}: no such directory")
-    manifest = _json(path / "manifest.json")
+    files = RunDirectory(path)
+    manifest = _json(files.manifest)
     if "clock" not in manifest:  # the run was killed before it took over what the emulation says
-        manifest |= _json(path / "machine.json", {})
-    network = _model(Network, path / "network.json")
-    events = _events(path / "events.jsonl")
+        manifest |= _json(files.machine, {})
+    network = _model(Network, files.network)
+    events = _events(files.events)
     problems = _unfinished(events)
     try:
         clock = Clock.of(manifest["clock"])
@@ -241,18 +243,18 @@ def read_run(path: Path) -> Run:
     return Run(
         name=str(manifest.get("name", path.name)),
         manifest=manifest,
-        experiment=_text(path / "experiment.yaml"),
-        targets=_targets(path / "experiment.yaml"),
-        failure=_failure(path / "failure.json"),
+        experiment=_text(files.experiment),
+        targets=_targets(files.experiment),
+        failure=_failure(files.failure),
         network=network,
-        fidelity=_fidelity(path / "fidelity.json"),
-        computing=_computing(path / "compute.json"),
-        capture_counters=_capture_counters(path / "captures.json", problems),
+        fidelity=_fidelity(files.fidelity),
+        computing=_computing(files.computing),
+        capture_counters=_capture_counters(files.capture_counters, problems),
         events=events,
-        frames=_ledger(path, "frames", events, problems),
-        compute=_ledger(path, "compute", events, problems),
-        results=_ledger(path, "results", events, problems),
-        captures=_captures(path, network, clock, problems),
+        frames=_ledger(files, "frames", events, problems),
+        compute=_ledger(files, "compute", events, problems),
+        results=_ledger(files, "results", events, problems),
+        captures=_captures(files, network, clock, problems),
         problems=tuple(problems),
     )
 
@@ -334,11 +336,13 @@ def _capture_counters(path: Path, problems: list[str]) -> tuple[dict[str, Any], 
     return tuple(_json(path, []))
 
 
-def _ledger(path: Path, table: str, events: Sequence[Event], problems: list[str]) -> pl.DataFrame:
+def _ledger(
+    run: RunDirectory, table: str, events: Sequence[Event], problems: list[str]
+) -> pl.DataFrame:
     """One table of the ledger; empty where there is none, a problem where a pipeline served."""
     schema = LEDGER_SCHEMA[table]
     parts = [pl.DataFrame(schema=schema)]
-    files = sorted((path / "ledger").glob(f"{table}*.parquet"))
+    files = sorted(run.ledger.glob(f"{table}*.parquet"))
     if not files and _has_pipeline(events):
         problems.append(f"ledger: the table {table} is missing, and every figure made from it")
     for file in files:
@@ -368,12 +372,12 @@ def _has_pipeline(events: Sequence[Event]) -> bool:
 
 
 def _captures(
-    path: Path, network: Network, clock: Clock, problems: list[str]
+    run: RunDirectory, network: Network, clock: Clock, problems: list[str]
 ) -> dict[str, pl.DataFrame]:
     captures = {}
     for link in network.links:
         for interface in (link.a.interface, link.b.interface):
-            file = path / "captures" / f"{interface}.pcap"
+            file = run.capture(interface)
             packets = _packets(file, problems)
             times = clock.to_monotonic(packets["t_ns"].to_numpy())
             captures[interface] = packets.with_columns(pl.Series("t_ns", times))

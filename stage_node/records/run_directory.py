@@ -1,23 +1,20 @@
-"""The run directory: what a run leaves, and nothing else knows the file names."""
+"""The run directory: the names of all files of a run. Nothing else knows them."""
 
-import json
-import re
-import time
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from stage_node.records.events import LONE_PIPELINE
-from testbed.errors import BadExperimentError
 
-MANIFEST_SCHEMA = 1
 EVENTS = "events.jsonl"
+"""The event log, in a run directory and wherever else events are written."""
 
 
 @dataclass(frozen=True)
 class RunDirectory:
-    """Names of the files below one run's directory (DESIGN section 7)."""
+    """Names of the files below one run's directory (DESIGN section 7).
+
+    Each file's model is in the module of this package that bears its name.
+    """
 
     path: Path
 
@@ -78,6 +75,11 @@ class RunDirectory:
         at."""
         return self.path / "link-requests"
 
+    @property
+    def open_requests(self) -> Path:
+        """Folder of link requests that wait; there while an emulation takes any."""
+        return self.path / "requests"
+
     def ladder(self, pipeline: str) -> Path:
         """Folder of a pipeline's ladder: its table, cuts and modules."""
         return self.path / f"ladder{_of(pipeline)}"
@@ -112,54 +114,40 @@ class RunDirectory:
         return self.path / "logs"
 
     @property
+    def emulation_log(self) -> Path:
+        """Standard output and error of the emulation itself."""
+        return self.logs / "emulation.log"
+
+    @property
+    def summary(self) -> Path:
+        """The figures of the run."""
+        return self.path / "summary.json"
+
+    @property
+    def plots(self) -> Path:
+        """Folder of the report's plots and their data."""
+        return self.path / "plots"
+
+    @property
     def report(self) -> Path:
         """The page a person opens."""
         return self.path / "report.html"
 
-    @classmethod
-    def create(cls, name: str, out: Path | None) -> "RunDirectory":
-        """A fresh directory: ``out`` if given (it must be empty), else ``runs/<time>-<name>``."""
-        return cls(fresh_directory(name, out, ("ledger", "captures", "logs", "link-requests")))
+    def capture(self, interface: str) -> Path:
+        """Packets seen on one interface."""
+        return self.captures / f"{interface}.pcap"
 
-    def complete_manifest(self) -> None:
-        """Take what the emulation said of its machine into the manifest."""
-        if self.machine.exists():
-            self.update_manifest(**json.loads(self.machine.read_text()))
-
-    def update_manifest(self, **values: Any) -> None:
-        """Add or replace entries of the manifest."""
-        present = json.loads(self.manifest.read_text()) if self.manifest.exists() else {}
-        write_json(self.manifest, present | values)
-
-
-def fresh_directory(name: str, out: Path | None, folders: Sequence[str] = ()) -> Path:
-    """A new or empty directory with an event log and these folders: ``out``, or
-    ``runs/<time>-<name>``.
-
-    Raises BadExperimentError where ``out`` has something in it or cannot be written.
-    """
-    if out is None:
-        stamp = time.strftime("%Y%m%d-%H%M%S")
-        out = Path("runs") / f"{stamp}-{re.sub(r'[^A-Za-z0-9_.-]+', '-', name)}"
-        while out.exists():
-            out = out.with_name(out.name + "+")
-    elif out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise BadExperimentError(f"--out {out}: exists and is not an empty directory")
-    path = out.resolve()
-    try:
-        for folder in ("", *folders):
-            (path / folder).mkdir(parents=True, exist_ok=True)
-        (path / EVENTS).touch()
-    except OSError as error:
-        raise BadExperimentError(f"--out {out}: cannot be written: {error.strerror}") from error
-    return path
+    @property
+    def made_by_a_run(self) -> frozenset[str]:
+        """Names of all that a run leaves; everything else was there before it began."""
+        files = (
+            *(self.manifest, self.machine, self.events, self.network, self.fidelity),
+            *(self.failure, self.open_requests, self.captures, self.capture_counters),
+            *(self.ledger, self.logs, self.plots, self.report, self.summary),
+        )
+        return frozenset(file.name for file in files)
 
 
 def _of(pipeline: str) -> str:
     """What is added to the names of a pipeline's files: nothing where there is but one."""
     return "" if pipeline == LONE_PIPELINE else f"-{pipeline}"
-
-
-def write_json(path: Path, value: Any) -> None:
-    """Write JSON the way every file of a run directory is written."""
-    path.write_text(json.dumps(value, indent=2, default=str) + "\n")

@@ -20,6 +20,7 @@ from stage_node.accordion.ue.ue import UeConfiguration
 from stage_node.fringe.stage import StageConfiguration
 from stage_node.models import load_model
 from stage_node.records.events import LONE_PIPELINE
+from stage_node.records.run_directory import RunDirectory
 from stage_node.records.vocabulary import ClockKind
 from testbed.devices.assigning import computing_of, devices_of
 from testbed.devices.charging import charged_plan, inference_charges
@@ -32,7 +33,6 @@ from testbed.planning.model_copies import RunFiles
 from testbed.planning.plan import Job, PlannedPhase, RunPlan
 from testbed.planning.splitting import split_of
 from testbed.planning.validation import delivered_models
-from testbed.run.directory import RunDirectory
 from topologies.networks.addressing import CONTROLLER_NAME, Plan, management_ips, plan_of
 from topologies.networks.paths import bottleneck_mbit, delay_ms, path_between
 from topologies.networks.schedule import bottleneck_over_time

@@ -5,8 +5,9 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
+from stage_node.records.run_directory import RunDirectory
 from testbed.hosts.leftovers import end_leftovers
-from testbed.run.directory import MANIFEST_SCHEMA, RunDirectory
+from testbed.run.directory import MANIFEST_SCHEMA
 
 
 def clean_up() -> Iterator[str]:

@@ -27,10 +27,11 @@ from stage_node.records.events import (
     Phase,
     read_events,
 )
+from stage_node.records.run_directory import RunDirectory
 from stage_node.records.vocabulary import ClockKind
 from testbed.errors import OUR_ERRORS
 from testbed.planning.plan import PlannedPhase, RunPlan
-from testbed.run.directory import RunDirectory, write_json
+from testbed.run.directory import write_json
 from testbed.run.jobs import JobPlace, run_phase
 from testbed.run.link_requests import LinkRequests
 from testbed.run.manifest import clock_pair, describe_machine

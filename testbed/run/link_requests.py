@@ -21,8 +21,8 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from stage_node.records.event_follower import EventFollower
 from stage_node.records.events import EventLog, LinkCommanded
+from stage_node.records.run_directory import RunDirectory
 from testbed.errors import BadExperimentError, TestbedError
-from testbed.run.directory import RunDirectory
 from testbed.run.running_lock import goes_on
 from topologies.emulation.changer import Changer
 from topologies.errors import BadTopologyError, TopologyError
@@ -48,11 +48,6 @@ class NoAnswerError(TestbedError):
     """A running emulation did not answer in time."""
 
 
-def requests_folder(run: RunDirectory) -> Path:
-    """Where an emulation at work looks for requests."""
-    return run.path / "requests"
-
-
 def ask(run: RunDirectory, request: LinkRequest, timeout_s: float) -> LinkCommanded:
     """Ask the emulation of a run; its answer, that the links are changed or why not.
 
@@ -67,7 +62,7 @@ def ask(run: RunDirectory, request: LinkRequest, timeout_s: float) -> LinkComman
         asked = False
         while time.monotonic() < deadline:
             open_still = goes_on(run.path)
-            asked = asked or _leave(requests_folder(run), name, request)
+            asked = asked or _leave(run.open_requests, name, request)
             for event in news.fresh():
                 if isinstance(event, LinkCommanded) and event.request == name:
                     return event
@@ -76,7 +71,7 @@ def ask(run: RunDirectory, request: LinkRequest, timeout_s: float) -> LinkComman
             time.sleep(LOOK_S)
     finally:
         with contextlib.suppress(FileNotFoundError):
-            (requests_folder(run) / name).unlink()
+            (run.open_requests / name).unlink()
     raise NoAnswerError(
         f"{run.path}: no answer within {timeout_s:g} s"
         + ("" if asked else "; its network is not ready yet")
@@ -101,7 +96,7 @@ class LinkRequests(Background):
 
     def __init__(self, run: RunDirectory, changer: Changer, events: EventLog) -> None:
         super().__init__("link-requests")
-        self._folder = requests_folder(run)
+        self._folder = run.open_requests
         self._taken = run.link_requests
         self._changer = changer
         self._events = events

@@ -12,24 +12,16 @@ from pydantic import ValidationError
 from rich.console import Console
 
 from analysis.compare.identity import Difference, captures, fingerprint, first_difference
+from stage_node.records.run_directory import RunDirectory
 from testbed.errors import BadExperimentError, RunFailedError, RunInterruptedError
 from testbed.hosts.choose import ChosenHost, HostWish, choose_host
 from testbed.interruption import Stopped, stopped_by_signals
 from testbed.kernel.build import ensure_kernel
 from testbed.planning.plan import RunPlan
-from testbed.run.directory import RunDirectory
+from testbed.run.directory import create_run_directory
 from testbed.run.manifest import describe_code
 from testbed.run.runner import describe_origin, emulate, failure_of
 from testbed.run.running_lock import goes_on
-
-MADE_BY_A_RUN = frozenset(
-    {
-        *("manifest.json", "machine.json", "events.jsonl", "network.json", "fidelity.json"),
-        *("failure.json", "requests"),
-        *("captures", "captures.json", "ledger", "logs", "plots", "report.html", "summary.json"),
-    }
-)
-"""What a run leaves; everything else in its directory was there before it began."""
 
 
 def repeat_run(directory: Path, out: Path | None, console: Console) -> int:
@@ -115,9 +107,9 @@ def _read(run: RunDirectory, said: Path) -> tuple[RunPlan, dict[str, Any]]:
 def _second_directory(first: RunDirectory, out: Path | None) -> Iterator[RunDirectory]:
     """A directory with all that the first run began with; gone at the end unless it is ``out``."""
     with tempfile.TemporaryDirectory(prefix="concertina-repeat-") as temporary:
-        second = RunDirectory.create("repeat", out or Path(temporary) / "run")
+        second = create_run_directory("repeat", out or Path(temporary) / "run")
         for entry in first.path.iterdir():
-            if entry.name in MADE_BY_A_RUN:
+            if entry.name in first.made_by_a_run:
                 continue
             if entry.is_dir():
                 shutil.copytree(entry, second.path / entry.name, dirs_exist_ok=True)

@@ -15,6 +15,7 @@ from analysis.report.build import build_report
 from stage_node.data import data_folder
 from stage_node.records.events import LONE_PIPELINE
 from stage_node.records.ledger import to_parquet
+from stage_node.records.run_directory import RunDirectory
 from testbed.errors import BadExperimentError, RunFailedError, RunInterruptedError
 from testbed.experiment.file import Experiment
 from testbed.experiment.networks import build_network
@@ -33,7 +34,12 @@ from testbed.planning.ladders import (
 from testbed.planning.plan import RunPlan
 from testbed.planning.processes import plan_pipelines, plan_run
 from testbed.planning.validation import check_experiment
-from testbed.run.directory import MANIFEST_SCHEMA, RunDirectory
+from testbed.run.directory import (
+    MANIFEST_SCHEMA,
+    complete_manifest,
+    create_run_directory,
+    update_manifest,
+)
 from testbed.run.manifest import describe_code, describe_machine, describe_software
 from testbed.run.progress import RunDisplay
 from testbed.run.reporting import conclude
@@ -58,7 +64,7 @@ def run_experiment(
             check_measured(pipeline, origin)
     choice = choose_host(wish, lambda: ensure_kernel(console))
     tell_choice(choice, console)
-    run = RunDirectory.create(experiment.name, out)
+    run = create_run_directory(experiment.name, out)
     console.print(f"run directory: {run.path}", highlight=False, soft_wrap=True)
     plan = plan_run(experiment, run, choice.clock, choice.pace)
     describe(run, experiment, plan, choice)
@@ -98,7 +104,7 @@ def emulate(plan: RunPlan, run: RunDirectory, host: Host, console: Console) -> i
             )
     finally:
         to_parquet(run.ledger)
-        run.complete_manifest()
+        complete_manifest(run)
 
 
 def show_ladder(experiment: Experiment, origin: str, console: Console) -> None:
@@ -133,7 +139,8 @@ def describe(run: RunDirectory, experiment: Experiment, plan: RunPlan, choice: C
 
 def describe_origin(run: RunDirectory, name: str, plan: RunPlan, choice: ChosenHost) -> None:
     """Write into the manifest where, when, by what and with which clock and seed a run is made."""
-    run.update_manifest(
+    update_manifest(
+        run,
         schema=MANIFEST_SCHEMA,
         name=name,
         host=choice.kind,

@@ -17,7 +17,7 @@ from testbed.devices.profiles import DeviceProfile
 from testbed.experiment.file import load_experiment
 from testbed.experiment.networks import build_network
 from testbed.planning.processes import plan_pipelines, plan_run
-from testbed.run.directory import RunDirectory
+from testbed.run.directory import create_run_directory
 
 NARROW = Rung.of(16, width=4)
 
@@ -102,7 +102,7 @@ def demo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     file = Path("testbed/experiments/demo.yaml").resolve()
 
     def plan(*assignments: str, clock: ClockKind = "virtual"):
-        run = RunDirectory.create("x", tmp_path / f"run{len(list(tmp_path.iterdir()))}")
+        run = create_run_directory("x", tmp_path / f"run{len(list(tmp_path.iterdir()))}")
         return run, plan_run(load_experiment(file, list(assignments)), run, clock)
 
     return plan

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from testbed.errors import BadExperimentError
-from testbed.run.directory import RunDirectory
+from testbed.run.directory import create_run_directory, update_manifest
 from testbed.run.manifest import clock_pair, describe_code, describe_machine, describe_software
 
 
@@ -14,8 +14,8 @@ def test_a_run_directory_is_named_after_time_and_experiment(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    first = RunDirectory.create("a b/c", None)
-    second = RunDirectory.create("a b/c", None)
+    first = create_run_directory("a b/c", None)
+    second = create_run_directory("a b/c", None)
     assert first.path != second.path
     assert first.path.parent == tmp_path / "runs"
     assert first.path.name.endswith("-a-b-c")
@@ -26,14 +26,14 @@ def test_out_must_be_fresh(tmp_path: Path) -> None:
     (tmp_path / "old").mkdir()
     (tmp_path / "old" / "file").touch()
     with pytest.raises(BadExperimentError, match="not an empty directory"):
-        RunDirectory.create("x", tmp_path / "old")
-    assert RunDirectory.create("x", tmp_path / "new").path == tmp_path / "new"
+        create_run_directory("x", tmp_path / "old")
+    assert create_run_directory("x", tmp_path / "new").path == tmp_path / "new"
 
 
 def test_the_manifest_grows(tmp_path: Path) -> None:
-    run = RunDirectory.create("x", tmp_path / "run")
-    run.update_manifest(seed=1, code=describe_code())
-    run.update_manifest(seed=2, machine=describe_machine(), software=describe_software())
+    run = create_run_directory("x", tmp_path / "run")
+    update_manifest(run, seed=1, code=describe_code())
+    update_manifest(run, seed=2, machine=describe_machine(), software=describe_software())
     manifest = json.loads(run.manifest.read_text())
     assert manifest["seed"] == 2
     assert manifest["software"]["packages"]["pydantic"]

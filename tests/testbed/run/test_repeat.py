@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
+from stage_node.records.run_directory import RunDirectory
 from stage_node.records.vocabulary import ClockKind
 from testbed.errors import BadExperimentError, RunFailedError
 from testbed.hosts.choose import ChosenHost, HostWish
@@ -14,9 +15,9 @@ from testbed.hosts.microvm import MicroVm, VirtualClock
 from testbed.kernel.guest_kernel import GuestKernel
 from testbed.planning.plan import RunPlan
 from testbed.run import repeat
-from testbed.run.directory import RunDirectory
+from testbed.run.directory import create_run_directory, update_manifest
 from testbed.run.manifest import describe_code
-from testbed.run.repeat import MADE_BY_A_RUN, differences_of_machines, repeat_run
+from testbed.run.repeat import differences_of_machines, repeat_run
 from tests.analysis.tcp.tcp_simulator import write_pcap
 from topologies.links.profiles import load_profile
 from topologies.networks.shapes import chain
@@ -34,12 +35,12 @@ KERNEL = GuestKernel(
 
 def a_run(place: Path, clock: ClockKind = "virtual") -> RunDirectory:
     """What a run leaves, as far as its repetition looks at it."""
-    run = RunDirectory.create("first", place)
+    run = create_run_directory("first", place)
     network = chain(["a", "b"], load_profile("lte"))
     plan = RunPlan(clock=clock, seed=7, network=network, modules=(), phases=())
     run.plan.write_text(plan.model_dump_json())
     kernel = KERNEL.model_dump(mode="json")
-    run.update_manifest(name="first", guest_kernel=kernel, code=describe_code())
+    update_manifest(run, name="first", guest_kernel=kernel, code=describe_code())
     write_pcap(run.captures / "a-eth0.pcap", FRAMES)
     return run
 
@@ -59,7 +60,7 @@ class PlayedRun:
         return ChosenHost(MicroVm(virtual=VirtualClock(KERNEL)), "played")
 
     def emulate(self, plan: RunPlan, run: RunDirectory, *_: object) -> int:
-        self.began_with = {path.name for path in run.path.iterdir()} - MADE_BY_A_RUN
+        self.began_with = {path.name for path in run.path.iterdir()} - run.made_by_a_run
         self.seed = plan.seed
         write_pcap(run.captures / "a-eth0.pcap", self.frames)
         return self.status
@@ -182,4 +183,4 @@ def test_everything_that_a_run_makes_is_known(tmp_path: Path) -> None:
         run.manifest, run.events, run.network, run.fidelity, run.failure, run.captures,
         run.capture_counters, run.ledger, run.logs, run.report,
     }  # fmt: skip
-    assert {path.name for path in made} <= MADE_BY_A_RUN
+    assert {path.name for path in made} <= run.made_by_a_run

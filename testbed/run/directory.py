@@ -1,0 +1,58 @@
+"""Makes run directories and keeps their manifests; ``RunDirectory`` knows the files' names."""
+
+import json
+import re
+import time
+from pathlib import Path
+from typing import Any
+
+from stage_node.records.run_directory import EVENTS, RunDirectory
+from testbed.errors import BadExperimentError
+
+MANIFEST_SCHEMA = 1
+
+
+def create_run_directory(name: str, out: Path | None) -> RunDirectory:
+    """Make a fresh directory: ``out`` if given (it must be empty), else ``runs/<time>-<name>``."""
+    run = RunDirectory(fresh_directory(name, out))
+    for folder in (run.ledger, run.captures, run.logs, run.link_requests):
+        folder.mkdir()
+    return run
+
+
+def fresh_directory(name: str, out: Path | None) -> Path:
+    """Make a new or empty directory with an event log: ``out``, or ``runs/<time>-<name>``.
+
+    Raises BadExperimentError if ``out`` has something in it or cannot be written.
+    """
+    if out is None:
+        stamp = time.strftime("%Y%m%d-%H%M%S")
+        out = Path("runs") / f"{stamp}-{re.sub(r'[^A-Za-z0-9_.-]+', '-', name)}"
+        while out.exists():
+            out = out.with_name(out.name + "+")
+    elif out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise BadExperimentError(f"--out {out}: exists and is not an empty directory")
+    path = out.resolve()
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        (path / EVENTS).touch()
+    except OSError as error:
+        raise BadExperimentError(f"--out {out}: cannot be written: {error.strerror}") from error
+    return path
+
+
+def complete_manifest(run: RunDirectory) -> None:
+    """Take what the emulation said of its machine into the manifest."""
+    if run.machine.exists():
+        update_manifest(run, **json.loads(run.machine.read_text()))
+
+
+def update_manifest(run: RunDirectory, **values: Any) -> None:
+    """Add or replace entries of the manifest."""
+    present = json.loads(run.manifest.read_text()) if run.manifest.exists() else {}
+    write_json(run.manifest, present | values)
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write JSON the way every file of a run directory is written."""
+    path.write_text(json.dumps(value, indent=2, default=str) + "\n")
