@@ -14,13 +14,13 @@ from analysis.metrics.pipeline.control import replay_figures
 from analysis.metrics.pipeline.windows import pipeline_figures
 from analysis.run.network import LinkDirection
 from analysis.run.pipeline_view import of_hosts, partition_of, pipeline_views
-from analysis.run.reader import TOGETHER, Run
+from analysis.run.reader import Run
 from analysis.summary import Summary
 from analysis.summary.network import FidelitySummary, LinkTraffic
 from analysis.summary.pipeline import PipelineSummary
 from analysis.tcp.connections import CapturedStreams
 from analysis.tcp.join import join_frames
-from stage_node.records.events import LONE_PIPELINE, Phase
+from stage_node.records.events import LONE_PIPELINE, TOGETHER, Phase
 
 RECONCILED = 0.01
 """Captures and the kernel's counters begin and end a moment apart; more than this is a problem."""
