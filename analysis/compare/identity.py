@@ -88,11 +88,7 @@ def first_difference(first: Path, second: Path) -> Difference | None:
     found = [
         difference
         for name in names
-        if (
-            difference := _parting(
-                name, *(RunDirectory(run).captures / name for run in (first, second))
-            )
-        )
+        if (difference := _parting(name, *(folder / name for folder in folders)))
     ]
     return min(found, key=_time, default=None)
 

@@ -1,7 +1,6 @@
 """Reads a run directory: the only module that knows its files."""
 
 import json
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
@@ -12,66 +11,16 @@ from pydantic import BaseModel, ValidationError
 
 from analysis.capture.packets import PACKET_SCHEMA
 from analysis.capture.reader import read_capture
-from analysis.errors import DamagedCaptureError, NotARunError
+from analysis.errors import DamagedCaptureError, NotARunError, first_line
 from analysis.run.clock import Clock
 from analysis.run.computing import ComputingRecord
+from analysis.run.ledger import read_table
 from analysis.run.network import Described, Network
-from stage_node.records.events import LONE_PIPELINE, Event, PartitionChosen, Phase, read_events
+from stage_node.records.events import LONE_PIPELINE, Event, Phase, read_events
 from stage_node.records.run_directory import RunDirectory
 from stage_node.records.vocabulary import ClockKind, Direction, SummaryVerdict
 
 EventT = TypeVar("EventT", bound=Event)
-
-TOGETHER = "together"
-"""The phase in which split models serve and models are delivered at the same time."""
-
-SERVING_PHASES = ("pipeline", TOGETHER)
-
-LEDGER_SCHEMA: dict[str, dict[str, type[pl.DataType]]] = {
-    "frames": {
-        "node": pl.String,
-        "peer": pl.String,
-        "direction": pl.String,
-        "cut": pl.Int32,
-        "local_ip": pl.String,
-        "local_port": pl.Int32,
-        "peer_ip": pl.String,
-        "peer_port": pl.Int32,
-        "sequence": pl.Int64,
-        "generation": pl.Int64,
-        "kind": pl.String,
-        "codec": pl.String,
-        "samples": pl.Int32,
-        "first_byte": pl.Int64,
-        "end_byte": pl.Int64,
-        "payload_bytes": pl.Int64,
-        "t_queued_ns": pl.Int64,
-        "t_begin_ns": pl.Int64,
-        "t_end_ns": pl.Int64,
-    },
-    "compute": {
-        "node": pl.String,
-        "sequence": pl.Int64,
-        "generation": pl.Int64,
-        "samples": pl.Int32,
-        "t_free_ns": pl.Int64,
-        "t_begin_ns": pl.Int64,
-        "t_end_ns": pl.Int64,
-    },
-    "results": {
-        "node": pl.String,
-        "sequence": pl.Int64,
-        "generation": pl.Int64,
-        "samples": pl.Int32,
-        "correct": pl.Int32,
-        "t_admitted_ns": pl.Int64,
-        "t_result_ns": pl.Int64,
-    },
-}
-"""Tables of the ledger and the columns that the analysis needs."""
-
-_ADDED = {"compute": {"t_free_ns"}, "results": {"node"}}
-"""Columns that the ledgers of older runs lack; they are null there."""
 
 
 class LinkProbe(Described):
@@ -251,9 +200,9 @@ def read_run(path: Path) -> Run:
         computing=_computing(files.computing),
         capture_counters=_capture_counters(files.capture_counters, problems),
         events=events,
-        frames=_ledger(files, "frames", events, problems),
-        compute=_ledger(files, "compute", events, problems),
-        results=_ledger(files, "results", events, problems),
+        frames=read_table(files, "frames", events, problems),
+        compute=read_table(files, "compute", events, problems),
+        results=read_table(files, "results", events, problems),
         captures=_captures(files, network, clock, problems),
         problems=tuple(problems),
     )
@@ -264,7 +213,7 @@ def _targets(path: Path) -> dict[str, Targets]:
     try:
         experiment = Experiment.model_validate(yaml.safe_load(_text(path)) or {})
     except (yaml.YAMLError, ValidationError) as error:
-        raise NotARunError(f"{path}: not an experiment: {_first_line(error)}") from None
+        raise NotARunError(f"{path}: not an experiment: {first_line(error)}") from None
     return experiment.targets
 
 
@@ -336,41 +285,6 @@ def _capture_counters(path: Path, problems: list[str]) -> tuple[dict[str, Any], 
     return tuple(_json(path, []))
 
 
-def _ledger(
-    run: RunDirectory, table: str, events: Sequence[Event], problems: list[str]
-) -> pl.DataFrame:
-    """One table of the ledger; empty where there is none, a problem where a pipeline served."""
-    schema = LEDGER_SCHEMA[table]
-    parts = [pl.DataFrame(schema=schema)]
-    files = sorted(run.ledger.glob(f"{table}*.parquet"))
-    if not files and _has_pipeline(events):
-        problems.append(f"ledger: the table {table} is missing, and every figure made from it")
-    for file in files:
-        try:
-            parts.append(_columns(pl.read_parquet(file), schema, _ADDED.get(table, set())))
-        except (pl.exceptions.PolarsError, OSError) as error:
-            raise NotARunError(f"{file}: not a {table} table: {_first_line(error)}") from None
-    return pl.concat(parts)
-
-
-def _columns(
-    rows: pl.DataFrame, schema: dict[str, type[pl.DataType]], added: set[str]
-) -> pl.DataFrame:
-    absent = added - set(rows.columns)
-    return rows.select(
-        (pl.lit(None) if name in absent else pl.col(name)).cast(dtype).alias(name)
-        for name, dtype in schema.items()
-    )
-
-
-def _has_pipeline(events: Sequence[Event]) -> bool:
-    return any(
-        isinstance(event, PartitionChosen)
-        or (isinstance(event, Phase) and event.phase in SERVING_PHASES)
-        for event in events
-    )
-
-
 def _captures(
     run: RunDirectory, network: Network, clock: Clock, problems: list[str]
 ) -> dict[str, pl.DataFrame]:
@@ -391,12 +305,8 @@ def _packets(file: Path, problems: list[str]) -> pl.DataFrame:
     try:
         capture = read_capture(file)
     except (DamagedCaptureError, OSError) as error:
-        problems.append(f"capture {file.name} cannot be read: {_first_line(error)}")
+        problems.append(f"capture {file.name} cannot be read: {first_line(error)}")
         return pl.DataFrame(schema=PACKET_SCHEMA)
     if capture.damage:
         problems.append(f"capture {file.name} is damaged: {capture.damage}")
     return capture.packets
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0]

@@ -14,7 +14,7 @@ def rebuild_report(directory: Path, console: Console) -> int:
 
     ledger = RunDirectory(directory).ledger
     if any(ledger.glob("*.npy")):  # of a run that was killed before it converted them
-        from stage_node.records.ledger import to_parquet  # torch comes with it, which takes seconds
+        from stage_node.records.ledger import to_parquet
 
         to_parquet(ledger)
     return conclude(build_report(directory), directory, console)

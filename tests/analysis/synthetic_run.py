@@ -10,7 +10,7 @@ from pathlib import Path
 
 import polars as pl
 
-from analysis.run.reader import LEDGER_SCHEMA
+from analysis.run.ledger import LEDGER_SCHEMA
 from stage_node.records.events import (
     Admitted,
     ConfigurationEvaluated,

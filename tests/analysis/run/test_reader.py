@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 
 from analysis.errors import NotARunError
 from analysis.run.clock import Clock
+from analysis.run.ledger import LEDGER_SCHEMA
 from analysis.run.network import Network
-from analysis.run.reader import LEDGER_SCHEMA, read_run
+from analysis.run.reader import read_run
 from stage_node.records.ledger import TABLES
 from tests.analysis.conftest import Known
 
