@@ -155,8 +155,7 @@ def _warnings(columns: tuple[ComparedColumn, ...]) -> Iterator[str]:
 def _made_by(column: ComparedColumn) -> tuple[str, str, str]:
     """Kind of host, clock and commit of the first run."""
     run = column.runs[0].run
-    commit = str((run.manifest.get("code") or {}).get("git_commit"))[:12]
-    return str(run.manifest.get("host")), run.fidelity.clock, commit
+    return run.manifest.host, run.fidelity.clock, str(run.manifest.code.git_commit)[:12]
 
 
 def _first_reason(measured: Measured) -> str:
@@ -171,11 +170,11 @@ def _network_differences(first: ComparedColumn, other: ComparedColumn) -> Iterat
         yield f"{other.name}: not the network of {first.name}: only {has.name} has link {name}"
     for name in [link for link in ours if link in theirs]:
         for direction in DIRECTIONS:
-            a, b = (getattr(links[name], direction) for links in (ours, theirs))
+            a, b = (links[name].shape(direction).model_dump() for links in (ours, theirs))
             if a != b:
                 changed = ", ".join(
                     f"{field} {b[field]} instead of {a[field]}"
                     for field in a
-                    if field in b and a[field] != b[field]
+                    if a[field] != b[field]
                 )
                 yield f"{other.name}: link {name} {direction}: {changed}"

@@ -44,8 +44,8 @@ def write_report(path: Path, run: Run, summary: Summary, shown: Sequence[ShownPl
 
 def render(run: Run, summary: Summary, shown: Sequence[ShownPlot]) -> str:
     """The page as text."""
-    first = {name: run.manifest[name] for name in _MANIFEST_FIELDS if name in run.manifest}
-    rest = {name: value for name, value in run.manifest.items() if name not in first}
+    manifest = run.manifest.content()
+    first = {name: manifest.pop(name) for name in _MANIFEST_FIELDS}
     return page(
         "report.html.j2",
         summary=summary,
@@ -53,7 +53,7 @@ def render(run: Run, summary: Summary, shown: Sequence[ShownPlot]) -> str:
         plots=shown,
         experiment=run.experiment,
         manifest={name: _plain(value) for name, value in first.items()},
-        manifest_rest=json.dumps(rest, indent=2, default=str),
+        manifest_rest=json.dumps(manifest, indent=2),
     )
 
 

@@ -90,7 +90,7 @@ def _measured(
         host=choice.kind,
         clock=choice.clock,
         started=time.strftime("%Y-%m-%dT%H:%M:%S%z"),
-        code=describe_code(),
+        code=describe_code().model_dump(),
         profiles=(),
     )
     file = directory / "fidelity.json"

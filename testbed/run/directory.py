@@ -1,15 +1,13 @@
 """Makes run directories and keeps their manifests; ``RunDirectory`` knows the files' names."""
 
-import json
 import re
 import time
 from pathlib import Path
-from typing import Any
 
+from stage_node.records.machine import MachineRecord
+from stage_node.records.manifest import ManifestRecord
 from stage_node.records.run_directory import EVENTS, RunDirectory
 from testbed.errors import BadExperimentError
-
-MANIFEST_SCHEMA = 1
 
 
 def create_run_directory(name: str, out: Path | None) -> RunDirectory:
@@ -44,15 +42,5 @@ def fresh_directory(name: str, out: Path | None) -> Path:
 def complete_manifest(run: RunDirectory) -> None:
     """Take what the emulation said of its machine into the manifest."""
     if run.machine.exists():
-        update_manifest(run, **json.loads(run.machine.read_text()))
-
-
-def update_manifest(run: RunDirectory, **values: Any) -> None:
-    """Add or replace entries of the manifest."""
-    present = json.loads(run.manifest.read_text()) if run.manifest.exists() else {}
-    write_json(run.manifest, present | values)
-
-
-def write_json(path: Path, value: Any) -> None:
-    """Write JSON the way every file of a run directory is written."""
-    path.write_text(json.dumps(value, indent=2, default=str) + "\n")
+        manifest = ManifestRecord.read(run.manifest)
+        manifest.completed(MachineRecord.read(run.machine)).write(run.manifest)

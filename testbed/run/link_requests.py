@@ -10,6 +10,7 @@ at its tick, by the same steps, and so repeats.
 """
 
 import contextlib
+import json
 import os
 import shutil
 import time
@@ -17,10 +18,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from pydantic import BaseModel, ConfigDict, ValidationError
-
-from stage_node.records.event_follower import EventFollower
-from stage_node.records.events import EventLog, LinkCommanded
+from stage_node.records.events import EventFollower, EventLog, LinkCommanded
+from stage_node.records.link_request import LinkRequest
+from stage_node.records.record import BadRecordError, parse_record
 from stage_node.records.run_directory import RunDirectory
 from testbed.errors import BadExperimentError, TestbedError
 from testbed.run.running_lock import goes_on
@@ -31,17 +31,6 @@ from topologies.networks.link_change import Command, commanded, steps_between
 
 SUFFIX = ".json"
 LOOK_S = 0.1
-
-
-class LinkRequest(BaseModel):
-    """What a terminal asks for; ``said`` is how the user put it."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    link: str
-    up: dict[str, float]
-    down: dict[str, float]
-    said: str
 
 
 class NoAnswerError(TestbedError):
@@ -82,7 +71,7 @@ def _leave(folder: Path, name: str, request: LinkRequest) -> bool:
     """Put the request there, whole at once; False where nobody looks for any yet."""
     half = folder / f"{name}.part"
     try:
-        half.write_text(request.model_dump_json())
+        half.write_text(json.dumps(request.content()))
         half.rename(folder / name)
     except FileNotFoundError:
         return False
@@ -134,12 +123,10 @@ class LinkRequests(Background):
     def _answer(self, name: str, text: bytes) -> None:
         said, refusal = "", None
         try:
-            request = LinkRequest.model_validate_json(text)
+            request = parse_record(LinkRequest, text, "not a request")
             said = request.said
             self._change(Command(request.link, request.up, request.down))
-        except ValidationError as error:
-            refusal = f"not a request: {error.errors()[0]['msg']}"
-        except TopologyError as error:
+        except (BadRecordError, TopologyError) as error:
             refusal = str(error)
         self._events.emit(LinkCommanded(request=name, said=said, refusal=refusal))
 

@@ -19,11 +19,11 @@ from rich.progress import (
 from rich.progress import TimeElapsedColumn as Elapsed
 
 from stage_node.records.configuration import configuration_name
-from stage_node.records.event_follower import EventFollower
 from stage_node.records.events import (
     Admitted,
     ConfigurationEvaluated,
     Event,
+    EventFollower,
     Iteration,
     LinkCommanded,
     LoopEnded,

@@ -1,6 +1,5 @@
 """Runs one experiment: chooses the host, starts the emulation, shows it, builds the report."""
 
-import json
 import shutil
 import sys
 import tempfile
@@ -14,7 +13,9 @@ from rich.console import Console
 from analysis.report.build import build_report
 from stage_node.data import data_folder
 from stage_node.records.events import LONE_PIPELINE
+from stage_node.records.failure import FailureRecord
 from stage_node.records.ledger import to_parquet
+from stage_node.records.manifest import ManifestRecord
 from stage_node.records.run_directory import RunDirectory
 from testbed.errors import BadExperimentError, RunFailedError, RunInterruptedError
 from testbed.experiment.file import Experiment
@@ -34,12 +35,7 @@ from testbed.planning.ladders import (
 from testbed.planning.plan import RunPlan
 from testbed.planning.processes import plan_pipelines, plan_run
 from testbed.planning.validation import check_experiment
-from testbed.run.directory import (
-    MANIFEST_SCHEMA,
-    complete_manifest,
-    create_run_directory,
-    update_manifest,
-)
+from testbed.run.directory import complete_manifest, create_run_directory
 from testbed.run.manifest import describe_code, describe_machine, describe_software
 from testbed.run.progress import RunDisplay
 from testbed.run.reporting import conclude
@@ -139,25 +135,24 @@ def describe(run: RunDirectory, experiment: Experiment, plan: RunPlan, choice: C
 
 def describe_origin(run: RunDirectory, name: str, plan: RunPlan, choice: ChosenHost) -> None:
     """Write into the manifest where, when, by what and with which clock and seed a run is made."""
-    update_manifest(
-        run,
-        schema=MANIFEST_SCHEMA,
+    manifest = ManifestRecord(
         name=name,
         host=choice.kind,
         clock_kind=plan.clock,
         pace=plan.pace,
         seed=plan.seed,
-        guest_kernel=choice.kernel and choice.kernel.model_dump(mode="json"),
+        guest_kernel=choice.kernel,
         started=time.strftime("%Y-%m-%dT%H:%M:%S%z"),
-        command=sys.argv[1:],
+        command=tuple(sys.argv[1:]),
         code=describe_code(),
         outer_machine=describe_machine(),
         software=describe_software(),
     )
+    manifest.write(run.manifest)
 
 
 def failure_of(run: RunDirectory, status: int) -> str | None:
     """Why an emulation failed, in its own words where it left any; None where it did not."""
     if run.failure.exists():
-        return str(json.loads(run.failure.read_text())["message"])
+        return FailureRecord.read(run.failure).message
     return f"the emulation ended with status {status}" if status else None

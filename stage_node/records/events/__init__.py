@@ -23,6 +23,7 @@ from stage_node.records.events.accordion import (
 )
 from stage_node.records.events.control import ControlBegins, RungChosen
 from stage_node.records.events.event import NOW, Emit, Event
+from stage_node.records.events.follower import EventFollower
 from stage_node.records.events.links import LinkChanged, LinkCommanded
 from stage_node.records.events.log import EventLog, read_events
 from stage_node.records.events.pipeline import (
@@ -57,6 +58,7 @@ __all__ = [
     "DownloadEnded",
     "Emit",
     "Event",
+    "EventFollower",
     "EventLog",
     "FaultInjected",
     "FrozenHash",

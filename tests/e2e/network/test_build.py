@@ -82,7 +82,7 @@ shapes = {
 failed, asked, merged, described = [], [], [], {}
 for name, spec in shapes.items():
     with EmulatedNetwork(spec, here / "logs") as net:
-        described[name] = net.describe()
+        described[name] = net.describe().content()
         for source in spec.hosts:
             for target in spec.hosts:
                 if source != target:

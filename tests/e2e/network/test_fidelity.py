@@ -34,7 +34,7 @@ with EmulatedNetwork(chain(hosts, profiles), Path("logs")) as net:
         flood = net["h0"].cmd(f"ping -q -c 300 -i 0.002 -s 1400 {net.data_ip('h1', 'h0')}")
         counters = captures.stop()
     fidelity = judge(probe, counters, net.qdisc_counters(), clock="virtual")
-record = fidelity.to_json()
+record = fidelity.record().content()
 record["profiles"] = {link.name: link.profile.name for link in net.spec.links}
 record["capture_list"] = [asdict(each) for each in counters]
 record["flood"] = flood

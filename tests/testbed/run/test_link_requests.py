@@ -10,12 +10,14 @@ from typing import Any
 import pytest
 
 from stage_node.records.events import EventLog, LinkCommanded, read_events
+from stage_node.records.link_request import LinkRequest
 from stage_node.records.run_directory import RunDirectory
 from testbed.errors import BadExperimentError
-from testbed.run.directory import create_run_directory, update_manifest
+from testbed.run.directory import create_run_directory
 from testbed.run.link_control import find_run, read_setting, values_of
-from testbed.run.link_requests import LinkRequest, LinkRequests, NoAnswerError, ask
+from testbed.run.link_requests import LinkRequests, NoAnswerError, ask
 from testbed.run.running_lock import goes_on, going_on
+from tests.testbed.run.manifests import a_manifest
 from topologies.errors import BadTopologyError
 from topologies.links.profiles import load_profile
 from topologies.networks.shapes import chain
@@ -37,7 +39,7 @@ class Kernel:
 @pytest.fixture
 def run(tmp_path: Path) -> RunDirectory:
     directory = create_run_directory("t", tmp_path / "run")
-    update_manifest(directory, schema=1)
+    a_manifest().write(directory.manifest)
     return directory
 
 
@@ -125,7 +127,7 @@ def test_the_run_that_goes_on_is_found(
     (tmp_path / "runs").mkdir()
     runs = [create_run_directory("x", tmp_path / "runs" / name) for name in ("one", "two")]
     for each in runs:
-        update_manifest(each, schema=1)
+        a_manifest().write(each.manifest)
     with going_on(runs[1].path):
         assert goes_on(runs[1].path) and not goes_on(runs[0].path)
         assert find_run(None) == runs[1] == find_run(runs[1].path)

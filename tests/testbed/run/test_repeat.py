@@ -15,10 +15,11 @@ from testbed.hosts.microvm import MicroVm, VirtualClock
 from testbed.kernel.guest_kernel import GuestKernel
 from testbed.planning.plan import RunPlan
 from testbed.run import repeat
-from testbed.run.directory import create_run_directory, update_manifest
+from testbed.run.directory import create_run_directory
 from testbed.run.manifest import describe_code
 from testbed.run.repeat import differences_of_machines, repeat_run
 from tests.analysis.tcp.tcp_simulator import write_pcap
+from tests.testbed.run.manifests import a_manifest
 from topologies.links.profiles import load_profile
 from topologies.networks.shapes import chain
 
@@ -39,8 +40,8 @@ def a_run(place: Path, clock: ClockKind = "virtual") -> RunDirectory:
     network = chain(["a", "b"], load_profile("lte"))
     plan = RunPlan(clock=clock, seed=7, network=network, modules=(), phases=())
     run.plan.write_text(plan.model_dump_json())
-    kernel = KERNEL.model_dump(mode="json")
-    update_manifest(run, name="first", guest_kernel=kernel, code=describe_code())
+    manifest = a_manifest(name="first", guest_kernel=KERNEL, code=describe_code())
+    manifest.write(run.manifest)
     write_pcap(run.captures / "a-eth0.pcap", FRAMES)
     return run
 
@@ -165,12 +166,15 @@ def test_a_second_run_that_failed_says_so(second: PlayedRun, tmp_path: Path) -> 
 def test_another_kernel_or_commit_is_noted_and_the_same_ones_are_not() -> None:
     choice = ChosenHost(MicroVm(virtual=VirtualClock(KERNEL)), "played")
     code = describe_code()
-    same = {"guest_kernel": KERNEL.model_dump(mode="json"), "code": {**code, "git_dirty": False}}
+    same = a_manifest(guest_kernel=KERNEL, code=code.model_copy(update={"git_dirty": False}))
     notes = list(differences_of_machines(same, choice))
     assert notes == ["the code was changed since its commit, in the first run or now"] * bool(
-        code["git_dirty"]
+        code.git_dirty
     )
-    elsewhere = {"guest_kernel": {"version": "6.8"}, "code": {**code, "git_commit": "f" * 40}}
+    elsewhere = a_manifest(
+        guest_kernel=KERNEL.model_copy(update={"version": "6.8"}),
+        code=code.model_copy(update={"git_commit": "f" * 40}),
+    )
     kernel, commit = differences_of_machines(elsewhere, choice)
     assert "first run's kernel was 6.8" in kernel and "6.12.117" in kernel
     assert f"of commit {'f' * 12}" in commit
