@@ -17,7 +17,6 @@ pytestmark = pytest.mark.microvm
 
 PROGRAM = """
 import json
-from dataclasses import asdict
 from pathlib import Path
 from topologies.emulation.capture import Captures
 from topologies.fidelity.verdict import judge
@@ -36,7 +35,7 @@ with EmulatedNetwork(chain(hosts, profiles), Path("logs")) as net:
     fidelity = judge(probe, counters, net.qdisc_counters(), clock="virtual")
 record = fidelity.record().content()
 record["profiles"] = {link.name: link.profile.name for link in net.spec.links}
-record["capture_list"] = [asdict(each) for each in counters]
+record["capture_list"] = [each.model_dump() for each in counters]
 record["flood"] = flood
 Path("record.json").write_text(json.dumps(record))
 """

@@ -55,7 +55,7 @@ record = {
     "origin": origin + clock,
     "applied": [asdict(each) for each in applied],
     "lost": [each.received_by_filter - each.captured for each in counters],
-    "qdisc": [asdict(each) for each in counted],
+    "qdisc": [each.model_dump() for each in counted],
 }
 (here / "record.json").write_text(json.dumps(record))
 """
