@@ -84,10 +84,10 @@ def _read(run: RunDirectory) -> Run:
     manifest = ManifestRecord.read(_present(run.manifest))
     if manifest.clock is None and run.machine.exists():
         manifest = manifest.completed(MachineRecord.read(run.machine))
-    if not manifest.clock:
-        raise NotARunError(f"{run.path}: {run.manifest.name} has no clock pairs")
     network = Network.read(_present(run.network))
     events = _events(_present(run.events))
+    if not manifest.clock:
+        raise NotARunError(f"{run.path}: {run.manifest.name} has no clock pairs")
     problems = _unfinished(events)
     clock = Clock.of(manifest.clock)
     return Run(
