@@ -17,3 +17,8 @@ class NotARunError(AnalysisError):
 
 class DamagedCaptureError(AnalysisError):
     """A capture cannot be read at all."""
+
+
+def first_line(error: Exception) -> str:
+    """First line of an error's message; its type's name if it has none."""
+    return (str(error).splitlines() or [type(error).__name__])[0]

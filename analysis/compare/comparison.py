@@ -28,6 +28,7 @@ from analysis.metrics.figures import Figure, run_figures
 from analysis.metrics.intervals import Interval, of_frames, of_shares, welch
 from analysis.metrics.measure import Measured
 from analysis.wording import counted
+from stage_node.records.vocabulary import DIRECTIONS
 
 Method = Literal["repetitions", "frames", "images", ""]
 Key = tuple[str, str]
@@ -165,12 +166,12 @@ def _network_differences(first: ComparedColumn, other: ComparedColumn) -> Iterat
         has = first if name in ours else other
         yield f"{other.name}: not the network of {first.name}: only {has.name} has link {name}"
     for name in [link for link in ours if link in theirs]:
-        for direction in ("a_to_b", "b_to_a"):
-            a, b = (getattr(links[name], direction) for links in (ours, theirs))
+        for direction in DIRECTIONS:
+            a, b = (links[name].shape(direction).model_dump() for links in (ours, theirs))
             if a != b:
                 changed = ", ".join(
                     f"{field} {b[field]} instead of {a[field]}"
                     for field in a
-                    if field in b and a[field] != b[field]
+                    if a[field] != b[field]
                 )
                 yield f"{other.name}: link {name} {direction}: {changed}"

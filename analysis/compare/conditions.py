@@ -53,18 +53,15 @@ def conditions(columns: Sequence[Sequence[Measured]]) -> tuple[Condition, ...]:
 
 def _of_run(run: Run) -> Mapping[str, str]:
     manifest = run.manifest
-    code = manifest.get("code") or {}
-    commit = str(code.get("git_commit") or "unknown")[:12]
-    kernel = manifest.get("guest_kernel") or {}
-    machine = manifest.get("outer_machine") or manifest.get("machine") or {}
-    pace = manifest.get("pace")
+    code, kernel, machine = manifest.code, manifest.guest_kernel, manifest.outer_machine
+    commit = (code.git_commit or "unknown")[:12]
     made = {
-        "kind of host": str(manifest.get("host", "unknown")),
-        "clock": run.fidelity.clock + (f", pace {pace}" if pace else ""),
-        "seed": str(manifest.get("seed", "unknown")),
-        "code": commit + (", with changes that are not committed" if code.get("git_dirty") else ""),
-        "guest kernel": str(kernel.get("version", NONE)),
-        "machine": f"{machine.get('cpu_model', 'unknown')}, {machine.get('cpus', '?')} CPUs",
+        "kind of host": manifest.host,
+        "clock": run.fidelity.clock + (f", pace {manifest.pace}" if manifest.pace else ""),
+        "seed": str(manifest.seed),
+        "code": commit + (", with changes that are not committed" if code.git_dirty else ""),
+        "guest kernel": kernel.version if kernel else NONE,
+        "machine": f"{machine.cpu_model}, {machine.cpus} CPUs",
         "link set commands": _commands(run) or NONE,
     }
     return made | dict(_applied(run)) | dict(_experiment(run))

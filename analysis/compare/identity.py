@@ -8,6 +8,7 @@ from itertools import zip_longest
 from pathlib import Path
 
 from analysis.errors import NotARunError
+from stage_node.records.run_directory import RunDirectory
 
 _FILE_HEADER_BYTES = 24
 _RECORD = struct.Struct("<IIII")
@@ -82,18 +83,19 @@ def fingerprint(run: Path) -> Fingerprint:
 def first_difference(first: Path, second: Path) -> Difference | None:
     """The first packet that is not the same in both run directories, the earliest of all captures;
     None if all captures are identical."""
+    folders = [RunDirectory(run).captures for run in (first, second)]
     names = sorted({file.name for run in (first, second) for file in captures(run)})
     found = [
         difference
         for name in names
-        if (difference := _parting(name, *(run / "captures" / name for run in (first, second))))
+        if (difference := _parting(name, *(folder / name for folder in folders)))
     ]
     return min(found, key=_time, default=None)
 
 
 def captures(run: Path) -> list[Path]:
     """The captures of a run directory, by name."""
-    return sorted((run / "captures").glob("*.pcap"))
+    return sorted(RunDirectory(run).captures.glob("*.pcap"))
 
 
 def packets_of(file: Path) -> Iterator[Packet]:

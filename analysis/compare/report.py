@@ -6,9 +6,7 @@ from analysis.compare.comparison import Comparison
 from analysis.compare.plot import plot_differences
 from analysis.plots import style
 from analysis.report.page import ShownPlot, page
-
-VERDICTS = ("pass", "warn", "fail", "unknown")
-"""From best to worst."""
+from stage_node.records.vocabulary import VERDICTS
 
 
 def write_comparison(folder: Path, comparison: Comparison) -> Path:

@@ -12,15 +12,16 @@ from analysis.metrics.links.throughput import Links, link_traffic
 from analysis.metrics.pipeline.breakdown import Latency, latency
 from analysis.metrics.pipeline.control import replay_figures
 from analysis.metrics.pipeline.windows import pipeline_figures
+from analysis.run.computing import computing_summary
 from analysis.run.network import LinkDirection
 from analysis.run.pipeline_view import of_hosts, partition_of, pipeline_views
-from analysis.run.reader import TOGETHER, Run
+from analysis.run.reader import Run
 from analysis.summary import Summary
 from analysis.summary.network import FidelitySummary, LinkTraffic
 from analysis.summary.pipeline import PipelineSummary
 from analysis.tcp.connections import CapturedStreams
 from analysis.tcp.join import join_frames
-from stage_node.records.events import LONE_PIPELINE, Phase
+from stage_node.records.events import LONE_PIPELINE, TOGETHER, Phase
 
 RECONCILED = 0.01
 """Captures and the kernel's counters begin and end a moment apart; more than this is a problem."""
@@ -76,7 +77,7 @@ def measure(run: Run) -> Measured:
         name=run.name,
         failure=run.failure,
         fidelity=_fidelity(run, traffic),
-        computing=run.computing.figures() if run.computing else None,
+        computing=computing_summary(run.computing) if run.computing else None,
         problems=(*run.problems, *unjoined, *unfound, *_disagreements(traffic)),
         captured_packets=sum(packets.height for packets in run.captures.values()),
         links=traffic,
@@ -124,15 +125,8 @@ def _disagreements(traffic: tuple[LinkTraffic, ...]) -> list[str]:
 def _fidelity(run: Run, traffic: tuple[LinkTraffic, ...]) -> FidelitySummary:
     record = run.fidelity
     goodput = [abs(p.goodput_error) for p in record.links if p.goodput_error is not None]
-    rtt = [
-        abs(p.rtt_min_ms - p.expected_ms)
-        for p in record.rtt
-        if p.rtt_min_ms is not None and p.expected_ms is not None
-    ]
-    lost = [
-        counters["received_by_filter"] - counters["captured"] + counters["dropped_by_kernel"]
-        for counters in run.capture_counters
-    ]
+    rtt = [abs(p.rtt_min_ms - p.expected_ms) for p in record.rtt if p.rtt_min_ms is not None]
+    lost = [counters.missing for counters in run.capture_counters]
     return FidelitySummary(
         verdict=record.verdict,
         clock=record.clock,
@@ -144,8 +138,8 @@ def _fidelity(run: Run, traffic: tuple[LinkTraffic, ...]) -> FidelitySummary:
             (abs(t.qdisc_difference) for t in traffic if t.qdisc_difference is not None),
             default=None,
         ),
-        cpu_idle_min_share=record.cpu_idle.per_second_min_share,
-        cpu_idle_seconds=record.cpu_idle.seconds,
+        cpu_idle_min_share=record.cpu_idle.per_second_min_share if record.cpu_idle else None,
+        cpu_idle_seconds=record.cpu_idle.seconds if record.cpu_idle else None,
         paused_share=record.pauses.share if record.pauses else None,
         paused_ms_longest=record.pauses.longest_ms if record.pauses else None,
     )

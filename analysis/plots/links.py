@@ -127,10 +127,10 @@ def applied_rates(run: Run, step: LinkDirection, achieved: pl.DataFrame) -> pl.D
     if not mine or not achieved.height:
         return empty
     (link,) = (each for each in run.network.links if each.name == step.link)
-    configured = (link.a_to_b if step.direction == "a_to_b" else link.b_to_a).get("rate_mbit")
+    configured = link.shape(step.direction).rate_mbit
     times = achieved["t_s"].to_list()
     begin_s, end_s = min(times), max(times)
-    rows = [(begin_s, configured)] if configured and begin_s < mine[0][0] else []
+    rows = [(begin_s, configured)] if begin_s < mine[0][0] else []
     rows += [(t_s, mbit) for t_s, mbit in mine if t_s <= end_s]
     label = f"{step.link}: {step.label}"
     return pl.DataFrame(

@@ -8,6 +8,7 @@ from analysis.plots.gallery import plots
 from analysis.report.page import ShownPlot, write_report
 from analysis.run.reader import read_run
 from analysis.summary import Summary
+from stage_node.records.run_directory import RunDirectory
 
 
 def build_report(run_dir: Path) -> Summary:
@@ -18,8 +19,9 @@ def build_report(run_dir: Path) -> Summary:
     """
     measured = measure(read_run(run_dir))
     summary = measured.summary
-    summary.write(run_dir / "summary.json")
-    folder = run_dir / "plots"
+    run = RunDirectory(run_dir)
+    summary.write(run.summary)
+    folder = run.plots
     folder.mkdir(exist_ok=True)
     for ending in ("svg", "png", "csv"):
         for old in folder.glob(f"*.{ending}"):
@@ -29,5 +31,5 @@ def build_report(run_dir: Path) -> Summary:
         path = folder / f"{plot.name}.svg"
         style.save(plot.figure, plot.data, path, summary.name, summary.fidelity)
         shown.append(ShownPlot(path, plot.caption))
-    write_report(run_dir / "report.html", measured, shown)
+    write_report(run.report, measured, shown)
     return summary

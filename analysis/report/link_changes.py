@@ -61,6 +61,5 @@ def _is_configured(run: Run, change: LinkChanged) -> bool:
         if link.name == change.link:
             configured = link.a_to_b if change.direction == "a_to_b" else link.b_to_a
             fields = ("rate_mbit", "delay_ms", "loss_percent")
-            known = [field for field in fields if field in configured]
-            return bool(known) and all(configured[f] == getattr(change, f) for f in known)
+            return all(getattr(configured, each) == getattr(change, each) for each in fields)
     return False

@@ -48,8 +48,8 @@ def write_report(path: Path, measured: Measured, shown: Sequence[ShownPlot]) -> 
 def render(measured: Measured, shown: Sequence[ShownPlot]) -> str:
     """Write the page as text."""
     run, summary = measured.run, measured.summary
-    first = {name: run.manifest[name] for name in _MANIFEST_FIELDS if name in run.manifest}
-    rest = {name: value for name, value in run.manifest.items() if name not in first}
+    manifest = run.manifest.content()
+    first = {name: manifest.pop(name) for name in _MANIFEST_FIELDS}
     changed = changed_links(run, measured.transfers)
     steps = by_step(summary.accordion, changed) if summary.accordion else ()
     tables = headlines(measured)
@@ -67,7 +67,7 @@ def render(measured: Measured, shown: Sequence[ShownPlot]) -> str:
         plots=shown,
         experiment=run.experiment,
         manifest={name: _plain(value) for name, value in first.items()},
-        manifest_rest=json.dumps(rest, indent=2, default=str),
+        manifest_rest=json.dumps(manifest, indent=2),
     )
 
 

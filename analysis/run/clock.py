@@ -1,10 +1,12 @@
 """The two clocks of a run: captures have CLOCK_REALTIME, ledger and events CLOCK_MONOTONIC."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+
+from stage_node.records.machine import ClockPair
 
 
 @dataclass(frozen=True)
@@ -15,14 +17,12 @@ class Clock:
     realtime_ns: tuple[int, ...]
 
     @classmethod
-    def of(cls, pairs: Sequence[dict[str, int]]) -> "Clock":
-        """From the manifest's list; ``KeyError`` or ``ValueError`` where it is none."""
-        if not pairs:
-            raise ValueError("no clock pair")
-        ordered = sorted(pairs, key=lambda pair: pair["realtime_ns"])
+    def of(cls, pairs: Iterable[ClockPair]) -> "Clock":
+        """Make the clock of the manifest's pairs, at least one."""
+        ordered = sorted(pairs, key=lambda pair: pair.realtime_ns)
         return cls(
-            tuple(int(pair["monotonic_ns"]) for pair in ordered),
-            tuple(int(pair["realtime_ns"]) for pair in ordered),
+            tuple(pair.monotonic_ns for pair in ordered),
+            tuple(pair.realtime_ns for pair in ordered),
         )
 
     def to_monotonic(self, realtime_ns: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:

@@ -5,46 +5,11 @@ No figure is made of the configured rates and delays; they only tell whether net
 
 from collections import deque
 from functools import cached_property
-from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
-from analysis.summary.section import Direction
-
-
-class Described(BaseModel):
-    """A part of ``network.json`` or ``fidelity.json``; what newer versions add is ignored."""
-
-    model_config = ConfigDict(frozen=True, extra="ignore")
-
-
-class Host(Described):
-    """A host: its interfaces on the emulated network, each with its address."""
-
-    interfaces: dict[str, str]
-
-
-class LinkEnd(Described):
-    """End of a link: a host (with an address) or a switch (without)."""
-
-    node: str
-    interface: str
-    ip: str | None
-
-
-class Link(Described):
-    """One shaped link. ``a_to_b`` and ``b_to_a`` are as configured: to compare runs by."""
-
-    name: str
-    a: LinkEnd
-    b: LinkEnd
-    profile: str | None = None
-    a_to_b: dict[str, Any] = {}
-    b_to_a: dict[str, Any] = {}
-
-    def ends(self, direction: Direction) -> tuple[LinkEnd, LinkEnd]:
-        """The sending and the receiving end."""
-        return (self.a, self.b) if direction == "a_to_b" else (self.b, self.a)
+from stage_node.records.network import LinkEnd, LinkRecord, NetworkRecord
+from stage_node.records.vocabulary import DIRECTIONS, Direction
 
 
 class LinkDirection(BaseModel):
@@ -64,20 +29,14 @@ class LinkDirection(BaseModel):
         return f"{self.sender.node} → {self.receiver.node}"
 
 
-class Network(Described):
-    """``network.json``. ``cables`` are links without a shape and without captures."""
-
-    hosts: dict[str, Host]
-    links: tuple[Link, ...]
-    cables: tuple[Link, ...] = ()
+class Network(NetworkRecord):
+    """``network.json``, and what follows from it of directions and paths."""
 
     @cached_property
     def directions(self) -> tuple[LinkDirection, ...]:
         """Both directions of every shaped link."""
         return tuple(
-            self._direction(link, direction)
-            for link in self.links
-            for direction in ("a_to_b", "b_to_a")
+            self._direction(link, direction) for link in self.links for direction in DIRECTIONS
         )
 
     def owner(self, ip: str) -> str:
@@ -101,7 +60,7 @@ class Network(Described):
                     queue.append(neighbour)
         return reached.get(target, ())
 
-    def _direction(self, link: Link, direction: Direction) -> LinkDirection:
+    def _direction(self, link: LinkRecord, direction: Direction) -> LinkDirection:
         sender, receiver = link.ends(direction)
         return LinkDirection(
             link=link.name,

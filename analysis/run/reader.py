@@ -1,186 +1,30 @@
-"""Reads a run directory: the only module that knows its files."""
+"""Reads a run directory: every file by its record, the captures by their own reader."""
 
-import json
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import TypeVar
 
 import polars as pl
 import yaml
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 
 from analysis.capture.packets import PACKET_SCHEMA
 from analysis.capture.reader import read_capture
-from analysis.errors import DamagedCaptureError, NotARunError
+from analysis.errors import DamagedCaptureError, NotARunError, first_line
 from analysis.run.clock import Clock
-from analysis.run.computing import ComputingRecord
-from analysis.run.network import Described, Network
-from analysis.summary.section import Direction
-from stage_node.records.events import LONE_PIPELINE, Event, PartitionChosen, Phase, read_events
+from analysis.run.ledger import read_table
+from analysis.run.network import Network
+from stage_node.records.captures import CaptureCounters, CapturesRecord
+from stage_node.records.computing import ComputingRecord
+from stage_node.records.events import Event, Phase, read_events
+from stage_node.records.experiment import AccuracyTargets, ExperimentRecord
+from stage_node.records.fidelity import FidelityRecord
+from stage_node.records.machine import FailureRecord, MachineRecord
+from stage_node.records.manifest import ManifestRecord
+from stage_node.records.record import BadRecordError, read_record
+from stage_node.records.run_directory import RunDirectory
 
 EventT = TypeVar("EventT", bound=Event)
-
-TOGETHER = "together"
-"""The phase in which split models serve and models are delivered at the same time."""
-
-SERVING_PHASES = ("pipeline", TOGETHER)
-
-LEDGER_SCHEMA: dict[str, dict[str, type[pl.DataType]]] = {
-    "frames": {
-        "node": pl.String,
-        "peer": pl.String,
-        "direction": pl.String,
-        "cut": pl.Int32,
-        "local_ip": pl.String,
-        "local_port": pl.Int32,
-        "peer_ip": pl.String,
-        "peer_port": pl.Int32,
-        "sequence": pl.Int64,
-        "generation": pl.Int64,
-        "kind": pl.String,
-        "codec": pl.String,
-        "samples": pl.Int32,
-        "first_byte": pl.Int64,
-        "end_byte": pl.Int64,
-        "payload_bytes": pl.Int64,
-        "t_queued_ns": pl.Int64,
-        "t_begin_ns": pl.Int64,
-        "t_end_ns": pl.Int64,
-    },
-    "compute": {
-        "node": pl.String,
-        "sequence": pl.Int64,
-        "generation": pl.Int64,
-        "samples": pl.Int32,
-        "t_free_ns": pl.Int64,
-        "t_begin_ns": pl.Int64,
-        "t_end_ns": pl.Int64,
-    },
-    "results": {
-        "node": pl.String,
-        "sequence": pl.Int64,
-        "generation": pl.Int64,
-        "samples": pl.Int32,
-        "correct": pl.Int32,
-        "t_admitted_ns": pl.Int64,
-        "t_result_ns": pl.Int64,
-    },
-}
-"""Tables of the ledger and the columns that the analysis needs."""
-
-_ADDED = {"compute": {"t_free_ns"}, "results": {"node"}}
-"""Columns that the ledgers of older runs lack; they are null there."""
-
-
-class LinkProbe(Described):
-    """The probe's measurement of one direction of a link; no goodput if loss would set it.
-
-    ``attempt_errors`` has an entry per measurement; the records of older runs lack it.
-    """
-
-    link: str
-    direction: Direction
-    goodput_mbit: float | None
-    goodput_error: float | None = None
-    attempt_errors: tuple[float, ...] | None = None
-
-    @property
-    def attempts(self) -> int | None:
-        """Measurements of the goodput; None if the record does not tell."""
-        return None if self.attempt_errors is None else len(self.attempt_errors)
-
-
-class RttProbe(Described):
-    """The probe's measurement of a link's round trip."""
-
-    link: str
-    rtt_min_ms: float | None
-    expected_ms: float | None = None
-
-
-class QdiscCounters(Described):
-    """The kernel's counters for one direction of a link."""
-
-    link: str
-    direction: Direction
-    sent_bytes: int
-    dropped_packets: int
-
-
-class CpuIdle(Described):
-    """Idle CPU while the network was to set the pace: least share, and seconds sampled."""
-
-    per_second_min_share: float | None = None
-    seconds: int | None = None
-
-
-class Pauses(Described):
-    """Pauses of the emulation in the time in which the network was to set the pace."""
-
-    share: float | None = None
-    longest_ms: float | None = None
-
-
-class Targets(Described):
-    """The accuracy floor of the compression loop."""
-
-    min_accuracy: float | None = None
-    max_accuracy_loss_points: float | None = None
-
-
-class PipelineWish(Described):
-    """The experiment's targets for the split model."""
-
-    targets: Targets | None = None
-
-
-class Experiment(Described):
-    """``experiment.yaml``, as far as figures are compared with it."""
-
-    pipeline: PipelineWish | None = None
-    pipelines: dict[str, PipelineWish] | None = None
-
-    @property
-    def targets(self) -> dict[str, Targets]:
-        """Targets of each pipeline, by its name, in the order of the file."""
-        wishes = self.pipelines or {}
-        if self.pipeline:
-            wishes = {LONE_PIPELINE: self.pipeline}
-        return {name: wish.targets or Targets() for name, wish in wishes.items()}
-
-
-class FidelityRecord(Described):
-    """``fidelity.json``."""
-
-    verdict: Literal["pass", "warn", "fail", "unknown"]
-    clock: Literal["virtual", "real"] = "real"
-    reasons: tuple[str, ...] = ()
-    links: tuple[LinkProbe, ...] = ()
-    rtt: tuple[RttProbe, ...] = ()
-    qdisc: tuple[QdiscCounters, ...] = ()
-    cpu_idle: CpuIdle = CpuIdle()
-    pauses: Pauses | None = None
-
-    def goodput_mbit(self, link: str, direction: Direction) -> float | None:
-        """Measured TCP goodput of one direction of a link."""
-        return next(
-            (p.goodput_mbit for p in self.links if (p.link, p.direction) == (link, direction)), None
-        )
-
-    def attempts(self, link: str, direction: Direction) -> int | None:
-        """Count of the probe's measurements of one direction's goodput."""
-        return next(
-            (p.attempts for p in self.links if (p.link, p.direction) == (link, direction)), None
-        )
-
-    def rtt_ms(self, link: str) -> float | None:
-        """Measured minimum round-trip time of a link."""
-        return next((probe.rtt_min_ms for probe in self.rtt if probe.link == link), None)
-
-    def counters(self, link: str, direction: Direction) -> QdiscCounters | None:
-        """The kernel's counters of one direction of a link."""
-        return next((q for q in self.qdisc if (q.link, q.direction) == (link, direction)), None)
 
 
 @dataclass(frozen=True)
@@ -194,14 +38,14 @@ class Run:
     """
 
     name: str
-    manifest: dict[str, Any]
+    manifest: ManifestRecord
     experiment: str
-    targets: dict[str, Targets]
+    targets: dict[str, AccuracyTargets]
     failure: str | None
     network: Network
     fidelity: FidelityRecord
     computing: ComputingRecord | None
-    capture_counters: tuple[dict[str, Any], ...]
+    capture_counters: tuple[CaptureCounters, ...]
     events: tuple[Event, ...]
     frames: pl.DataFrame
     compute: pl.DataFrame
@@ -228,41 +72,55 @@ def read_run(path: Path) -> Run:
     """
     if not path.is_dir():
         raise NotARunError(f"{path}: no such directory")
-    manifest = _json(path / "manifest.json")
-    if "clock" not in manifest:  # the run was killed before it took over what the emulation says
-        manifest |= _json(path / "machine.json", {})
-    network = _model(Network, path / "network.json")
-    events = _events(path / "events.jsonl")
-    problems = _unfinished(events)
+    run = RunDirectory(path)
     try:
-        clock = Clock.of(manifest["clock"])
-    except (KeyError, TypeError, ValueError) as error:
-        raise NotARunError(f"{path}: manifest.json has no clock pairs: {error!r}") from None
+        return _read(run)
+    except BadRecordError as error:
+        raise NotARunError(str(error)) from None
+
+
+def _read(run: RunDirectory) -> Run:
+    manifest = ManifestRecord.read(_present(run.manifest))
+    if manifest.clock is None and run.machine.exists():
+        manifest = manifest.completed(MachineRecord.read(run.machine))
+    network = Network.read(_present(run.network))
+    events = _events(_present(run.events))
+    if not manifest.clock:
+        raise NotARunError(f"{run.path}: {run.manifest.name} has no clock pairs")
+    problems = _unfinished(events)
+    clock = Clock.of(manifest.clock)
     return Run(
-        name=str(manifest.get("name", path.name)),
+        name=manifest.name,
         manifest=manifest,
-        experiment=_text(path / "experiment.yaml"),
-        targets=_targets(path / "experiment.yaml"),
-        failure=_failure(path / "failure.json"),
+        experiment=_text(run.experiment),
+        targets=_targets(run.experiment),
+        failure=FailureRecord.read(run.failure).message if run.failure.exists() else None,
         network=network,
-        fidelity=_fidelity(path / "fidelity.json"),
-        computing=_computing(path / "compute.json"),
-        capture_counters=_capture_counters(path / "captures.json", problems),
+        fidelity=_fidelity(run.fidelity),
+        computing=_computing(run.computing),
+        capture_counters=_capture_counters(run.capture_counters, problems),
         events=events,
-        frames=_ledger(path, "frames", events, problems),
-        compute=_ledger(path, "compute", events, problems),
-        results=_ledger(path, "results", events, problems),
-        captures=_captures(path, network, clock, problems),
+        frames=read_table(run, "frames", events, problems),
+        compute=read_table(run, "compute", events, problems),
+        results=read_table(run, "results", events, problems),
+        captures=_captures(run, network, clock, problems),
         problems=tuple(problems),
     )
 
 
-def _targets(path: Path) -> dict[str, Targets]:
+def _present(file: Path) -> Path:
+    """A file that every run has."""
+    if not file.exists():
+        raise NotARunError(f"{file.parent}: not a run directory, {file.name} is missing")
+    return file
+
+
+def _targets(path: Path) -> dict[str, AccuracyTargets]:
     """The floors that the experiment set, by pipeline; without one where it has none."""
     try:
-        experiment = Experiment.model_validate(yaml.safe_load(_text(path)) or {})
+        experiment = ExperimentRecord.model_validate(yaml.safe_load(_text(path)) or {})
     except (yaml.YAMLError, ValidationError) as error:
-        raise NotARunError(f"{path}: not an experiment: {_first_line(error)}") from None
+        raise NotARunError(f"{path}: not an experiment: {first_line(error)}") from None
     return experiment.targets
 
 
@@ -270,47 +128,18 @@ def _text(path: Path) -> str:
     return path.read_text(encoding="utf-8") if path.exists() else ""
 
 
-def _json(path: Path, missing: Any = None) -> Any:
-    if not path.exists():
-        if missing is not None:
-            return missing
-        raise NotARunError(f"{path.parent}: not a run directory, {path.name} is missing")
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise NotARunError(f"{path}: not JSON: {error}") from None
-
-
-ModelT = TypeVar("ModelT", bound=BaseModel)
-
-
-def _model(model: type[ModelT], path: Path) -> ModelT:
-    try:
-        return model.model_validate(_json(path))
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
-        raise NotARunError(f"{path}: {where}: {first['msg']}") from None
-
-
 def _fidelity(path: Path) -> FidelityRecord:
     if path.exists():
-        return _model(FidelityRecord, path)
-    reason = "no fidelity.json: the run ended before its network was judged"
+        return FidelityRecord.read(path)
+    reason = f"no {path.name}: the run ended before its network was judged"
     return FidelityRecord(verdict="unknown", reasons=(reason,))
 
 
 def _computing(path: Path) -> ComputingRecord | None:
-    return _model(ComputingRecord, path) if path.exists() else None
-
-
-def _failure(path: Path) -> str | None:
-    return str(_json(path).get("message", "unknown")) if path.exists() else None
+    return read_record(ComputingRecord, path) if path.exists() else None
 
 
 def _events(path: Path) -> tuple[Event, ...]:
-    if not path.exists():
-        raise NotARunError(f"{path.parent}: not a run directory, {path.name} is missing")
     try:
         return tuple(read_events(path))
     except (ValueError, KeyError, TypeError) as error:
@@ -328,52 +157,20 @@ def _unfinished(events: tuple[Event, ...]) -> list[str]:
     ]
 
 
-def _capture_counters(path: Path, problems: list[str]) -> tuple[dict[str, Any], ...]:
+def _capture_counters(path: Path, problems: list[str]) -> tuple[CaptureCounters, ...]:
     if not path.exists():
         problems.append(f"{path.name} is missing: packets that captures lost were not counted")
-    return tuple(_json(path, []))
-
-
-def _ledger(path: Path, table: str, events: Sequence[Event], problems: list[str]) -> pl.DataFrame:
-    """One table of the ledger; empty where there is none, a problem where a pipeline served."""
-    schema = LEDGER_SCHEMA[table]
-    parts = [pl.DataFrame(schema=schema)]
-    files = sorted((path / "ledger").glob(f"{table}*.parquet"))
-    if not files and _has_pipeline(events):
-        problems.append(f"ledger: the table {table} is missing, and every figure made from it")
-    for file in files:
-        try:
-            parts.append(_columns(pl.read_parquet(file), schema, _ADDED.get(table, set())))
-        except (pl.exceptions.PolarsError, OSError) as error:
-            raise NotARunError(f"{file}: not a {table} table: {_first_line(error)}") from None
-    return pl.concat(parts)
-
-
-def _columns(
-    rows: pl.DataFrame, schema: dict[str, type[pl.DataType]], added: set[str]
-) -> pl.DataFrame:
-    absent = added - set(rows.columns)
-    return rows.select(
-        (pl.lit(None) if name in absent else pl.col(name)).cast(dtype).alias(name)
-        for name, dtype in schema.items()
-    )
-
-
-def _has_pipeline(events: Sequence[Event]) -> bool:
-    return any(
-        isinstance(event, PartitionChosen)
-        or (isinstance(event, Phase) and event.phase in SERVING_PHASES)
-        for event in events
-    )
+        return ()
+    return CapturesRecord.read(path).captures
 
 
 def _captures(
-    path: Path, network: Network, clock: Clock, problems: list[str]
+    run: RunDirectory, network: Network, clock: Clock, problems: list[str]
 ) -> dict[str, pl.DataFrame]:
     captures = {}
     for link in network.links:
         for interface in (link.a.interface, link.b.interface):
-            file = path / "captures" / f"{interface}.pcap"
+            file = run.capture(interface)
             packets = _packets(file, problems)
             times = clock.to_monotonic(packets["t_ns"].to_numpy())
             captures[interface] = packets.with_columns(pl.Series("t_ns", times))
@@ -387,12 +184,8 @@ def _packets(file: Path, problems: list[str]) -> pl.DataFrame:
     try:
         capture = read_capture(file)
     except (DamagedCaptureError, OSError) as error:
-        problems.append(f"capture {file.name} cannot be read: {_first_line(error)}")
+        problems.append(f"capture {file.name} cannot be read: {first_line(error)}")
         return pl.DataFrame(schema=PACKET_SCHEMA)
     if capture.damage:
         problems.append(f"capture {file.name} is damaged: {capture.damage}")
     return capture.packets
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0]

@@ -1,19 +1,16 @@
 """Part of ``summary.json``: the network's fidelity, and its links' traffic."""
 
-from typing import Literal
-
 from pydantic import Field
 
-from analysis.summary.section import Direction, SummarySection
+from analysis.summary.section import SummarySection
+from stage_node.records.vocabulary import ClockKind, Direction, SummaryVerdict
 
 
 class FidelitySummary(SummarySection):
     """Fidelity of the emulated network to its claims."""
 
-    verdict: Literal["pass", "warn", "fail", "unknown"] = Field(
-        description="`unknown`: the run ended before it was judged"
-    )
-    clock: Literal["virtual", "real"] = Field(
+    verdict: SummaryVerdict = Field(description="`unknown`: the run ended before it was judged")
+    clock: ClockKind = Field(
         "real",
         description="whose time the emulation kept: `virtual` stands still while anything of the "
         "emulation computes, so nothing else on the machine touches a figure",

@@ -3,8 +3,9 @@
 from pydantic import Field
 
 from analysis.summary.control import Control
-from analysis.summary.section import Accuracy, Direction, Distribution, SummarySection
+from analysis.summary.section import Accuracy, Distribution, SummarySection
 from analysis.summary.traffic import Baselines, CutTraffic, Reductions
+from stage_node.records.vocabulary import Direction
 
 
 class StageCompute(SummarySection):

@@ -1,12 +1,8 @@
 """The base of every part of ``summary.json``."""
 
-from typing import Literal
-
 import numpy as np
 import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, Field
-
-Direction = Literal["a_to_b", "b_to_a"]
 
 
 class SummarySection(BaseModel):

@@ -23,6 +23,7 @@ from analysis.summary import Summary
 from analysis.summary.network import FidelitySummary
 from analysis.summary.pipeline import PipelineSummary
 from stage_node.records.events import LONE_PIPELINE
+from stage_node.records.run_directory import RunDirectory
 
 CONFIDENCE = 0.95
 TRUSTED = ("pass", "warn")
@@ -85,10 +86,11 @@ class SweepRun:
 
 def read_cell(directory: Path) -> Summary | None:
     """The figures of a run that was carried through to its report, None of any other."""
-    if not (directory / "report.html").is_file():  # the last that a run leaves
+    run = RunDirectory(directory)
+    if not run.report.is_file():  # the last that a run leaves
         return None
     try:
-        summary = Summary.read(directory / "summary.json")
+        summary = Summary.read(run.summary)
     except (OSError, ValidationError):
         return None
     judged = summary.failure is None and summary.fidelity.verdict != "unknown"

@@ -9,7 +9,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Annotated, Self
+from typing import Self
 
 import torch
 from pydantic import Field, model_validator
@@ -20,21 +20,15 @@ from controller.keeping.user_cache import cache_folder
 from controller.split.profiling import measure_layers
 from stage_node.models import ChainModel, load_model
 from stage_node.processes.charges import interpolated
-from stage_node.records.record import Record
+from stage_node.records.computing import ColumnRecord, TableRecord
 
 MEASURED_BY = "controller.split.compute_table"
 
 Measure = Callable[[ChainModel, int], dict[str, float]]
 
 
-class Column(Record):
-    """Time of every layer for ``images`` at once, ms; where and when (a date) that was measured."""
-
-    images: int = Field(ge=1)
-    cpu_model: str
-    torch_version: str
-    measured: str
-    layer_ms: dict[str, Annotated[float, Field(ge=0, allow_inf_nan=False)]]
+class Column(ColumnRecord):
+    """Time of every layer for ``images`` at once, ms: measured, and not all zero."""
 
     @model_validator(mode="after")
     def _takes_some_time(self) -> Self:
@@ -56,12 +50,9 @@ class Column(Record):
         )
 
 
-class ComputeTable(Record):
-    """The columns of the model whose file has the content ``checkpoint_sha256``, the smallest batch
-    first; ``model`` is its name, for people."""
+class ComputeTable(TableRecord):
+    """The table of a model, and what it says of layers and batches."""
 
-    model: str
-    checkpoint_sha256: str
     columns: tuple[Column, ...] = Field(min_length=1)
 
     def forward_ms(self, layers: Sequence[str]) -> dict[int, float]:

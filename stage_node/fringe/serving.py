@@ -23,6 +23,7 @@ from stage_node.records.ledger import NOT_A_CUT, Ledger
 from stage_node.wire.channel import Channel
 from stage_node.wire.connection import accept, connect, greet, listen
 from stage_node.wire.contract import HELLO_LIMITS, ActivationContract, Hello
+from stage_node.wire.frame_log import FrameLog
 
 CONNECT_TIMEOUT_S = 30.0
 STOP_TIMEOUT_S = 4.0
@@ -185,7 +186,7 @@ class ServingStage:
     def _greet(
         self, sock: socket.socket, sender: int, receiver: int, contract: ActivationContract | None
     ) -> Channel:
-        log = self._ledger.frames(contract.cut if contract else NOT_A_CUT, sock)
+        log = FrameLog.of(self._ledger, contract.cut if contract else NOT_A_CUT, sock)
         channel = Channel(sock, HELLO_LIMITS, log)
         hello = Hello(
             purpose="activations" if contract else "results",

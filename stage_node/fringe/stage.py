@@ -45,6 +45,7 @@ from stage_node.records.events import Message as MessageEvent
 from stage_node.records.ledger import NOT_A_CUT, Ledger
 from stage_node.wire.channel import Channel
 from stage_node.wire.connection import accept, listen
+from stage_node.wire.frame_log import FrameLog
 
 CONTROLLER_TIMEOUT_S = 300.0
 
@@ -72,7 +73,7 @@ def main(configuration: StageConfiguration | Mapping[str, Any]) -> None:
     try:
         with listen(told.control_ip, told.control_port) as listener:
             sock = accept(listener, CONTROLLER_TIMEOUT_S, "the controller")
-        log = ledger.frames(NOT_A_CUT, sock, "controller")
+        log = FrameLog.of(ledger, NOT_A_CUT, sock, "controller")
         Stage(told.name, Channel(sock, {}, log), ledger).run()
     except BaseException as error:
         ledger.save()

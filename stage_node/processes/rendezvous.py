@@ -8,8 +8,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from stage_node.records.event_follower import EventFollower
-from stage_node.records.events import EventLog, Reached
+from stage_node.records.events import EventFollower, EventLog, Reached
 
 LOOK_S = 0.05
 

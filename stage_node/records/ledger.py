@@ -8,16 +8,13 @@ Times are ``CLOCK_MONOTONIC`` in nanoseconds; byte offsets count from the first 
 TCP stream in that direction.
 """
 
-import socket
 import threading
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
-
-from stage_node.wire.codecs import Codec
-from stage_node.wire.frame import HEADER_BYTES, FrameKind, Header
 
 NAME_BYTES = 32
 CODEC_BYTES = 24
@@ -68,17 +65,12 @@ RESULTS = np.dtype(
 )
 NOT_A_CUT = -1
 TABLES = {"frames": FRAMES, "compute": COMPUTE, "results": RESULTS}
+"""Every table of a ledger, by the name of its file."""
+
+LATER_COLUMNS = {"compute": {"t_free_ns"}, "results": {"node"}}
+"""Columns that the ledgers of older runs lack."""
 
 Table = npt.NDArray[np.void]
-
-
-def _lookup(names: Mapping[int, str]) -> npt.NDArray[np.bytes_]:
-    """Text of every number that fits the header's one byte."""
-    return np.array([names.get(number, "").lower() for number in range(256)], f"S{CODEC_BYTES}")
-
-
-KIND_NAMES = _lookup({kind: kind.name for kind in FrameKind})
-CODEC_NAMES = _lookup({codec.number: codec.name for codec in Codec.all()})
 
 
 class Rows:
@@ -116,67 +108,12 @@ class Rows:
         return table
 
 
-class FrameLog:
-    """Frames of one connection as one of its ends saw them.
-
-    ``cut`` is ``NOT_A_CUT`` for a connection that is none; ``peer`` is set once it is known.
-    """
-
-    COLUMNS = (
-        *("kind", "codec", "sequence", "generation", "samples"),
-        *("first_byte", "end_byte", "payload_bytes"),
-        *("t_queued_ns", "t_begin_ns", "t_end_ns"),
-    )
-
-    def __init__(self, node: str, cut: int, sock: socket.socket, peer: str = "") -> None:
-        self.peer = peer
-        self._node = node
-        self._cut = cut
-        self._local, self._remote = sock.getsockname()[:2], sock.getpeername()[:2]
-        self._sent, self._received = Rows(self.COLUMNS), Rows(self.COLUMNS)
-
-    def sent(
-        self, header: Header, first: int, t_queued_ns: int, t_begin_ns: int, t_end_ns: int
-    ) -> None:
-        """A frame went out at offset ``first`` of the outgoing stream."""
-        self._sent.append(*_described(header, first), t_queued_ns, t_begin_ns, t_end_ns)
-
-    def received(self, header: Header, first: int, t_begin_ns: int, t_end_ns: int) -> None:
-        """A frame came in at offset ``first`` of the incoming stream."""
-        self._received.append(*_described(header, first), 0, t_begin_ns, t_end_ns)
+class FrameTable(Protocol):
+    """Rows of ``FRAMES`` that grow: the frames of one connection."""
 
     def table(self) -> Table:
-        """All frames, those sent first."""
-        return np.concatenate(
-            [self._table("send", self._sent), self._table("recv", self._received)]
-        )
-
-    def _table(self, direction: str, rows: Rows) -> Table:
-        return rows.table(
-            FRAMES,
-            names={"kind": KIND_NAMES, "codec": CODEC_NAMES},
-            node=self._node,
-            peer=self.peer,
-            direction=direction,
-            cut=self._cut,
-            local_ip=self._local[0],
-            local_port=self._local[1],
-            peer_ip=self._remote[0],
-            peer_port=self._remote[1],
-        )
-
-
-def _described(header: Header, first: int) -> tuple[int, ...]:
-    return (
-        header.kind,
-        header.codec,
-        header.sequence,
-        header.generation,
-        header.shape[0] if header.shape else 0,
-        first,
-        first + HEADER_BYTES + header.payload_bytes,
-        header.payload_bytes,
-    )
+        """Return the rows so far."""
+        ...
 
 
 class Ledger:
@@ -193,14 +130,12 @@ class Ledger:
         self.results = Rows(
             ("sequence", "generation", "samples", "correct", "t_admitted_ns", "t_result_ns")
         )
-        self._frames: list[FrameLog] = []
+        self._frames: list[FrameTable] = []
         self._saving = threading.Lock()
 
-    def frames(self, cut: int, sock: socket.socket, peer: str = "") -> FrameLog:
-        """The log of one more connection."""
-        log = FrameLog(self.process, cut, sock, peer)
-        self._frames.append(log)
-        return log
+    def collect(self, frames: FrameTable) -> None:
+        """Save the frames of one more connection with this ledger's tables."""
+        self._frames.append(frames)
 
     def save(self) -> None:
         """Write every table that has rows, in place of what was saved before."""

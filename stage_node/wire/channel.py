@@ -28,8 +28,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 from stage_node.errors import PeerLostError, WireError
-from stage_node.records.ledger import FrameLog
 from stage_node.wire.frame import HEADER_BYTES, FrameKind, Header
+from stage_node.wire.frame_log import FrameLog
 from stage_node.wire.tcp_info import PathEstimate, path_estimate
 
 UNSENT_BYTES = 64 * 1024

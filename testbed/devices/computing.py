@@ -4,22 +4,20 @@ Kept in the run directory (``compute.json``), so that a run means the same on an
 """
 
 from collections.abc import Sequence
-from typing import Literal
 
 from controller.split.compute_table import ComputeTable
 from stage_node.processes.charges import UnknownChargeError
-from stage_node.records.record import Record
+from stage_node.records.computing import ComputingRecord, HostDeviceRecord
 from testbed.devices.profiles import DeviceProfile
 
 DEFAULT_DEVICE = "server-core"
 """What every host stands for in an experiment without ``devices``."""
 
 
-class HostDevice(Record):
+class HostDevice(HostDeviceRecord):
     """The device that a host stands for, and how much of it the host has."""
 
     profile: DeviceProfile
-    cpu_share: float = 1.0
 
     def forward_ms(self, reference: ComputeTable, layers: Sequence[str]) -> dict[int, float]:
         """Milliseconds of layers of ``reference``'s model on this host, by images of a batch."""
@@ -46,14 +44,9 @@ class HostDevice(Record):
         return self.profile.speed
 
 
-class Computing(Record):
-    """The devices of the hosts that compute, by host, and the reference table of every model.
+class Computing(ComputingRecord):
+    """What computing is charged in a run, and the table of each of its models."""
 
-    ``declared``: the experiment said which; otherwise all are the default.
-    """
-
-    schema_version: Literal[1] = 1
-    declared: bool
     devices: dict[str, HostDevice]
     tables: tuple[ComputeTable, ...]
 

@@ -4,24 +4,18 @@ from collections.abc import Mapping
 from importlib.resources import files
 from typing import Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import ValidationError, model_validator
 
 from controller.split.compute_table import ComputeTable
+from stage_node.records.computing import DeviceRecord
 from topologies.catalogues.catalogue import Catalogue
 from topologies.errors import BadTopologyError
 from topologies.links.profiles import reasons
 
 
-class DeviceProfile(BaseModel):
-    """A device by ``speed``, relative to the core of the reference table, or with ``tables`` of its
-    own, measured on it."""
+class DeviceProfile(DeviceRecord):
+    """A device that has a speed, or tables of its own."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", ser_json_inf_nan="strings")
-
-    name: str = Field(min_length=1)
-    source: str = Field(min_length=1)
-    speed: float | None = Field(default=None, gt=0)
-    memory_mib: int | None = Field(default=None, ge=1)
     tables: tuple[ComputeTable, ...] = ()
 
     @model_validator(mode="after")

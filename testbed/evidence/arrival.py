@@ -22,6 +22,7 @@ from analysis.metrics.measure import measure
 from analysis.plots import style
 from analysis.run.reader import read_run
 from stage_node.records.configuration import configuration_name
+from stage_node.records.run_directory import RunDirectory
 from testbed.evidence.command import call_with_paths, reading_table
 
 COLUMNS = (
@@ -53,7 +54,7 @@ def arrivals(folder: Path, errors: dict[tuple[str, str], tuple[str, float]]) -> 
 
 def _link(folder: Path) -> str:
     """The profile that the experiment names for the link."""
-    network = yaml.safe_load((folder / "experiment.yaml").read_text())["network"]
+    network = yaml.safe_load(RunDirectory(folder).experiment.read_text())["network"]
     links = network["links"]
     link = links[0] if isinstance(links, list) else links
     return str(link["profile"] if isinstance(link, dict) else link)

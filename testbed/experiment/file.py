@@ -19,6 +19,7 @@ from controller.ladder.ladder import ModuleFile
 from stage_node.accordion.needs import AdmissionName, Step
 from stage_node.accordion.server.faults import Fault
 from stage_node.records.events import LONE_PIPELINE
+from stage_node.records.vocabulary import ClockKind
 from stage_node.repository import REPOSITORY
 from testbed.errors import BadExperimentError
 from testbed.experiment.assignment import assign
@@ -26,7 +27,6 @@ from testbed.experiment.device_section import Devices
 from testbed.experiment.files import anchored_reference, find_file
 from testbed.experiment.network_section import LinkValues, Network, TraceFile
 from testbed.experiment.typed_yaml import Section, read_mapping, validated
-from topologies.fidelity.verdict import ClockKind
 
 SHIPPED = REPOSITORY / "testbed" / "experiments"
 CHECKPOINTS = REPOSITORY / "testbed" / "checkpoints"

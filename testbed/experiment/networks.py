@@ -4,6 +4,7 @@ from collections.abc import Callable, Collection
 from functools import partial
 from typing import Literal, TypeVar
 
+from stage_node.records.vocabulary import Direction
 from testbed.experiment.network_section import (
     ChainNetwork,
     CustomLink,
@@ -24,7 +25,7 @@ from topologies.links.profiles import DirectionProfile, LinkProfile, load_profil
 from topologies.links.traces import LinkTrace, read_trace
 from topologies.networks.scripted import Edit, changeable, scripted
 from topologies.networks.shapes import chain, edge_cloud, star, tree
-from topologies.networks.spec import Direction, LinkSpec, NetworkSpec
+from topologies.networks.spec import LinkSpec, NetworkSpec
 
 
 def build_network(section: Network) -> NetworkSpec:

@@ -8,11 +8,11 @@ import sys
 from pathlib import Path
 
 from stage_node.records.events import EventLog, Phase
+from stage_node.records.run_directory import EVENTS
+from stage_node.records.vocabulary import ClockKind
 from testbed.errors import OUR_ERRORS
-from testbed.run.directory import EVENTS
 from topologies.fidelity.claims import ProfileFidelity
 from topologies.fidelity.profile_check import examine
-from topologies.fidelity.verdict import ClockKind
 from topologies.links.profiles import LinkProfile
 
 PROFILE = "profile.json"

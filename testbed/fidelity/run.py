@@ -11,6 +11,7 @@ from pathlib import Path
 from rich.console import Console
 
 from stage_node.records.events import EventLog, Message, Phase, Progress
+from stage_node.records.run_directory import EVENTS
 from testbed.errors import (
     BadExperimentError,
     HostUnavailableError,
@@ -24,7 +25,7 @@ from testbed.hosts.environment import PYTHON
 from testbed.hosts.machine import MEASURING_TOOLS, Machine, examine_machine
 from testbed.interruption import Stopped, stopped_by_signals
 from testbed.kernel.build import ensure_kernel
-from testbed.run.directory import EVENTS, fresh_directory
+from testbed.run.directory import fresh_directory
 from testbed.run.manifest import describe_code
 from testbed.run.progress import RunDisplay
 from topologies.fidelity.claims import FidelityReport, ProfileFidelity
@@ -89,7 +90,7 @@ def _measured(
         host=choice.kind,
         clock=choice.clock,
         started=time.strftime("%Y-%m-%dT%H:%M:%S%z"),
-        code=describe_code(),
+        code=describe_code().model_dump(),
         profiles=(),
     )
     file = directory / "fidelity.json"

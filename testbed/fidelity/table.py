@@ -3,6 +3,7 @@
 from rich.table import Table
 from rich.text import Text
 
+from stage_node.records.vocabulary import ClockKind
 from topologies.fidelity.claims import (
     FidelityReport,
     LossClaim,
@@ -11,7 +12,6 @@ from topologies.fidelity.claims import (
     SaturationClaim,
     Verdict,
 )
-from topologies.fidelity.verdict import ClockKind
 
 AMPLE_WIDTH = 150
 TOOLS: dict[ClockKind, str] = {"real": "iperf3 and ping", "virtual": "tcpdump and ping"}

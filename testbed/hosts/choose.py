@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from rich.console import Console
 
+from stage_node.records.vocabulary import ClockKind
 from testbed.errors import BadExperimentError, HostUnavailableError
 from testbed.hosts.host import Host
 from testbed.hosts.machine import (
@@ -17,7 +18,6 @@ from testbed.hosts.machine import (
 from testbed.hosts.microvm import MicroVm, VirtualClock
 from testbed.hosts.native import Native
 from testbed.kernel.guest_kernel import GuestKernel
-from topologies.fidelity.verdict import ClockKind
 
 NATIVE_IS_REAL = "the native host has the real clock only"
 

@@ -4,6 +4,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import ClassVar, Protocol
 
+from stage_node.records.run_directory import RunDirectory
+
 
 class Host(Protocol):
     """A place where a command finds itself root, with network namespaces of its own to make."""
@@ -39,7 +41,7 @@ class Host(Protocol):
 
 def output_file(output: Path | None, writable: Path) -> Path:
     """Return the file for a command's output; makes its folder."""
-    path = (output or writable / "logs" / "emulation.log").resolve()
+    path = (output or RunDirectory(writable).emulation_log).resolve()
     if not path.is_relative_to(writable):
         raise ValueError(f"output {path} is not below the writable directory {writable}")
     path.parent.mkdir(parents=True, exist_ok=True)

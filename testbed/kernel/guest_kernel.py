@@ -5,27 +5,25 @@ import json
 from pathlib import Path
 from typing import Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import ConfigDict, Field
+
+from stage_node.records.manifest import KernelFacts
 
 FACTS = "kernel.json"
 
 
-class GuestKernel(BaseModel):
+class GuestKernel(KernelFacts):
     """A User-Mode Linux kernel whose clock can be virtual, and the library preloaded into it.
 
-    ``sha256`` and ``size_bytes`` are of the executable, ``configuration_hash`` (SHA-256) is of all
-    that it was made from, but for the source: see ``recipe``; of a kernel of the user's own, of
-    its configuration and the library. ``folder`` is where it was read from, and is not written.
+    ``configuration_hash`` is of all that it was made from, but for the source: see ``recipe``; of
+    a kernel of the user's own, of its configuration and the library. ``folder`` is where it was
+    read from, and is not written.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(extra="forbid")
 
     folder: Path = Field(exclude=True)
     origin: Literal["built", "own"]
-    version: str
-    sha256: str
-    size_bytes: int
-    configuration_hash: str
 
     @property
     def executable(self) -> Path:

@@ -15,9 +15,9 @@ from controller.ladder.builder import build_ladder
 from controller.ladder.cache import TABLE, ensure_ladder
 from controller.ladder.ladder import Ladder, LadderRung, LadderTable
 from controller.live.plan import PipelinePlan, check_ladder
+from stage_node.records.run_directory import RunDirectory
 from testbed.errors import BadExperimentError
 from testbed.experiment.file import pipeline_field
-from testbed.run.directory import RunDirectory
 
 
 def measured_ladder(plan: PipelinePlan) -> Path:

@@ -8,7 +8,7 @@ import shutil
 from pathlib import Path
 
 from controller.accordion.lookup import table_path
-from testbed.run.directory import RunDirectory
+from stage_node.records.run_directory import RunDirectory
 
 
 class RunFiles:

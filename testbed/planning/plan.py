@@ -5,7 +5,7 @@ from typing import Any, Self
 from pydantic import BaseModel, ConfigDict
 
 from stage_node.processes.configuration import ProcessConfiguration
-from topologies.fidelity.verdict import ClockKind
+from stage_node.records.vocabulary import ClockKind
 from topologies.networks.spec import NetworkSpec
 
 

@@ -19,6 +19,8 @@ from stage_node.accordion.server.served_file import ServedFile
 from stage_node.accordion.ue.ue import UeConfiguration
 from stage_node.fringe.stage import StageConfiguration
 from stage_node.records.events import LONE_PIPELINE
+from stage_node.records.run_directory import RunDirectory
+from stage_node.records.vocabulary import ClockKind
 from testbed.devices.assigning import computing_of
 from testbed.devices.charging import charged_plan, inference_charges
 from testbed.devices.computing import Computing
@@ -29,8 +31,6 @@ from testbed.planning.ladders import fetch_ladder, measured_ladder, read_table
 from testbed.planning.model_copies import RunFiles
 from testbed.planning.plan import Job, PlannedPhase, RunPlan
 from testbed.planning.validation import CheckedPipeline, delivered_models
-from testbed.run.directory import RunDirectory
-from topologies.fidelity.verdict import ClockKind
 from topologies.networks.addressing import CONTROLLER_NAME, Plan, management_ips, plan_of
 from topologies.networks.paths import bottleneck_mbit, delay_ms, path_between
 from topologies.networks.schedule import bottleneck_over_time

@@ -1,12 +1,13 @@
 """Ends what a killed run may have left, and touches nothing that belongs to anyone else."""
 
-import json
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
+from stage_node.records.manifest import ManifestRecord
+from stage_node.records.record import BadRecordError
+from stage_node.records.run_directory import RunDirectory
 from testbed.hosts.leftovers import end_leftovers
-from testbed.run.directory import MANIFEST_SCHEMA, RunDirectory
 
 
 def clean_up() -> Iterator[str]:
@@ -30,7 +31,7 @@ def _is_run(run: RunDirectory) -> bool:
     if not (run.manifest.is_file() and run.plan.is_file() and run.events.is_file()):
         return False
     try:
-        manifest = json.loads(run.manifest.read_text())
-    except ValueError:
+        ManifestRecord.read(run.manifest)
+    except BadRecordError:
         return False
-    return isinstance(manifest, dict) and manifest.get("schema") == MANIFEST_SCHEMA
+    return True

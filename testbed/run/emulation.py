@@ -10,26 +10,28 @@ import time
 import traceback
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
-from dataclasses import asdict
 from pathlib import Path
 from types import FrameType
 from typing import Self
 
 from stage_node.processes.zygote import Zygote
-from stage_node.records.event_follower import EventFollower
+from stage_node.records.captures import CapturesRecord
 from stage_node.records.events import (
     ControlBegins,
     DownloadEnded,
     Event,
+    EventFollower,
     EventLog,
     LinkChanged,
     Measurement,
     Phase,
     read_events,
 )
+from stage_node.records.machine import FailureRecord, MachineRecord
+from stage_node.records.run_directory import RunDirectory
+from stage_node.records.vocabulary import ClockKind
 from testbed.errors import OUR_ERRORS
 from testbed.planning.plan import PlannedPhase, RunPlan
-from testbed.run.directory import RunDirectory, write_json
 from testbed.run.jobs import JobPlace, run_phase
 from testbed.run.link_requests import LinkRequests
 from testbed.run.manifest import clock_pair, describe_machine
@@ -39,7 +41,7 @@ from topologies.emulation.network import EmulatedNetwork
 from topologies.emulation.qdiscs import since
 from topologies.emulation.replay import Replay
 from topologies.fidelity.probe import probe_network
-from topologies.fidelity.verdict import ClockKind, Probe, judge
+from topologies.fidelity.verdict import Probe, judge
 from topologies.machine.cpu import CpuSampler, IdleSample, Window, idle_during
 from topologies.machine.cpu_share import CpuShares
 from topologies.machine.pauses import Paused, PauseSampler, paused_during
@@ -61,14 +63,14 @@ class Emulation:
 
     def execute(self) -> None:
         """Run all phases and write the raw records."""
-        machine, clock = describe_machine(), [clock_pair()]
-        write_json(self._run.machine, {"machine": machine, "clock": clock})
+        machine, begin = describe_machine(), clock_pair()
+        MachineRecord(machine=machine, clock=(begin,)).write(self._run.machine)
         with ExitStack() as stack:
             shares = stack.enter_context(CpuShares(self._plan.network.cpu_share))
             zygote = stack.enter_context(Zygote.start(self._plan.modules))
             with self._phase("network"):
                 net = stack.enter_context(EmulatedNetwork(self._plan.network, self._run.logs))
-                write_json(self._run.network, net.describe())
+                net.describe().write(self._run.network)
             with self._phase("preload"):
                 zygote.wait_ready()
             with self._phase("probe"):
@@ -76,7 +78,7 @@ class Emulation:
             self._work(JobPlace(zygote, net, shares), probe)
             with self._phase("teardown"):
                 stack.close()
-        write_json(self._run.machine, {"machine": machine, "clock": [*clock, clock_pair()]})
+        MachineRecord(machine=machine, clock=(begin, clock_pair())).write(self._run.machine)
 
     def _work(self, place: JobPlace, probe: Probe) -> None:
         net = place.net
@@ -103,8 +105,8 @@ class Emulation:
             late_ms=self._late_ms,
             clock=self._plan.clock,
         )
-        write_json(self._run.fidelity, fidelity.to_json())
-        write_json(self._run.capture_counters, [asdict(each) for each in counters])
+        fidelity.record().write(self._run.fidelity)
+        CapturesRecord(captures=tuple(counters)).write(self._run.capture_counters)
 
     def _taking_requests(self, changer: Changer) -> AbstractContextManager[object]:
         if not self._plan.links_can_be_changed:
@@ -230,7 +232,7 @@ def main() -> int:
 
 def _fail(run: RunDirectory, error: Exception, status: int) -> int:
     message = str(error) or type(error).__name__
-    write_json(run.failure, {"type": type(error).__name__, "message": message, "status": status})
+    FailureRecord(type=type(error).__name__, message=message, status=status).write(run.failure)
     return status
 
 

@@ -7,11 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from stage_node.processes.zygote import Zygote
-from stage_node.records.event_follower import EventFollower
-from stage_node.records.events import Listening
+from stage_node.records.events import EventFollower, Listening
+from stage_node.records.run_directory import RunDirectory
 from testbed.errors import RunFailedError
 from testbed.planning.plan import Job, PlannedPhase
-from testbed.run.directory import RunDirectory
 from topologies.emulation.network import EmulatedNetwork
 from topologies.machine.cpu_share import CpuShares
 

@@ -8,17 +8,19 @@ from typing import Any
 from pydantic import TypeAdapter
 
 from stage_node.records.events import LinkChanged, read_events
+from stage_node.records.link_request import LinkRequest
+from stage_node.records.run_directory import RunDirectory
+from stage_node.records.vocabulary import DIRECTIONS
 from testbed.errors import BadExperimentError
 from testbed.experiment.assignment import assign
 from testbed.experiment.network_section import LinkSetting, Network
 from testbed.experiment.networks import link_name
 from testbed.experiment.typed_yaml import read_mapping, validated
 from testbed.planning.plan import RunPlan
-from testbed.run.directory import RunDirectory
-from testbed.run.link_requests import LinkRequest, ask
+from testbed.run.link_requests import ask
 from testbed.run.running_lock import goes_on
 from topologies.links.profiles import DirectionProfile, load_profile
-from topologies.networks.spec import DIRECTIONS, NetworkSpec, direction_of
+from topologies.networks.spec import NetworkSpec, direction_of
 
 COMMAND = "link set"
 

@@ -10,6 +10,7 @@ at its tick, by the same steps, and so repeats.
 """
 
 import contextlib
+import json
 import os
 import shutil
 import time
@@ -17,12 +18,11 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from pydantic import BaseModel, ConfigDict, ValidationError
-
-from stage_node.records.event_follower import EventFollower
-from stage_node.records.events import EventLog, LinkCommanded
+from stage_node.records.events import EventFollower, EventLog, LinkCommanded
+from stage_node.records.link_request import LinkRequest
+from stage_node.records.record import BadRecordError, parse_record
+from stage_node.records.run_directory import RunDirectory
 from testbed.errors import BadExperimentError, TestbedError
-from testbed.run.directory import RunDirectory
 from testbed.run.running_lock import goes_on
 from topologies.emulation.changer import Changer
 from topologies.errors import BadTopologyError, TopologyError
@@ -33,24 +33,8 @@ SUFFIX = ".json"
 LOOK_S = 0.1
 
 
-class LinkRequest(BaseModel):
-    """A request of a terminal; ``said`` is the user's own wording."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    link: str
-    up: dict[str, float]
-    down: dict[str, float]
-    said: str
-
-
 class NoAnswerError(TestbedError):
     """A running emulation did not answer in time."""
-
-
-def requests_folder(run: RunDirectory) -> Path:
-    """The reader of requests in an emulation at work."""
-    return run.path / "requests"
 
 
 def ask(run: RunDirectory, request: LinkRequest, timeout_s: float) -> LinkCommanded:
@@ -67,7 +51,7 @@ def ask(run: RunDirectory, request: LinkRequest, timeout_s: float) -> LinkComman
         asked = False
         while time.monotonic() < deadline:
             open_still = goes_on(run.path)
-            asked = asked or _leave(requests_folder(run), name, request)
+            asked = asked or _leave(run.open_requests, name, request)
             for event in news.fresh():
                 if isinstance(event, LinkCommanded) and event.request == name:
                     return event
@@ -76,7 +60,7 @@ def ask(run: RunDirectory, request: LinkRequest, timeout_s: float) -> LinkComman
             time.sleep(LOOK_S)
     finally:
         with contextlib.suppress(FileNotFoundError):
-            (requests_folder(run) / name).unlink()
+            (run.open_requests / name).unlink()
     raise NoAnswerError(
         f"{run.path}: no answer within {timeout_s:g} s"
         + ("" if asked else "; its network is not ready yet")
@@ -87,7 +71,7 @@ def _leave(folder: Path, name: str, request: LinkRequest) -> bool:
     """Put the request there, whole at once; False if no emulation looks for any yet."""
     half = folder / f"{name}.part"
     try:
-        half.write_text(request.model_dump_json())
+        half.write_text(json.dumps(request.content()))
         half.rename(folder / name)
     except FileNotFoundError:
         return False
@@ -101,7 +85,7 @@ class LinkRequests(Background):
 
     def __init__(self, run: RunDirectory, changer: Changer, events: EventLog) -> None:
         super().__init__("link-requests")
-        self._folder = requests_folder(run)
+        self._folder = run.open_requests
         self._taken = run.link_requests
         self._changer = changer
         self._events = events
@@ -139,12 +123,10 @@ class LinkRequests(Background):
     def _answer(self, name: str, text: bytes) -> None:
         said, refusal = "", None
         try:
-            request = LinkRequest.model_validate_json(text)
+            request = parse_record(LinkRequest, text, "not a request")
             said = request.said
             self._change(Command(request.link, request.up, request.down))
-        except ValidationError as error:
-            refusal = f"not a request: {error.errors()[0]['msg']}"
-        except TopologyError as error:
+        except (BadRecordError, TopologyError) as error:
             refusal = str(error)
         self._events.emit(LinkCommanded(request=name, said=said, refusal=refusal))
 

@@ -6,47 +6,47 @@ import shutil
 import subprocess
 import time
 from importlib.metadata import distributions
-from typing import Any
 
 from controller.keeping.machine import cpu_model
+from stage_node.records.machine import ClockPair, MachineFacts
+from stage_node.records.manifest import CodeVersion, SoftwareVersions
 from stage_node.repository import REPOSITORY
 
 
-def describe_code() -> dict[str, Any]:
+def describe_code() -> CodeVersion:
     """The commit of the working tree and whether it was changed since."""
     commit = _git("rev-parse", "HEAD")
-    return {
-        "git_commit": commit,
-        "git_dirty": bool(_git("status", "--porcelain")) if commit else None,
-    }
+    return CodeVersion(
+        git_commit=commit, git_dirty=bool(_git("status", "--porcelain")) if commit else None
+    )
 
 
-def describe_machine() -> dict[str, Any]:
+def describe_machine() -> MachineFacts:
     """Kernel, processor and memory; quick, for it is asked inside the host, too."""
-    return {
-        "kernel": platform.release(),
-        "machine": platform.machine(),
-        "cpu_model": cpu_model(),
-        "cpus": len(os.sched_getaffinity(0)),
-        "memory_mib": os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2**20,
-    }
+    return MachineFacts(
+        kernel=platform.release(),
+        machine=platform.machine(),
+        cpu_model=cpu_model(),
+        cpus=len(os.sched_getaffinity(0)),
+        memory_mib=os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2**20,
+    )
 
 
-def describe_software() -> dict[str, Any]:
+def describe_software() -> SoftwareVersions:
     """Versions of Python, its packages and the tools: the same inside the host and outside."""
-    return {
-        "python": platform.python_version(),
-        "packages": {d.metadata["Name"]: d.version for d in distributions()},
-        "tools": {tool: _version(*command) for tool, command in _TOOLS.items()},
-    }
+    return SoftwareVersions(
+        python=platform.python_version(),
+        packages={d.metadata["Name"]: d.version for d in distributions()},
+        tools={tool: _version(*command) for tool, command in _TOOLS.items()},
+    )
 
 
-def clock_pair() -> dict[str, int]:
+def clock_pair() -> ClockPair:
     """The two clocks at one moment: the ledger uses the first, captures the second."""
     before = time.monotonic_ns()
     realtime = time.time_ns()
     after = time.monotonic_ns()
-    return {"monotonic_ns": (before + after) // 2, "realtime_ns": realtime}
+    return ClockPair(monotonic_ns=(before + after) // 2, realtime_ns=realtime)
 
 
 _TOOLS = {

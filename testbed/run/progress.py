@@ -19,11 +19,11 @@ from rich.progress import (
 from rich.progress import TimeElapsedColumn as Elapsed
 
 from stage_node.records.configuration import configuration_name
-from stage_node.records.event_follower import EventFollower
 from stage_node.records.events import (
     Admitted,
     ConfigurationEvaluated,
     Event,
+    EventFollower,
     Iteration,
     LinkCommanded,
     LoopEnded,
@@ -35,7 +35,7 @@ from stage_node.records.events import (
     StepRefused,
 )
 from stage_node.records.events import Progress as ProgressEvent
-from topologies.fidelity.verdict import ClockKind
+from stage_node.records.vocabulary import ClockKind
 from topologies.machine.background import Background
 
 POLL_INTERVAL_S = 0.2

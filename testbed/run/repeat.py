@@ -1,35 +1,27 @@
 """``concertina repeat``: a run again, from its directory alone, and whether it is the same."""
 
-import json
 import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 from pydantic import ValidationError
 from rich.console import Console
 
 from analysis.compare.identity import Difference, captures, fingerprint, first_difference
+from stage_node.records.manifest import ManifestRecord
+from stage_node.records.record import BadRecordError
+from stage_node.records.run_directory import RunDirectory
 from testbed.errors import BadExperimentError, RunFailedError, RunInterruptedError
 from testbed.hosts.choose import ChosenHost, HostWish, choose_host
 from testbed.interruption import Stopped, stopped_by_signals
 from testbed.kernel.build import ensure_kernel
 from testbed.planning.plan import RunPlan
-from testbed.run.directory import RunDirectory
+from testbed.run.directory import create_run_directory
 from testbed.run.manifest import describe_code
 from testbed.run.runner import describe_origin, emulate, failure_of
 from testbed.run.running_lock import goes_on
-
-MADE_BY_A_RUN = frozenset(
-    {
-        *("manifest.json", "machine.json", "events.jsonl", "network.json", "fidelity.json"),
-        *("failure.json", "requests"),
-        *("captures", "captures.json", "ledger", "logs", "plots", "report.html", "summary.json"),
-    }
-)
-"""What a run leaves; everything else in its directory was there before it began."""
 
 
 def repeat_run(directory: Path, out: Path | None, console: Console) -> int:
@@ -48,7 +40,7 @@ def repeat_run(directory: Path, out: Path | None, console: Console) -> int:
     for note in differences_of_machines(manifest, choice):
         console.print(f"note: {note}", highlight=False, markup=False)
     with _second_directory(first, out) as second:
-        describe_origin(second, str(manifest.get("name")), plan, choice)
+        describe_origin(second, manifest.name, plan, choice)
         try:
             with stopped_by_signals():
                 status = emulate(plan, second, choice.host, console)
@@ -72,34 +64,37 @@ def repeat_run(directory: Path, out: Path | None, console: Console) -> int:
         return 1
 
 
-def differences_of_machines(manifest: dict[str, Any], choice: ChosenHost) -> Iterator[str]:
+def differences_of_machines(manifest: ManifestRecord, choice: ChosenHost) -> Iterator[str]:
     """Conditions that may make the second run differ from the first, a line each."""
-    kernel = manifest.get("guest_kernel") or {}
+    kernel = manifest.guest_kernel
     assert choice.kernel is not None, "the clock is virtual"
     ours = choice.kernel.version, choice.kernel.configuration_hash
-    if ours != (kernel.get("version"), kernel.get("configuration_hash")):
+    theirs = (kernel.version, kernel.configuration_hash) if kernel else ("unknown", "unknown")
+    if ours != theirs:
         yield (
-            f"the first run's kernel was {kernel.get('version')} "
-            f"({str(kernel.get('configuration_hash'))[:12]}), this is {ours[0]} ({ours[1][:12]})"
+            f"the first run's kernel was {theirs[0]} ({theirs[1][:12]}), this is {ours[0]} "
+            f"({ours[1][:12]})"
         )
-    then, now = manifest.get("code") or {}, describe_code()
-    if then.get("git_commit") != now["git_commit"]:
+    then, now = manifest.code, describe_code()
+    if then.git_commit != now.git_commit:
         yield (
-            f"the first run was of commit {str(then.get('git_commit'))[:12]}, this is "
-            f"{str(now['git_commit'])[:12]}"
+            f"the first run was of commit {str(then.git_commit)[:12]}, this is "
+            f"{str(now.git_commit)[:12]}"
         )
-    elif then.get("git_dirty") or now["git_dirty"]:
+    elif then.git_dirty or now.git_dirty:
         yield "the code was changed since its commit, in the first run or now"
 
 
-def _read(run: RunDirectory, said: Path) -> tuple[RunPlan, dict[str, Any]]:
+def _read(run: RunDirectory, said: Path) -> tuple[RunPlan, ManifestRecord]:
     """The plan and the manifest of a run that can be repeated."""
     if not (run.manifest.is_file() and run.plan.is_file()):
         raise BadExperimentError(f"{said}: not a run directory")
     try:
-        manifest = json.loads(run.manifest.read_text())
+        manifest = ManifestRecord.read(run.manifest)
         plan = RunPlan.model_validate_json(run.plan.read_text())
-    except (ValueError, ValidationError) as error:
+    except BadRecordError as error:
+        raise BadExperimentError(str(error)) from None
+    except ValidationError as error:
         raise BadExperimentError(
             f"{said}: not the plan of a run: {error}".splitlines()[0]
         ) from None
@@ -115,9 +110,9 @@ def _read(run: RunDirectory, said: Path) -> tuple[RunPlan, dict[str, Any]]:
 def _second_directory(first: RunDirectory, out: Path | None) -> Iterator[RunDirectory]:
     """A directory with all that the first run began with; gone at the end unless it is ``out``."""
     with tempfile.TemporaryDirectory(prefix="concertina-repeat-") as temporary:
-        second = RunDirectory.create("repeat", out or Path(temporary) / "run")
+        second = create_run_directory("repeat", out or Path(temporary) / "run")
         for entry in first.path.iterdir():
-            if entry.name in MADE_BY_A_RUN:
+            if entry.name in first.made_by_a_run:
                 continue
             if entry.is_dir():
                 shutil.copytree(entry, second.path / entry.name, dirs_exist_ok=True)

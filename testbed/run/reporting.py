@@ -5,7 +5,7 @@ from pathlib import Path
 from rich.console import Console
 
 from analysis.summary import Summary
-from testbed.run.directory import RunDirectory
+from stage_node.records.run_directory import RunDirectory
 
 
 def rebuild_report(directory: Path, console: Console) -> int:
@@ -14,7 +14,7 @@ def rebuild_report(directory: Path, console: Console) -> int:
 
     ledger = RunDirectory(directory).ledger
     if any(ledger.glob("*.npy")):  # of a run that was killed before it converted them
-        from stage_node.records.ledger import to_parquet  # torch comes with it, which takes seconds
+        from stage_node.records.ledger import to_parquet
 
         to_parquet(ledger)
     return conclude(build_report(directory), directory, console)
@@ -27,5 +27,5 @@ def conclude(summary: Summary, directory: Path, console: Console) -> int:
     )
     for reason in (*summary.fidelity.reasons, *summary.problems):
         console.print(f"  {reason}", highlight=False, markup=False)
-    console.print(f"report: {directory / 'report.html'}", highlight=False, soft_wrap=True)
+    console.print(f"report: {RunDirectory(directory).report}", highlight=False, soft_wrap=True)
     return 1 if summary.fidelity.verdict == "fail" or summary.problems else 0

@@ -1,6 +1,5 @@
 """Runs one experiment: chooses the host, starts the emulation, shows it, builds the report."""
 
-import json
 import shutil
 import sys
 import tempfile
@@ -15,6 +14,9 @@ from analysis.report.build import build_report
 from stage_node.data import data_folder
 from stage_node.records.events import LONE_PIPELINE
 from stage_node.records.ledger import to_parquet
+from stage_node.records.machine import FailureRecord
+from stage_node.records.manifest import ManifestRecord
+from stage_node.records.run_directory import RunDirectory
 from testbed.errors import BadExperimentError, RunFailedError, RunInterruptedError
 from testbed.experiment.file import Experiment
 from testbed.hosts.choose import ChosenHost, HostWish, check_wish, choose_host, tell_choice
@@ -32,7 +34,7 @@ from testbed.planning.ladders import (
 )
 from testbed.planning.plan import RunPlan
 from testbed.planning.processes import plan_pipelines, plan_run
-from testbed.run.directory import MANIFEST_SCHEMA, RunDirectory
+from testbed.run.directory import complete_manifest, create_run_directory
 from testbed.run.manifest import describe_code, describe_machine, describe_software
 from testbed.run.progress import RunDisplay
 from testbed.run.reporting import conclude
@@ -57,7 +59,7 @@ def run_experiment(
             check_measured(pipeline, checked.origin)
     choice = choose_host(wish, lambda: ensure_kernel(console))
     tell_choice(choice, console)
-    run = RunDirectory.create(experiment.name, out)
+    run = create_run_directory(experiment.name, out)
     console.print(f"run directory: {run.path}", highlight=False, soft_wrap=True)
     plan = plan_run(checked, run, choice.clock, choice.pace)
     describe(run, experiment, plan, choice)
@@ -97,7 +99,7 @@ def emulate(plan: RunPlan, run: RunDirectory, host: Host, console: Console) -> i
             )
     finally:
         to_parquet(run.ledger)
-        run.complete_manifest()
+        complete_manifest(run)
 
 
 def show_ladder(checked: CheckedExperiment, console: Console) -> None:
@@ -131,24 +133,24 @@ def describe(run: RunDirectory, experiment: Experiment, plan: RunPlan, choice: C
 
 def describe_origin(run: RunDirectory, name: str, plan: RunPlan, choice: ChosenHost) -> None:
     """Write into the manifest where, when, by what and with which clock and seed a run is made."""
-    run.update_manifest(
-        schema=MANIFEST_SCHEMA,
+    manifest = ManifestRecord(
         name=name,
         host=choice.kind,
         clock_kind=plan.clock,
         pace=plan.pace,
         seed=plan.seed,
-        guest_kernel=choice.kernel and choice.kernel.model_dump(mode="json"),
+        guest_kernel=choice.kernel,
         started=time.strftime("%Y-%m-%dT%H:%M:%S%z"),
-        command=sys.argv[1:],
+        command=tuple(sys.argv[1:]),
         code=describe_code(),
         outer_machine=describe_machine(),
         software=describe_software(),
     )
+    manifest.write(run.manifest)
 
 
 def failure_of(run: RunDirectory, status: int) -> str | None:
     """Why an emulation failed, in its own words where it left any; None if it did not."""
     if run.failure.exists():
-        return str(json.loads(run.failure.read_text())["message"])
+        return FailureRecord.read(run.failure).message
     return f"the emulation ended with status {status}" if status else None

@@ -19,6 +19,7 @@ from rich.console import Console
 
 from analysis.sweep.report import write_sweep
 from analysis.sweep.table import SweepRun, read_cell
+from stage_node.records.vocabulary import ClockKind
 from testbed.errors import BadExperimentError, RunInterruptedError
 from testbed.hosts.choose import HostWish, choose_host, tell_choice
 from testbed.interruption import Stopped, stopped_by_signals
@@ -29,7 +30,6 @@ from testbed.sweep.cell import END_S, CellOutcome, CellRequest, run_cell
 from testbed.sweep.cluster import connected
 from testbed.sweep.display import SweepDisplay, sweep_table
 from testbed.sweep.file import Cell, Sweep, find_sweep, load_sweep, words
-from topologies.fidelity.verdict import ClockKind
 
 
 @dataclass(frozen=True)

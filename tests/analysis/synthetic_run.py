@@ -4,69 +4,63 @@ Three hosts in a chain, ue1 -- edge -- cloud. A model split over all three serve
 compression; then ue1 downloads an Accordion model from edge in two steps.
 """
 
-import json
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import polars as pl
 
-from analysis.run.reader import LEDGER_SCHEMA
+from analysis.run.ledger import LEDGER_SCHEMA
+from stage_node.records.captures import CaptureCounters, CapturesRecord
 from stage_node.records.events import (
     Admitted,
     ConfigurationEvaluated,
     ConfigurationReady,
     DownloadEnded,
     Event,
-    FrozenHash,
     ImagesUsed,
-    Iteration,
-    LoopEnded,
-    Measurement,
     ModelRequested,
     PartitionChosen,
     Phase,
     WorkCost,
 )
+from stage_node.records.machine import ClockPair
+from stage_node.records.run_directory import RunDirectory
+from tests.analysis.synthetic_loop import (
+    BATCH,
+    FRAMES,
+    HEADER_BYTES,
+    MS,
+    PERIOD_MS,
+    SPLIT_BYTES,
+    loop_events,
+)
+from tests.analysis.synthetic_records import (
+    DELAYS_MS,
+    EXPERIMENT,
+    LINK_OF,
+    NETWORK,
+    RATES_MBIT,
+    fidelity,
+    manifest,
+)
 from tests.analysis.tcp.tcp_simulator import (
-    HEADERS,
-    MSS,
     Connection,
     Endpoint,
     Tap,
     Wire,
     write_pcap,
 )
-from topologies.emulation.qdiscs import QdiscCounters
-from topologies.fidelity.verdict import Fidelity, GoodputProbe, Probe, RttProbe
-from topologies.machine.cpu import IdleSample
-from topologies.machine.pauses import Paused
 
-MS = 1_000_000
 START_NS = 50_000 * MS
 REALTIME_OFFSET_NS = 1_700_000_000_123_456_789
 DRIFT_NS = 40_000
-HEADER_BYTES = 64
-BATCH = 4
 RAW_INPUT_BYTES = 768
 IMAGES_USED = (("calibration", "train", 512), ("decisions", "validation", 300))
-SPLIT_BYTES = {"before": (16_000, 8_000), "after": (4_000, 2_000)}
-RATES_MBIT = (10.0, 20.0)
-DELAYS_MS = (5.0, 2.0)
-FRAMES = 100
-PERIOD_MS = 15
 LOST_FRAME = 10  # its first segment is lost once, on the first cut
 COMPUTE_MS = 2
 HTTP_HEADER_BYTES = 180
 THINKING_MS = 2
 PREFIXES = (((1, 1, 1), 30_000, 0.90), ((2, 2, 2), 60_000, 0.95), ((3, 3, 3), 100_000, 0.97))
-
-
-EXPERIMENT = """\
-name: synthetic
-seed: 1
-pipeline:
-  targets: {min_accuracy: null, max_accuracy_loss_points: 1.5}
-"""
 
 
 @dataclass
@@ -149,7 +143,7 @@ class SyntheticRun:
                 | {"t_admitted_ns": admitted[label, k], "t_result_ns": t + MS}
             )
             end = max(end, t + MS)
-        self._loop_events(plan, end)
+        self.events += loop_events(plan, end)
         return end
 
     def _key(self, label: str, k: int) -> dict[str, object]:
@@ -218,66 +212,6 @@ class SyntheticRun:
                 | common
                 | dict(zip(("t_queued_ns", "t_begin_ns", "t_end_ns"), times, strict=True))
             )
-
-    def _loop_events(self, plan: dict[str, int], end_ns: int) -> None:
-        windows = {
-            "before": ("uncompressed", "uncompressed"),
-            "after": ("4 of 16 channels", "4 of 32 channels"),
-        }
-        bytes_per_cut = {
-            label: tuple((HEADER_BYTES + size) / BATCH for size in sizes)
-            for label, sizes in SPLIT_BYTES.items()
-        }
-        steps = (
-            (0, None, "before", 0.98, "baseline", "uncompressed"),
-            (1, 0, "after", 0.97, "kept", "cut 0 narrowed"),
-            (2, 1, "before", 0.90, "rolled back", "accuracy floor 0.95 would break"),
-            (3, 1, "after", 0.965, "target met", "byte target reached"),
-        )
-        for index, cut, label, accuracy, outcome, reason in steps:
-            self._event(
-                Iteration(
-                    t_ns=plan["before"] + (1700 + index * 200) * MS,
-                    who="controller",
-                    index=index,
-                    cut=cut,
-                    generation=index,
-                    rungs=windows[label],
-                    accuracy=accuracy,
-                    samples=300,
-                    latency_ms_median=40.0 - 5 * index,
-                    bytes_per_inference=bytes_per_cut[label],
-                    outcome=outcome,
-                    reason=reason,
-                )
-            )
-        for label, generation in (("before", 0), ("after", 2)):
-            begin = plan[label]
-            self._event(
-                Measurement(
-                    t_ns=begin + FRAMES * PERIOD_MS * MS,
-                    who="controller",
-                    label=label,
-                    generation=generation,
-                    rungs=windows[label],
-                    begin_ns=begin + 2 * PERIOD_MS * MS,  # two frames warm up
-                    end_ns=begin + FRAMES * PERIOD_MS * MS,
-                    accuracy=0.98 if label == "before" else 0.965,
-                    samples=300,
-                    split="test",
-                )
-            )
-        self._event(
-            LoopEnded(
-                t_ns=end_ns,
-                who="controller",
-                reached=True,
-                generation=3,
-                rungs=("4 of 16 channels", "4 of 32 channels"),
-                reason="byte target reached",
-            )
-        )
-        self._event(FrozenHash(t_ns=end_ns, who="controller", before="ab" * 32, after="ab" * 32))
 
     # ---- Accordion
 
@@ -361,98 +295,44 @@ class SyntheticRun:
 
     def write(self, path: Path) -> Path:
         """Leave everything in a directory, as the testbed would."""
-        for folder in ("captures", "ledger", "logs"):
-            (path / folder).mkdir(parents=True)
-        (path / "experiment.yaml").write_text(EXPERIMENT)
-        self._json(path / "manifest.json", self._manifest())
-        self._json(path / "network.json", _NETWORK)
-        self._json(path / "fidelity.json", self._fidelity().to_json())
+        run = RunDirectory(path)
+        for folder in (run.captures, run.ledger, run.logs):
+            folder.mkdir(parents=True)
+        run.experiment.write_text(EXPERIMENT)
+        manifest(tuple(map(self._clocks, (START_NS, self.end_ns)))).write(run.manifest)
+        NETWORK.write(run.network)
+        fidelity(self.taps).record().write(run.fidelity)
         counters = []
         for interface, tap in self.taps.items():
             in_time = sorted(tap.packets, key=lambda seen: seen[0])
             packets = [(self._realtime(t), packet) for t, packet in in_time]
-            write_pcap(path / "captures" / f"{interface}.pcap", packets)
+            write_pcap(run.capture(interface), packets)
             counters.append(
-                {"interface": interface, "link": _LINK_OF[interface], "captured": len(packets)}
-                | {"received_by_filter": len(packets), "dropped_by_kernel": 0}
+                CaptureCounters(
+                    interface=interface,
+                    link=LINK_OF[interface],
+                    captured=len(packets),
+                    received_by_filter=len(packets),
+                    dropped_by_kernel=0,
+                )
             )
-        self._json(path / "captures.json", counters)
+        CapturesRecord(captures=tuple(counters)).write(run.capture_counters)
         lines = [event.to_json() for event in sorted(self.events, key=lambda event: event.t_ns)]
-        (path / "events.jsonl").write_text("\n".join(lines) + "\n")
+        run.events.write_text("\n".join(lines) + "\n")
         for table in ("frames", "compute", "results"):
             # As the testbed does: a table that nobody wrote to is there, and empty.
             rows = getattr(self, table)
             kept = pl.DataFrame(rows) if rows else pl.DataFrame(schema=LEDGER_SCHEMA[table])
-            kept.write_parquet(path / "ledger" / f"{table}.parquet")
+            kept.write_parquet(run.ledger / f"{table}.parquet")
         return path
 
-    def _manifest(self) -> dict[str, object]:
-        pairs = [
-            {"monotonic_ns": t, "realtime_ns": self._realtime(t)} for t in (START_NS, self.end_ns)
-        ]
-        return {
-            "schema": 1,
-            "name": "synthetic",
-            "seed": 1,
-            "host": "microvm",
-            "started": "2026-11-21T18:00:00+0000",
-            "command": ["run", "synthetic.yaml"],
-            "code": {"git_commit": "0" * 40, "git_dirty": False},
-            "outer_machine": {"kernel": "6.1.0", "packages": {"torch": "2.13.0"}},
-            "clock": pairs,
-        }
+    def _clocks(self, monotonic_ns: int) -> ClockPair:
+        return ClockPair(monotonic_ns=monotonic_ns, realtime_ns=self._realtime(monotonic_ns))
 
     def _realtime(self, monotonic_ns: int) -> int:
         """The capture's clock: ahead by an offset, and drifting."""
         share = (monotonic_ns - START_NS) / max(self.end_ns - START_NS, 1)
         return monotonic_ns + REALTIME_OFFSET_NS + round(DRIFT_NS * share)
-
-    def _fidelity(self) -> Fidelity:
-        goodputs, rtts, qdiscs = [], [], []
-        for index, link in enumerate(_NETWORK["links"]):
-            goodput = RATES_MBIT[index] * MSS / (MSS + HEADERS)
-            rtts.append(
-                RttProbe(
-                    link=link["name"],
-                    rounds=1,
-                    sent=20,
-                    received=20,
-                    rtt_min_ms=probed_rtt_ms(index),
-                    expected_ms=2 * DELAYS_MS[index] + 0.1,
-                    tolerance_ms=0.6,
-                )
-            )
-            for direction, end in (("a_to_b", "b"), ("b_to_a", "a")):
-                goodputs.append(
-                    GoodputProbe(
-                        link=link["name"],
-                        direction=direction,
-                        ideal_goodput_mbit=goodput,
-                        goodput_mbit=goodput,
-                        tolerance_share=0.01,
-                        attempt_errors=(-0.02,) * index + (0.0,),
-                    )
-                )
-                sizes = self._received_sizes(link[end]["interface"], link[end]["ip"])
-                qdiscs.append(QdiscCounters(link["name"], direction, len(sizes), sum(sizes), 0, 0))
-        return Fidelity(
-            verdict="pass",
-            reasons=(),
-            probe=Probe(goodput=tuple(goodputs), rtt=tuple(rtts), loss=()),
-            captures=(),
-            qdiscs=tuple(qdiscs),
-            idle=tuple(IdleSample(0, 1000 * MS, share) for share in (0.6, 0.9, 0.9)),
-            paused=Paused(windows_ms=9000, paused_ms=45, longest_ms=7.5),
-        )
-
-    def _received_sizes(self, interface: str, ip: str) -> list[int]:
-        target = bytes(int(part) for part in ip.split("."))
-        return [
-            len(packet) for _, packet in self.taps[interface].packets if packet[30:34] == target
-        ]
-
-    def _json(self, path: Path, value: object) -> None:
-        path.write_text(json.dumps(value))
 
     def _event(self, event: Event) -> None:
         self.events.append(event)
@@ -460,40 +340,3 @@ class SyntheticRun:
     def _phase(self, name: str, begin_ns: int, end_ns: int) -> None:
         self._event(Phase(t_ns=begin_ns, who="runner", phase=name, state="begin"))
         self._event(Phase(t_ns=end_ns, who="runner", phase=name, state="end"))
-
-
-def probed_rtt_ms(index: int) -> float:
-    """What an echo in the smallest Ethernet frame takes on an idle link."""
-    return 2 * (DELAYS_MS[index] + 60 * 8e-3 / RATES_MBIT[index])
-
-
-def _link(index: int, name: str, a: tuple[str, str], b: tuple[str, str]) -> dict[str, object]:
-    shape = {"rate_mbit": RATES_MBIT[index], "delay_ms": DELAYS_MS[index], "jitter_ms": 0.0}
-    shape |= {"loss_percent": 0.0, "buffer_bytes": 50_000, "limit_packets": 1000}
-    ends = [
-        {"node": node, "interface": interface, "ip": f"10.0.{index}.{1 + side}"}
-        for side, (node, interface) in enumerate((a, b))
-    ]
-    return {"name": name, "a": ends[0], "b": ends[1], "a_to_b": shape, "b_to_a": shape} | {
-        "profile": "custom",
-        "source": "the experiment file",
-    }
-
-
-_NETWORK = {
-    "hosts": {
-        "ue1": {"mgmt_ip": "192.168.0.1", "interfaces": {"ue1-eth0": "10.0.0.1"}},
-        "edge": {
-            "mgmt_ip": "192.168.0.2",
-            "interfaces": {"edge-eth0": "10.0.0.2", "edge-eth1": "10.0.1.1"},
-        },
-        "cloud": {"mgmt_ip": "192.168.0.3", "interfaces": {"cloud-eth0": "10.0.1.2"}},
-    },
-    "links": [
-        _link(0, "ue1-edge", ("ue1", "ue1-eth0"), ("edge", "edge-eth0")),
-        _link(1, "edge-cloud", ("edge", "edge-eth1"), ("cloud", "cloud-eth0")),
-    ],
-}
-_LINK_OF = {
-    end["interface"]: link["name"] for link in _NETWORK["links"] for end in (link["a"], link["b"])
-}

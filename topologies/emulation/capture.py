@@ -13,7 +13,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from topologies.emulation.capture_counters import CaptureCounters, parse_counters
+from stage_node.records.captures import CaptureCounters
+from topologies.emulation.capture_counters import parse_counters
 from topologies.emulation.network import EmulatedNetwork
 from topologies.errors import EmulationError
 from topologies.links.profiles import LinkProfile

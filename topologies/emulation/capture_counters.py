@@ -2,27 +2,8 @@
 
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 
-
-@dataclass(frozen=True)
-class CaptureCounters:
-    """Counters of tcpdump and the kernel on one interface.
-
-    A capture is complete when ``captured`` (written to the file) equals ``received_by_filter``
-    (seen by the kernel's filter) and nothing was ``dropped_by_kernel`` for want of room.
-    """
-
-    interface: str
-    link: str
-    captured: int
-    received_by_filter: int
-    dropped_by_kernel: int
-
-    @property
-    def is_complete(self) -> bool:
-        """Every frame that passed the interface is in the file."""
-        return self.captured == self.received_by_filter and self.dropped_by_kernel == 0
+from stage_node.records.captures import CaptureCounters, CaptureTotals
 
 
 def verdict(counters: Iterable[CaptureCounters]) -> list[str]:
@@ -58,10 +39,10 @@ def parse_counters(interface: str, link: str, log: str) -> CaptureCounters | Non
     )
 
 
-def total(counters: Sequence[CaptureCounters]) -> dict[str, int]:
-    """Sums over all captures, for ``fidelity.json``."""
-    return {
-        "captured": sum(each.captured for each in counters),
-        "received_by_filter": sum(each.received_by_filter for each in counters),
-        "dropped_by_kernel": sum(each.dropped_by_kernel for each in counters),
-    }
+def total(counters: Sequence[CaptureCounters]) -> CaptureTotals:
+    """Sum the counters of all captures."""
+    return CaptureTotals(
+        captured=sum(each.captured for each in counters),
+        received_by_filter=sum(each.received_by_filter for each in counters),
+        dropped_by_kernel=sum(each.dropped_by_kernel for each in counters),
+    )

@@ -13,11 +13,12 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
 
+from stage_node.records.vocabulary import Direction
 from topologies.emulation.network import WIRES_NAME, EmulatedNetwork
 from topologies.errors import EmulationError
 from topologies.machine.namespaces import inside
 from topologies.networks.schedule import Change
-from topologies.networks.spec import Direction, direction_of
+from topologies.networks.spec import direction_of
 
 
 @dataclass(frozen=True)

@@ -8,9 +8,10 @@ from typing import Any
 
 from mininet.link import Link, TCIntf
 
+from stage_node.records.vocabulary import DIRECTIONS, Direction
 from topologies.emulation.ip_batch import WIRES_INDEX, VethEnd, veth_line
 from topologies.networks.shaping import Tap, ingress_line, shape_of, wire_lines
-from topologies.networks.spec import DIRECTIONS, Direction, LinkSpec, Shaper
+from topologies.networks.spec import LinkSpec, Shaper
 
 
 class WireIntf(TCIntf):  # type: ignore[misc]

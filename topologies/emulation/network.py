@@ -16,17 +16,19 @@ import time
 from collections.abc import Iterable
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
 from mininet.net import Mininet
 
+from stage_node.records.fidelity import QdiscCounters
+from stage_node.records.network import NetworkRecord
+from stage_node.records.vocabulary import DIRECTIONS, Direction
 from topologies.emulation import ip_batch as iproute
 from topologies.emulation.closing import is_closing
 from topologies.emulation.mininet_link import ShapedWire
 from topologies.emulation.nodes import NamespaceBridge, NamespaceHost, NamespaceNode
 from topologies.emulation.qdiscs import (
     NetemReading,
-    QdiscCounters,
     counters_of,
     is_idle,
     parse_meters,
@@ -39,8 +41,9 @@ from topologies.links.profiles import LinkProfile
 from topologies.machine.interfaces import prepare_interfaces
 from topologies.machine.namespaces import namespace_of, processes_inside, run, run_inside
 from topologies.networks.addressing import CONTROLLER_NAME, Plan, management_ips
-from topologies.networks.shaping import Shape, change_lines, shape_of
-from topologies.networks.spec import DIRECTIONS, Direction, LinkSpec, NetworkSpec, Port
+from topologies.networks.description import describe_network
+from topologies.networks.shaping import change_lines, shape_of
+from topologies.networks.spec import NetworkSpec
 
 WIRES_NAME = "wires"
 ANSWER_S = 0.1  # a host's own time until it answers: delayed acknowledgements take 40 ms
@@ -211,46 +214,9 @@ class EmulatedNetwork(Mininet):  # type: ignore[misc]
                 )
         return counters
 
-    def describe(self) -> dict[str, Any]:
-        """The content of ``network.json``: hosts with addresses, shaped links as specified, and
-        the cables between them."""
-        hosts = {
-            host: {
-                "mgmt_ip": self.mgmt_ip(host),
-                "interfaces": {
-                    port.interface: str(self.plan.address[port]) for port in self.plan.ports(host)
-                },
-            }
-            for host in self.spec.hosts
-        }
-        links = [
-            {
-                **self._describe_ends(link),
-                "a_to_b": _describe_shape(shape_of(profile, "a_to_b")),
-                "b_to_a": _describe_shape(shape_of(profile, "b_to_a")),
-                "profile": profile.name,
-                "source": profile.source,
-            }
-            for link, profile in self.spec.shaped_links
-        ]
-        cables = [self._describe_ends(link) for link in self.spec.links if link.profile is None]
-        return {"hosts": hosts, "links": links, "cables": cables, "shaper": self.spec.shaper}
-
-    def _describe_ends(self, link: LinkSpec) -> dict[str, Any]:
-        ends = self.spec.ends[link.name]
-        return {
-            "name": link.name,
-            "a": self._describe_port(ends.a),
-            "b": self._describe_port(ends.b),
-        }
-
-    def _describe_port(self, port: Port) -> dict[str, str | None]:
-        is_host = port.node in self.spec.hosts
-        return {
-            "node": port.node,
-            "interface": port.interface,
-            "ip": str(self.plan.address[port]) if is_host else None,
-        }
+    def describe(self) -> NetworkRecord:
+        """Describe hosts with addresses, shaped links as specified, and the cables between."""
+        return describe_network(self.plan)
 
     def _nodes(self) -> Iterable[NamespaceNode]:
         nodes: Iterable[NamespaceNode] = self.nameToNode.values()
@@ -281,14 +247,3 @@ class EmulatedNetwork(Mininet):  # type: ignore[misc]
 
     def _tc_batch(self, name: str, lines: Iterable[str]) -> None:
         run_inside(self.host_pid(WIRES_NAME), "tc", "-batch", self._batch(name, lines))
-
-
-def _describe_shape(shape: Shape) -> dict[str, float]:
-    return {
-        "rate_mbit": shape.rate_bit / 1e6,
-        "delay_ms": shape.delay_us / 1e3,
-        "jitter_ms": shape.jitter_us / 1e3,
-        "loss_percent": shape.loss_percent,
-        "buffer_bytes": shape.buffer_bytes,
-        "limit_packets": shape.limit_packets,
-    }

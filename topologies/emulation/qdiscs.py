@@ -2,27 +2,12 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
+from stage_node.records.fidelity import QdiscCounters
+from stage_node.records.vocabulary import Direction
 from topologies.errors import EmulationError
-from topologies.networks.spec import Direction
-
-
-@dataclass(frozen=True)
-class QdiscCounters:
-    """One direction of a link since it was created.
-
-    ``sent_*`` are whole frames that left the line, ``dropped_packets`` frames for which the buffer
-    had no room, ``lost_packets`` frames lost at random as the profile says.
-    """
-
-    link: str
-    direction: Direction
-    sent_packets: int
-    sent_bytes: int
-    dropped_packets: int
-    lost_packets: int
 
 
 @dataclass(frozen=True)
@@ -98,6 +83,8 @@ def since(before: Sequence[QdiscCounters], after: Sequence[QdiscCounters]) -> li
     """Subtract two readings of the same queues."""
     counted = ("sent_packets", "sent_bytes", "dropped_packets", "lost_packets")
     return [
-        replace(late, **{name: getattr(late, name) - getattr(early, name) for name in counted})
+        late.model_copy(
+            update={name: getattr(late, name) - getattr(early, name) for name in counted}
+        )
         for early, late in zip(before, after, strict=True)
     ]

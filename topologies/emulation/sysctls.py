@@ -3,12 +3,12 @@
 from collections.abc import Mapping
 from pathlib import Path
 
+from stage_node.records.vocabulary import DIRECTIONS
 from topologies.errors import EmulationError
 from topologies.machine.namespaces import inside
 from topologies.networks.addressing import Plan
 from topologies.networks.receive_buffer import receive_buffer_bytes
 from topologies.networks.shaping import shape_of
-from topologies.networks.spec import DIRECTIONS
 
 PROC_SYS_NET = Path("/proc/sys/net")
 LINUX_TCP_BUFFER, LINUX_TCP_BUFFER_MAX = 128 << 10, 6 << 20  # the kernel's own tcp_rmem

@@ -21,6 +21,7 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
 from pathlib import Path
 
+from stage_node.records.vocabulary import DIRECTIONS, ClockKind, Direction
 from topologies.emulation.network import EmulatedNetwork
 from topologies.emulation.sysctls import host_sysctls, write_sysctls
 from topologies.errors import EmulationError
@@ -30,7 +31,6 @@ from topologies.fidelity.probes.echo import ECHO_FRAME_BYTES
 from topologies.fidelity.probes.independent_tools import Iperf3Flow, Pings, iperf3, ping
 from topologies.fidelity.probes.link_ends import vantages
 from topologies.fidelity.tolerances import EXAMINATION
-from topologies.fidelity.verdict import ClockKind
 from topologies.links.profiles import DirectionProfile, LinkProfile
 from topologies.networks.receive_buffer import receive_buffer_bytes
 from topologies.networks.shaping import (
@@ -40,7 +40,7 @@ from topologies.networks.shaping import (
     serialisation_ms,
     shape_of,
 )
-from topologies.networks.spec import DIRECTIONS, Direction, direction_of
+from topologies.networks.spec import direction_of
 
 WAYS: dict[Way, Direction] = {"down": "b_to_a", "up": "a_to_b"}
 IPERF3_TRIES = 3  # the first datagram, which iperf3 does not repeat, may be lost

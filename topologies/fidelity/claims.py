@@ -9,8 +9,8 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, computed_field
 
+from stage_node.records.vocabulary import ClockKind
 from topologies.fidelity.binomial import exact_interval
-from topologies.fidelity.verdict import ClockKind
 from topologies.links.profiles import LinkProfile
 
 LOSS_CONFIDENCE = 0.99

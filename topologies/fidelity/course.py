@@ -6,8 +6,8 @@ Everything follows from the profile and the clock.
 import math
 from dataclasses import dataclass
 
+from stage_node.records.vocabulary import ClockKind
 from topologies.fidelity.probes.goodput import window_bytes
-from topologies.fidelity.verdict import ClockKind
 from topologies.links.profiles import DirectionProfile
 from topologies.networks.shaping import FRAME_BYTES, SEGMENT_BYTES, serialisation_ms
 

@@ -9,16 +9,17 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
+from stage_node.records.vocabulary import DIRECTIONS, ClockKind, Direction
 from topologies.emulation.network import EmulatedNetwork
 from topologies.fidelity.probes.datagram_loss import DATAGRAM_FRAME_BYTES, measure_losses
 from topologies.fidelity.probes.echo import ECHO_FRAME_BYTES, measure_echoes
 from topologies.fidelity.probes.goodput import Goodput, measure_goodput, window_bytes
 from topologies.fidelity.probes.link_ends import vantages
 from topologies.fidelity.tolerances import PROBE, Tolerances
-from topologies.fidelity.verdict import ClockKind, GoodputProbe, LossProbe, Probe, RttProbe
+from topologies.fidelity.verdict import GoodputProbe, LossProbe, Probe, RttProbe
 from topologies.links.profiles import LinkProfile
 from topologies.networks.shaping import ideal_goodput_mbit, ideal_rtt_ms, serialisation_ms, shape_of
-from topologies.networks.spec import DIRECTIONS, Direction, LinkSpec, direction_of
+from topologies.networks.spec import LinkSpec, direction_of
 
 ECHOES = 8
 ECHO_SPACING_S = 0.02

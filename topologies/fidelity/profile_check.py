@@ -8,10 +8,10 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from stage_node.records.vocabulary import ClockKind
 from topologies.emulation.network import EmulatedNetwork
 from topologies.fidelity.bench import WAYS, Bench
 from topologies.fidelity.claims import ProfileFidelity
-from topologies.fidelity.verdict import ClockKind
 from topologies.fidelity.virtual_bench import VirtualBench
 from topologies.links.profiles import LinkProfile
 from topologies.networks.shapes import chain

@@ -7,7 +7,7 @@ it: every claim is measured once, and what is left is the emulation's own inexac
 
 from dataclasses import asdict, dataclass
 
-from topologies.fidelity.verdict import ClockKind
+from stage_node.records.vocabulary import ClockKind
 
 
 @dataclass(frozen=True)

@@ -11,24 +11,29 @@ computes or waits for a CPU.
 
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from dataclasses import dataclass
 
-from topologies.emulation.capture_counters import CaptureCounters, total
+from stage_node.records.captures import CaptureCounters
+from stage_node.records.fidelity import (
+    CpuIdle,
+    FidelityRecord,
+    GoodputRecord,
+    LossRecord,
+    Pauses,
+    QdiscCounters,
+    ReplayLateness,
+    RttRecord,
+)
+from stage_node.records.vocabulary import ClockKind, Direction, Verdict
+from topologies.emulation.capture_counters import total
 from topologies.emulation.capture_counters import verdict as capture_verdict
-from topologies.emulation.qdiscs import QdiscCounters
 from topologies.machine.cpu import IdleSample
 from topologies.machine.pauses import Paused
-from topologies.networks.spec import Direction
 
-SCHEMA = 1
 LATE_MS = 20.0  # a fifth of a trace's usual step
 IDLE_THRESHOLD = 0.35
 PAUSED_SHARE = 0.03
 LOSS_Z = 3.2905  # two-sided 99.9 % of the normal distribution
-
-Verdict = Literal["pass", "warn", "fail"]
-ClockKind = Literal["virtual", "real"]
 
 
 @dataclass(frozen=True)
@@ -63,6 +68,21 @@ class GoodputProbe:
         """Within the tolerance, or not to be checked."""
         return self.goodput_error is None or abs(self.goodput_error) <= self.tolerance_share
 
+    def record(self) -> GoodputRecord:
+        """Return it as ``fidelity.json`` has it."""
+        return GoodputRecord(
+            link=self.link,
+            direction=self.direction,
+            ideal_goodput_mbit=self.ideal_goodput_mbit,
+            goodput_mbit=self.goodput_mbit,
+            tolerance_share=self.tolerance_share,
+            duration_s=self.duration_s,
+            longest_pause_ms=self.longest_pause_ms,
+            attempt_errors=self.attempt_errors,
+            goodput_error=self.goodput_error,
+            ok=self.ok,
+        )
+
 
 @dataclass(frozen=True)
 class RttProbe:
@@ -90,6 +110,20 @@ class RttProbe:
         excess_ms = self.rtt_min_ms - self.expected_ms
         return -self.tolerance_ms - self.early_ms <= excess_ms <= self.tolerance_ms
 
+    def record(self) -> RttRecord:
+        """Return it as ``fidelity.json`` has it."""
+        return RttRecord(
+            link=self.link,
+            rounds=self.rounds,
+            sent=self.sent,
+            received=self.received,
+            rtt_min_ms=self.rtt_min_ms,
+            expected_ms=self.expected_ms,
+            tolerance_ms=self.tolerance_ms,
+            early_ms=self.early_ms,
+            ok=self.ok,
+        )
+
 
 @dataclass(frozen=True)
 class LossProbe:
@@ -112,6 +146,18 @@ class LossProbe:
         """The configured loss could have produced the measured one."""
         low, high = self.interval_percent
         return low <= self.configured_percent <= high
+
+    def record(self) -> LossRecord:
+        """Return it as ``fidelity.json`` has it."""
+        return LossRecord(
+            link=self.link,
+            direction=self.direction,
+            sent=self.sent,
+            lost=self.lost,
+            configured_percent=self.configured_percent,
+            interval_percent=self.interval_percent,
+            ok=self.ok,
+        )
 
 
 @dataclass(frozen=True)
@@ -137,44 +183,38 @@ class Fidelity:
     late_ms: tuple[float, ...] = ()
     clock: ClockKind = "real"
 
-    def to_json(self) -> dict[str, Any]:
-        """The content of ``fidelity.json``; every share is in 0..1."""
+    def record(self) -> FidelityRecord:
+        """Return the content of ``fidelity.json``; every share is in 0..1."""
         shares = [sample.idle_share for sample in self.idle]
-        return {
-            "schema": SCHEMA,
-            "clock": self.clock,
-            "verdict": self.verdict,
-            "reasons": list(self.reasons),
-            "links": [
-                {
-                    **asdict(each),
-                    "attempt_errors": list(each.attempt_errors),
-                    "goodput_error": each.goodput_error,
-                    "ok": each.ok,
-                }
-                for each in self.probe.goodput
-            ],
-            "rtt": [{**asdict(each), "ok": each.ok} for each in self.probe.rtt],
-            "loss": [
-                {**asdict(each), "interval_percent": list(each.interval_percent), "ok": each.ok}
-                for each in self.probe.loss
-            ],
-            "replay": {
-                "changes": len(self.late_ms),
-                "late_ms_p95": late_p95(self.late_ms),
-                "late_ms_max": max(self.late_ms, default=None),
-            },
-            "captures": total(self.captures),
-            "qdisc": [asdict(each) for each in self.qdiscs],
-            "cpu_idle": {
-                "per_second_min_share": min(shares, default=None),
-                "share": sum(shares) / len(shares) if shares else None,
-                "seconds": len(shares),
-                "seconds_below": sum(share < IDLE_THRESHOLD for share in shares),
-                "threshold": IDLE_THRESHOLD,
-            },
-            "pauses": self.paused and {**asdict(self.paused), "share": self.paused.share},
-        }
+        return FidelityRecord(
+            clock=self.clock,
+            verdict=self.verdict,
+            reasons=self.reasons,
+            links=tuple(each.record() for each in self.probe.goodput),
+            rtt=tuple(each.record() for each in self.probe.rtt),
+            loss=tuple(each.record() for each in self.probe.loss),
+            replay=ReplayLateness(
+                changes=len(self.late_ms),
+                late_ms_p95=late_p95(self.late_ms),
+                late_ms_max=max(self.late_ms, default=None),
+            ),
+            captures=total(self.captures),
+            qdisc=self.qdiscs,
+            cpu_idle=CpuIdle(
+                per_second_min_share=min(shares, default=None),
+                share=sum(shares) / len(shares) if shares else None,
+                seconds=len(shares),
+                seconds_below=sum(share < IDLE_THRESHOLD for share in shares),
+                threshold=IDLE_THRESHOLD,
+            ),
+            pauses=self.paused
+            and Pauses(
+                windows_ms=self.paused.windows_ms,
+                paused_ms=self.paused.paused_ms,
+                longest_ms=self.paused.longest_ms,
+                share=self.paused.share,
+            ),
+        )
 
 
 def judge(

@@ -5,11 +5,12 @@ from dataclasses import dataclass
 
 from pydantic import ValidationError
 
+from stage_node.records.vocabulary import DIRECTIONS
 from topologies.errors import BadTopologyError
 from topologies.links.profiles import DirectionProfile, LinkProfile, first_reason
 from topologies.networks.schedule import Change, plays
 from topologies.networks.shaping import shape_of
-from topologies.networks.spec import DIRECTIONS, NetworkSpec, direction_of
+from topologies.networks.spec import NetworkSpec, direction_of
 
 
 @dataclass(frozen=True)

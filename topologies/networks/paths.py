@@ -2,10 +2,11 @@
 
 from collections import deque
 
+from stage_node.records.vocabulary import Direction
 from topologies.errors import BadTopologyError
 from topologies.links.profiles import DirectionProfile
 from topologies.networks.addressing import plan_of, subnet_of
-from topologies.networks.spec import Direction, LinkSpec, NetworkSpec, direction_of
+from topologies.networks.spec import LinkSpec, NetworkSpec, direction_of
 
 Hop = tuple[LinkSpec, Direction]
 

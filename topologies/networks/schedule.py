@@ -6,9 +6,10 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from stage_node.records.vocabulary import DIRECTIONS, Direction
 from topologies.links.profiles import DirectionProfile, LinkProfile
 from topologies.networks.paths import path_between
-from topologies.networks.spec import DIRECTIONS, Direction, NetworkSpec, direction_of
+from topologies.networks.spec import NetworkSpec, direction_of
 
 
 @dataclass(frozen=True)

@@ -5,11 +5,12 @@ from dataclasses import dataclass
 
 from pydantic import ValidationError
 
+from stage_node.records.vocabulary import DIRECTIONS, Direction
 from topologies.errors import BadTopologyError
 from topologies.links.profiles import LinkProfile, first_reason
 from topologies.links.traces import LinkTrace, TraceStep
 from topologies.networks.schedule import plays
-from topologies.networks.spec import DIRECTIONS, Direction, LinkSpec, NetworkSpec, direction_of
+from topologies.networks.spec import LinkSpec, NetworkSpec, direction_of
 
 
 @dataclass(frozen=True)

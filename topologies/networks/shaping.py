@@ -36,8 +36,9 @@ keeps to within one of its ticks of 64 ns.
 import math
 from dataclasses import dataclass
 
+from stage_node.records.vocabulary import Direction
 from topologies.links.profiles import DirectionProfile, LinkProfile
-from topologies.networks.spec import Direction, Shaper, direction_of
+from topologies.networks.spec import Shaper, direction_of
 
 FRAME_BYTES = 1514  # 1500 of IP packet and the Ethernet header, without preamble and FCS
 SEGMENT_BYTES = 1448  # 1500 - 20 (IPv4) - 20 (TCP) - 12 (timestamps)

@@ -13,11 +13,10 @@ from typing import Literal, NamedTuple, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from stage_node.records.vocabulary import Direction
 from topologies.errors import BadTopologyError
 from topologies.links.profiles import DirectionProfile, LinkProfile
 
-Direction = Literal["a_to_b", "b_to_a"]
-DIRECTIONS: tuple[Direction, Direction] = ("a_to_b", "b_to_a")
 Shaper = Literal["netem", "tclink"]
 
 INTERFACE_NAME_MAX = 15  # IFNAMSIZ - 1

@@ -11,7 +11,7 @@ from analysis.metrics.pipeline.breakdown import Latency
 from analysis.metrics.pipeline.control import control_figures
 from analysis.run.network import LinkDirection
 from analysis.run.pipeline_view import partition_of
-from analysis.run.reader import Run, Targets
+from analysis.run.reader import Run
 from analysis.summary.pipeline import (
     AccuracyFloor,
     ImagesUse,
@@ -32,6 +32,7 @@ from stage_node.records.events import (
     Measurement,
     WorkCost,
 )
+from stage_node.records.experiment import AccuracyTargets
 
 _ROUNDING = 1e-9
 """0.98 - 0.01 is a little more than 0.97 in binary."""
@@ -82,7 +83,7 @@ def pipeline_figures(
         iterations=tuple(
             _iteration(step, partition.raw_input_bytes) for step in run.events_of(Iteration)
         ),
-        accuracy_floor=_floor(run, run.targets.get(partition.pipeline, Targets()), windows),
+        accuracy_floor=_floor(run, run.targets.get(partition.pipeline, AccuracyTargets()), windows),
         control=control_figures(run, frames, _uncompressed(windows), cuts),
         target_reached=ended.reached if ended else None,
         loop_reason=ended.reason if ended else None,
@@ -163,7 +164,7 @@ def _slowest(
     return min(known, key=lambda pair: pair[0], default=(0.0, None))[1]
 
 
-def _floor(run: Run, targets: Targets, windows: tuple[Window, ...]) -> AccuracyFloor | None:
+def _floor(run: Run, targets: AccuracyTargets, windows: tuple[Window, ...]) -> AccuracyFloor | None:
     """The experiment's floor against what the loop decided on and what the windows measured."""
     if targets.min_accuracy is None and targets.max_accuracy_loss_points is None:
         return None
@@ -189,7 +190,7 @@ def _floor(run: Run, targets: Targets, windows: tuple[Window, ...]) -> AccuracyF
     )
 
 
-def _holds(targets: Targets, before: Accuracy, after: Accuracy) -> bool:
+def _holds(targets: AccuracyTargets, before: Accuracy, after: Accuracy) -> bool:
     least = targets.min_accuracy
     if least is None:
         least = before.value - (targets.max_accuracy_loss_points or 0.0) / 100

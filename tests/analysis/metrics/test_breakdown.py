@@ -14,14 +14,13 @@ from analysis.metrics.pipeline.breakdown import PARTS
 from analysis.run.reader import read_run
 from analysis.summary.pipeline import Breakdown, PlaceParts
 from tests.analysis.conftest import Known
+from tests.analysis.synthetic_records import DELAYS_MS, RATES_MBIT
 from tests.analysis.synthetic_run import (
     COMPUTE_MS,
-    DELAYS_MS,
     FRAMES,
     HEADER_BYTES,
     LOST_FRAME,
     MS,
-    RATES_MBIT,
     SPLIT_BYTES,
 )
 from tests.analysis.tcp.tcp_simulator import HEADERS, MSS

@@ -8,7 +8,8 @@ import pytest
 
 from analysis.metrics.pipeline.control import replay_figures, whole_passes, wire_bytes
 from analysis.report.build import build_report
-from analysis.run.reader import LEDGER_SCHEMA, read_run
+from analysis.run.ledger import LEDGER_SCHEMA
+from analysis.run.reader import read_run
 from analysis.summary import Summary
 from stage_node.records.events import ControlBegins, Event, LinkChanged, RungChosen
 from tests.analysis.synthetic_run import SyntheticRun

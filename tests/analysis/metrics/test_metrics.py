@@ -17,6 +17,7 @@ from analysis.summary.pipeline import Window
 from stage_node.records.events import Measurement
 from tests.analysis import synthetic_run as synthetic
 from tests.analysis.conftest import Known
+from tests.analysis.synthetic_records import probed_rtt_ms
 from tests.analysis.tcp.tcp_simulator import HEADERS, MSS
 
 WARM_UP = 2
@@ -93,7 +94,7 @@ def test_the_split_stands_beside_the_raw_input_and_the_uncompressed_split(known:
     # half the probed round trip, and a frame's images at the goodput of the link
     goodput_mbit = synthetic.RATES_MBIT[0] * MSS / (MSS + HEADERS)
     frame_bits = 8 * synthetic.RAW_INPUT_BYTES * synthetic.BATCH
-    expected_ms = synthetic.probed_rtt_ms(0) / 2 + frame_bits / goodput_mbit / 1e3
+    expected_ms = probed_rtt_ms(0) / 2 + frame_bits / goodput_mbit / 1e3
     assert first.raw_input_ms == pytest.approx(expected_ms)
     assert pipeline.latency_reduction
     assert total.compressed_ms == pipeline.latency_reduction.total.after
@@ -187,7 +188,7 @@ def test_the_least_time_rests_on_the_probe_not_on_the_download_s_own_handshake(
     for download in accordion.downloads:
         assert download.expected
         assert download.expected.handshake_ms == download.expected.request_ms == 4.0
-        assert download.handshake_ms == pytest.approx(synthetic.probed_rtt_ms(0), abs=0.1)
+        assert download.handshake_ms == pytest.approx(probed_rtt_ms(0), abs=0.1)
 
 
 def test_how_often_the_probe_had_to_try_is_told(known: Known) -> None:

@@ -28,7 +28,7 @@ def test_a_link_is_as_configured_before_its_first_change_and_its_reset_is_not_sh
     step = next(
         s for s in run.network.directions if (s.link, s.direction) == ("ue1-edge", "a_to_b")
     )
-    configured = run.network.links[0].a_to_b["rate_mbit"]
+    configured = run.network.links[0].a_to_b.rate_mbit
     achieved = pl.DataFrame({"t_s": [0.5, 1.0, 1.5], "mbit_per_s": [1.0, 1.0, 1.0]})
 
     def applied(*steps: tuple[float, float]) -> list[tuple[float, float]]:

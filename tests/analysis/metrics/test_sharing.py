@@ -11,23 +11,17 @@ from analysis.metrics.links.sharing import MOST_USERS, SHARING_SCHEMA, sharing
 from analysis.metrics.links.throughput import Links
 from analysis.plots.figures.throughput import Span, merged
 from analysis.run.network import Network
+from tests.analysis.networks import host, link
 
 USERS = 8
 MS = 10**6
-NETWORK = Network.model_validate(
-    {
-        "hosts": {
-            "server": {"interfaces": {"server-eth0": "10.0.0.100"}},
-            **{f"u{n}": {"interfaces": {f"u{n}-eth0": f"10.0.0.{n}"}} for n in range(USERS)},
-        },
-        "links": [
-            {
-                "name": "backhaul",
-                "a": {"node": "server", "interface": "server-eth0", "ip": "10.0.0.100"},
-                "b": {"node": "s1", "interface": "s1-eth0", "ip": None},
-            }
-        ],
-    }
+NETWORK = Network(
+    hosts={
+        "server": host(("server-eth0", "10.0.0.100")),
+        **{f"u{n}": host((f"u{n}-eth0", f"10.0.0.{n}")) for n in range(USERS)},
+    },
+    links=(link("backhaul", ("server", "server-eth0", "10.0.0.100"), ("s1", "s1-eth0", None)),),
+    shaper="netem",
 )
 Packet = tuple[int, int, str]  # when (ms), bytes on the wire, which user
 

@@ -23,6 +23,7 @@ from analysis.summary import Summary
 from analysis.summary.document import summary_reference
 from analysis.wording import number, percent
 from stage_node.records.events import Phase
+from stage_node.records.machine import FailureRecord
 from stage_node.repository import REPOSITORY
 from tests.analysis.conftest import Known
 from tests.analysis.synthetic_run import SyntheticRun
@@ -226,7 +227,9 @@ def test_a_run_that_died_early_says_so(copied: Callable[[], Path]) -> None:
     lines = (path / "events.jsonl").read_text().splitlines()
     kept = [line for line in lines if json.loads(line)["kind"] in ("phase", "partition")]
     (path / "events.jsonl").write_text("\n".join(kept) + "\n")
-    (path / "failure.json").write_text(json.dumps({"message": "stage edge ended with status 1"}))
+    FailureRecord(type="RunFailedError", message="stage edge ended with status 1", status=1).write(
+        path / "failure.json"
+    )
     summary = build_report(path)
     assert summary.pipeline
     assert summary.pipeline.windows == ()
@@ -249,7 +252,9 @@ def test_a_run_that_failed_in_the_middle_has_a_report_that_says_what_it_lacks(
     begun = Phase(t_ns=0, who="runner", phase="pipeline", state="begin").to_json()
     kept = [begun, *lines[: int(share * len(lines))]]
     (path / "events.jsonl").write_text("\n".join(kept) + "\n")
-    (path / "failure.json").write_text(json.dumps({"message": "stage edge did not answer"}))
+    FailureRecord(type="RunFailedError", message="stage edge did not answer", status=1).write(
+        path / "failure.json"
+    )
     manifest = json.loads((path / "manifest.json").read_text())
     (path / "manifest.json").write_text(
         json.dumps(manifest | {"clock": manifest["clock"][:1]})  # the second is taken at the end
@@ -331,7 +336,12 @@ def test_downloads_that_a_plot_leaves_out_are_counted(known: Known) -> None:
 
 def test_a_report_says_that_computing_was_charged_and_from_what(copied: Callable[[], Path]) -> None:
     path = copied()
-    column = {"images": 1, "cpu_model": "Some CPU", "torch_version": "2.13", "layer_ms": {}}
+    column = {
+        "images": 1,
+        "cpu_model": "Some CPU",
+        "torch_version": "2.13",
+        "layer_ms": {"stem": 1.0},
+    }
     columns = [column | {"measured": "2026-11-29"}, column | {"measured": "2026-11-30"}]
     profiles = {
         "ue1": {"name": "raspberry-pi-4", "speed": 0.46, "source": "a benchmark"},
@@ -340,7 +350,11 @@ def test_a_report_says_that_computing_was_charged_and_from_what(copied: Callable
     }
     devices = {host: {"profile": each, "cpu_share": 1.0} for host, each in profiles.items()}
     devices["ue1"]["cpu_share"] = 0.25
-    record = {"declared": True, "devices": devices, "tables": [{"model": "m", "columns": columns}]}
+    record = {
+        "declared": True,
+        "devices": devices,
+        "tables": [{"model": "m", "checkpoint_sha256": "0", "columns": columns}],
+    }
     (path / "compute.json").write_text(json.dumps(record))
     summary = build_report(path)
     assert summary.computing and summary.computing.measured == "2026-11-30"

@@ -57,7 +57,7 @@ def merged(first: Path, second: Path) -> None:
         ("network.json", lambda a, b: a | {"hosts": a["hosts"] | b["hosts"],
                                            "links": a["links"] + b["links"]}),
         ("fidelity.json", lambda a, b: a | {p: a[p] + b[p] for p in ("links", "rtt", "qdisc")}),
-        ("captures.json", lambda a, b: a + b),
+        ("captures.json", lambda a, b: a | {"captures": a["captures"] + b["captures"]}),
     ):  # fmt: skip
         a, b = (json.loads((path / name).read_text()) for path in (first, second))
         (first / name).write_text(json.dumps(add(a, b)))

@@ -12,10 +12,11 @@ from hypothesis import strategies as st
 
 from analysis.errors import NotARunError
 from analysis.run.clock import Clock
+from analysis.run.ledger import LEDGER_SCHEMA
 from analysis.run.network import Network
-from analysis.run.reader import LEDGER_SCHEMA, read_run
-from stage_node.records.ledger import TABLES
+from analysis.run.reader import read_run
 from tests.analysis.conftest import Known
+from tests.analysis.networks import host, link
 
 
 def test_every_time_is_on_the_emulation_s_monotonic_clock(known: Known) -> None:
@@ -54,9 +55,10 @@ def test_what_every_run_has_must_be_there(copied: Callable[[], Path], name: str)
     ("name", "content", "message"),
     [
         ("manifest.json", "{", "not JSON"),
-        ("manifest.json", "{}", "no clock pairs"),
-        ("manifest.json", '{"clock": []}', "no clock pairs"),
+        ("manifest.json", "{}", "name: Field required"),
+        ("manifest.json", '{"schema": 7}', "schema 7 is of a newer Concertina"),
         ("network.json", '{"hosts": {}}', "links: Field required"),
+        ("network.json", '{"schema": 2}', "schema 2 is of a newer Concertina"),
         ("fidelity.json", '{"verdict": "splendid"}', "verdict"),
         ("events.jsonl", '{"kind": "of magic"}\n', "not an event log"),
         ("ledger/frames.parquet", "text", "not a frames table"),
@@ -78,7 +80,11 @@ def test_a_run_that_was_killed_before_its_manifest_was_complete_is_read(
 ) -> None:
     path = copied()
     manifest = json.loads((path / "manifest.json").read_text())
-    (path / "machine.json").write_text(json.dumps({"clock": manifest.pop("clock")}))
+    told = {name: manifest.pop(name) for name in ("machine", "clock")}
+    with pytest.raises(NotARunError, match=r"manifest\.json has no clock pairs"):
+        (path / "manifest.json").write_text(json.dumps(manifest))
+        read_run(path)
+    (path / "machine.json").write_text(json.dumps(told))
     (path / "manifest.json").write_text(json.dumps(manifest))
     assert read_run(path).captures
 
@@ -120,31 +126,16 @@ def test_a_missing_table_of_the_ledger_is_a_problem(copied: Callable[[], Path], 
     assert f"the table {table} is missing" in problems[0]
 
 
-def test_the_ledger_s_columns_are_those_that_the_stages_write() -> None:
-    kinds = {"S": pl.String, "i4": pl.Int32, "i8": pl.Int64}
-    for table, dtype in TABLES.items():
-        written = {
-            name: kinds["S" if dtype[name].kind == "S" else dtype[name].str[1:]]
-            for name in dtype.names or ()
-        }
-        assert LEDGER_SCHEMA[table] == written
-
-
 def star() -> Network:
-    links = [
-        {
-            "name": f"{host}-s1",
-            "a": {"node": host, "interface": f"{host}-eth0", "ip": ip},
-            "b": {"node": "s1", "interface": f"s1-eth{n}", "ip": None},
-        }
-        for n, (host, ip) in enumerate({"a": "10.0.0.1", "b": "10.0.0.2", "c": "10.0.0.3"}.items())
-    ]
-    hosts = {
-        end["node"]: {"interfaces": {end["interface"]: end["ip"]}}
-        for end in (link["a"] for link in links)
-        if isinstance(end, dict)
-    }
-    return Network.model_validate(json.loads(json.dumps({"hosts": hosts, "links": links})))
+    addresses = {"a": "10.0.0.1", "b": "10.0.0.2", "c": "10.0.0.3"}
+    return Network(
+        hosts={name: host((f"{name}-eth0", ip)) for name, ip in addresses.items()},
+        links=tuple(
+            link(f"{name}-s1", (name, f"{name}-eth0", ip), ("s1", f"s1-eth{n}", None))
+            for n, (name, ip) in enumerate(addresses.items())
+        ),
+        shaper="netem",
+    )
 
 
 def test_in_a_star_a_link_carries_its_host_s_packets_one_way_and_all_others_back() -> None:
@@ -163,22 +154,15 @@ def test_the_way_between_hosts_leads_over_the_switch() -> None:
 
 
 def shared_access() -> Network:
-    """Two UEs on plain cables, one access link, as the run describes it."""
-    return Network.model_validate(
-        {
-            "hosts": {
-                "ue1": {"interfaces": {"ue1-eth0": "10.0.0.1"}},
-                "ue2": {"interfaces": {"ue2-eth0": "10.0.0.2"}},
-                "edge": {"interfaces": {"edge-eth0": "10.0.0.3"}},
-            },
-            "links": [
-                {
-                    "name": "ran-edge",
-                    "a": {"node": "ran", "interface": "ran-eth2", "ip": None},
-                    "b": {"node": "edge", "interface": "edge-eth0", "ip": "10.0.0.3"},
-                }
-            ],
-        }
+    """Two UEs on plain cables, one access link, as older runs described it."""
+    return Network(
+        hosts={
+            "ue1": host(("ue1-eth0", "10.0.0.1")),
+            "ue2": host(("ue2-eth0", "10.0.0.2")),
+            "edge": host(("edge-eth0", "10.0.0.3")),
+        },
+        links=(link("ran-edge", ("ran", "ran-eth2", None), ("edge", "edge-eth0", "10.0.0.3")),),
+        shaper="netem",
     )
 
 

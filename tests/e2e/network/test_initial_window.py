@@ -10,9 +10,9 @@ from scapy.layers.inet import TCP
 from scapy.packet import Packet
 from scapy.utils import PcapReader
 
+from stage_node.records.run_directory import RunDirectory
 from testbed.experiment.file import load_experiment
 from testbed.hosts.choose import HostWish
-from testbed.run.directory import RunDirectory
 from testbed.run.runner import run_experiment
 
 pytestmark = [pytest.mark.microvm, pytest.mark.usefixtures("kernel")]

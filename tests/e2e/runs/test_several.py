@@ -14,7 +14,7 @@ from stage_node.records.events import ConfigurationEvaluated, Measurement, Reach
 from testbed.experiment.file import load_experiment
 from testbed.experiment.named_models import checkpoint_path
 from testbed.hosts.choose import HostWish
-from testbed.run.directory import RunDirectory
+from stage_node.records.run_directory import RunDirectory
 from testbed.run.runner import run_experiment
 
 pytestmark = [pytest.mark.microvm, pytest.mark.usefixtures("kernel")]

@@ -18,6 +18,7 @@ from stage_node.wire.channel import UNSENT_BYTES, Channel, Frame, Ring
 from stage_node.wire.connection import greet
 from stage_node.wire.contract import HELLO_LIMITS, Hello
 from stage_node.wire.frame import HEADER_BYTES, FrameKind, Header
+from stage_node.wire.frame_log import FrameLog
 
 SIOCOUTQNSD = 0x894B
 """Bytes in the socket's buffer that were not sent yet, tcp(7)."""
@@ -190,7 +191,7 @@ def test_a_buffer_is_not_written_before_it_was_released(pair: Pair) -> None:
 
 def test_the_ledger_counts_from_the_first_byte(pair: Pair, tmp_path: Path) -> None:
     ledger = Ledger("node", tmp_path)
-    logs = [ledger.frames(3, end) for end in pair]
+    logs = [FrameLog.of(ledger, 3, end) for end in pair]
     sender, receiver = Channel(pair[0], {}, logs[0]), Channel(pair[1], LIMITS, logs[1])
     before = time.monotonic_ns()
     for sequence, size in enumerate((10, 0, 300)):

@@ -1,6 +1,5 @@
 """`concertina trace`: what a person reads in the terminal about a run."""
 
-import json
 import shutil
 from io import StringIO
 from pathlib import Path
@@ -9,8 +8,10 @@ import pytest
 from rich.console import Console
 
 from analysis.errors import NotARunError
+from stage_node.records.run_directory import RunDirectory
 from testbed.commands.trace import WIDTH, show_trace
 from tests.analysis.synthetic_run import LOST_FRAME, SyntheticRun
+from tests.testbed.run.manifests import a_manifest
 
 
 @pytest.fixture(scope="module")
@@ -71,6 +72,6 @@ def test_a_damaged_capture_is_told_and_the_rest_is_shown(run: Path, tmp_path: Pa
 def test_what_is_no_run_is_one_line(tmp_path: Path) -> None:
     with pytest.raises(NotARunError, match="no such directory"):
         traced(tmp_path / "nothing")
-    (tmp_path / "manifest.json").write_text(json.dumps({"clock": []}))
+    a_manifest().write(RunDirectory(tmp_path).manifest)
     with pytest.raises(NotARunError, match=r"not a run directory, network\.json is missing"):
         traced(tmp_path)

@@ -9,15 +9,15 @@ from controller.ladder.ladder import Ladder, LadderRung
 from controller.live.plan import PipelinePlan, StagePlan
 from controller.split.compute_table import Column, ComputeTable
 from stage_node.processes.charges import UnknownChargeError
+from stage_node.records.vocabulary import ClockKind
 from stage_node.wire.rung import UNCOMPRESSED, Rung
 from testbed.devices.charging import stage_charges
 from testbed.devices.computing import Computing, HostDevice
 from testbed.devices.profiles import DeviceProfile
 from testbed.experiment.file import load_experiment
-from testbed.planning.checked import check_experiment
+from testbed.planning.checked import check_experiment, checked_file
 from testbed.planning.processes import plan_pipelines, plan_run
-from testbed.run.directory import RunDirectory
-from topologies.fidelity.verdict import ClockKind
+from testbed.run.directory import create_run_directory
 
 NARROW = Rung.of(16, width=4)
 
@@ -102,10 +102,8 @@ def demo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     file = Path("testbed/experiments/demo.yaml").resolve()
 
     def plan(*assignments: str, clock: ClockKind = "virtual"):
-        run = RunDirectory.create("x", tmp_path / f"run{len(list(tmp_path.iterdir()))}")
-        return run, plan_run(
-            check_experiment(load_experiment(file, list(assignments)), "x.yaml"), run, clock
-        )
+        run = create_run_directory("x", tmp_path / f"run{len(list(tmp_path.iterdir()))}")
+        return run, plan_run(checked_file(file, list(assignments)), run, clock)
 
     return plan
 

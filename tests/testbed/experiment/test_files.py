@@ -9,7 +9,7 @@ from controller.accordion.lookup import table_path
 from stage_node.repository import REPOSITORY
 from testbed.experiment.files import find_file
 from testbed.planning.model_copies import RunFiles
-from testbed.run.directory import RunDirectory
+from testbed.run.directory import create_run_directory
 
 
 def test_the_experiment_s_own_folder_goes_before_the_others(
@@ -34,7 +34,7 @@ def test_what_is_nowhere_is_looked_for_beside_the_experiment(tmp_path: Path) -> 
 def test_a_run_has_each_model_once_with_its_look_up_table_at_a_path_of_its_own(
     tmp_path: Path,
 ) -> None:
-    run = RunDirectory.create("x", tmp_path / "run")
+    run = create_run_directory("x", tmp_path / "run")
     files = RunFiles(run)
     shipped = REPOSITORY / "testbed/checkpoints/digits-resnet20-coml.safetensors"
     other = tmp_path / shipped.name

@@ -7,13 +7,14 @@ import pytest
 from rich.console import Console
 
 from controller.accordion.serving.link_estimate import LinkEstimate
+from stage_node.records.run_directory import RunDirectory
 from testbed.errors import BadExperimentError
 from testbed.experiment.file import find_experiment, load_experiment
 from testbed.planning.checked import check_experiment, checked_file
 from testbed.planning.ladders import check_measured, ladder_tables, read_table
 from testbed.planning.plan import RunPlan
 from testbed.planning.processes import plan_pipelines, plan_run
-from testbed.run.directory import RunDirectory
+from testbed.run.directory import create_run_directory
 from testbed.run.runner import show_ladder
 
 
@@ -25,7 +26,7 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def run(tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -> RunDirectory:
     monkeypatch.setenv("XDG_CACHE_HOME", str(cache))
-    return RunDirectory.create("x", tmp_path / "run")
+    return create_run_directory("x", tmp_path / "run")
 
 
 def test_the_demo_is_planned_whole_and_survives_the_way_into_the_host(run: RunDirectory) -> None:
@@ -73,9 +74,8 @@ def test_the_ladder_travels_with_the_run_and_is_measured_once(
     plan_run(check_experiment(experiment, "x.yaml"), run)
     (kept,) = (cache / "concertina" / "ladders").iterdir()
     built_at = (kept / "ladder.json").stat().st_mtime_ns
-    plan_run(
-        check_experiment(experiment, "x.yaml"), RunDirectory.create("again", tmp_path / "again")
-    )
+    again = create_run_directory("again", tmp_path / "again")
+    plan_run(check_experiment(experiment, "x.yaml"), again)
     assert (kept / "ladder.json").stat().st_mtime_ns == built_at
     table = read_table(run.ladder("pipeline"))
     assert [ladder.after for ladder in table.ladders] == ["block1_2", "block2_2"]

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import yaml
 
+from stage_node.records.run_directory import RunDirectory
 from testbed.errors import BadExperimentError
 from testbed.experiment.assignment import assign
 from testbed.experiment.file import find_experiment, load_experiment, validate_experiment
@@ -14,7 +15,7 @@ from testbed.experiment.named_models import checkpoint_path
 from testbed.planning.checked import check_experiment
 from testbed.planning.plan import RunPlan
 from testbed.planning.processes import plan_pipelines, plan_run
-from testbed.run.directory import RunDirectory
+from testbed.run.directory import create_run_directory
 from testbed.sweep.file import named_files
 
 GOAL = {"max_accuracy_loss_points": 1, "bandwidth_reduction": 2}
@@ -134,7 +135,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> RunDirectory:
     monkeypatch.setattr(
         "testbed.planning.processes.fetch_ladder", lambda plan, run: run.ladder(plan.name)
     )
-    return RunDirectory.create("x", tmp_path / "run")
+    return create_run_directory("x", tmp_path / "run")
 
 
 def test_pipelines_have_jobs_of_their_own_in_one_phase_and_wait_for_each_other(

@@ -10,11 +10,14 @@ from typing import Any
 import pytest
 
 from stage_node.records.events import EventLog, LinkCommanded, read_events
+from stage_node.records.link_request import LinkRequest
+from stage_node.records.run_directory import RunDirectory
 from testbed.errors import BadExperimentError
-from testbed.run.directory import RunDirectory
+from testbed.run.directory import create_run_directory
 from testbed.run.link_control import find_run, read_setting, values_of
-from testbed.run.link_requests import LinkRequest, LinkRequests, NoAnswerError, ask
+from testbed.run.link_requests import LinkRequests, NoAnswerError, ask
 from testbed.run.running_lock import goes_on, going_on
+from tests.testbed.run.manifests import a_manifest
 from topologies.errors import BadTopologyError
 from topologies.links.profiles import load_profile
 from topologies.networks.shapes import chain
@@ -35,8 +38,8 @@ class Kernel:
 
 @pytest.fixture
 def run(tmp_path: Path) -> RunDirectory:
-    directory = RunDirectory.create("t", tmp_path / "run")
-    directory.update_manifest(schema=1)
+    directory = create_run_directory("t", tmp_path / "run")
+    a_manifest().write(directory.manifest)
     return directory
 
 
@@ -122,9 +125,9 @@ def test_the_run_that_goes_on_is_found(
     with pytest.raises(BadExperimentError, match="no run goes on"):
         find_run(None)
     (tmp_path / "runs").mkdir()
-    runs = [RunDirectory.create("x", tmp_path / "runs" / name) for name in ("one", "two")]
+    runs = [create_run_directory("x", tmp_path / "runs" / name) for name in ("one", "two")]
     for each in runs:
-        each.update_manifest(schema=1)
+        a_manifest().write(each.manifest)
     with going_on(runs[1].path):
         assert goes_on(runs[1].path) and not goes_on(runs[0].path)
         assert find_run(None) == runs[1] == find_run(runs[1].path)

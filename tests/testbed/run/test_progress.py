@@ -5,8 +5,15 @@ from pathlib import Path
 
 from rich.console import Console
 
-from stage_node.records.event_follower import EventFollower
-from stage_node.records.events import EventLog, Iteration, Message, Phase, Progress, StepRefused
+from stage_node.records.events import (
+    EventFollower,
+    EventLog,
+    Iteration,
+    Message,
+    Phase,
+    Progress,
+    StepRefused,
+)
 from testbed.run.progress import RunDisplay, describe
 
 

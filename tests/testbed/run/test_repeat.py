@@ -7,17 +7,19 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
+from stage_node.records.run_directory import RunDirectory
+from stage_node.records.vocabulary import ClockKind
 from testbed.errors import BadExperimentError, RunFailedError
 from testbed.hosts.choose import ChosenHost, HostWish
 from testbed.hosts.microvm import MicroVm, VirtualClock
 from testbed.kernel.guest_kernel import GuestKernel
 from testbed.planning.plan import RunPlan
 from testbed.run import repeat
-from testbed.run.directory import RunDirectory
+from testbed.run.directory import create_run_directory
 from testbed.run.manifest import describe_code
-from testbed.run.repeat import MADE_BY_A_RUN, differences_of_machines, repeat_run
+from testbed.run.repeat import differences_of_machines, repeat_run
 from tests.analysis.tcp.tcp_simulator import write_pcap
-from topologies.fidelity.verdict import ClockKind
+from tests.testbed.run.manifests import a_manifest
 from topologies.links.profiles import load_profile
 from topologies.networks.shapes import chain
 
@@ -34,12 +36,12 @@ KERNEL = GuestKernel(
 
 def a_run(place: Path, clock: ClockKind = "virtual") -> RunDirectory:
     """What a run leaves, as far as its repetition looks at it."""
-    run = RunDirectory.create("first", place)
+    run = create_run_directory("first", place)
     network = chain(["a", "b"], load_profile("lte"))
     plan = RunPlan(clock=clock, seed=7, network=network, modules=(), phases=())
     run.plan.write_text(plan.model_dump_json())
-    kernel = KERNEL.model_dump(mode="json")
-    run.update_manifest(name="first", guest_kernel=kernel, code=describe_code())
+    manifest = a_manifest(name="first", guest_kernel=KERNEL, code=describe_code())
+    manifest.write(run.manifest)
     write_pcap(run.captures / "a-eth0.pcap", FRAMES)
     return run
 
@@ -59,7 +61,7 @@ class PlayedRun:
         return ChosenHost(MicroVm(virtual=VirtualClock(KERNEL)), "played")
 
     def emulate(self, plan: RunPlan, run: RunDirectory, *_: object) -> int:
-        self.began_with = {path.name for path in run.path.iterdir()} - MADE_BY_A_RUN
+        self.began_with = {path.name for path in run.path.iterdir()} - run.made_by_a_run
         self.seed = plan.seed
         write_pcap(run.captures / "a-eth0.pcap", self.frames)
         return self.status
@@ -164,12 +166,15 @@ def test_a_second_run_that_failed_says_so(second: PlayedRun, tmp_path: Path) -> 
 def test_another_kernel_or_commit_is_noted_and_the_same_ones_are_not() -> None:
     choice = ChosenHost(MicroVm(virtual=VirtualClock(KERNEL)), "played")
     code = describe_code()
-    same = {"guest_kernel": KERNEL.model_dump(mode="json"), "code": {**code, "git_dirty": False}}
+    same = a_manifest(guest_kernel=KERNEL, code=code.model_copy(update={"git_dirty": False}))
     notes = list(differences_of_machines(same, choice))
     assert notes == ["the code was changed since its commit, in the first run or now"] * bool(
-        code["git_dirty"]
+        code.git_dirty
     )
-    elsewhere = {"guest_kernel": {"version": "6.8"}, "code": {**code, "git_commit": "f" * 40}}
+    elsewhere = a_manifest(
+        guest_kernel=KERNEL.model_copy(update={"version": "6.8"}),
+        code=code.model_copy(update={"git_commit": "f" * 40}),
+    )
     kernel, commit = differences_of_machines(elsewhere, choice)
     assert "first run's kernel was 6.8" in kernel and "6.12.117" in kernel
     assert f"of commit {'f' * 12}" in commit
@@ -182,4 +187,4 @@ def test_everything_that_a_run_makes_is_known(tmp_path: Path) -> None:
         run.manifest, run.events, run.network, run.fidelity, run.failure, run.captures,
         run.capture_counters, run.ledger, run.logs, run.report,
     }  # fmt: skip
-    assert {path.name for path in made} <= MADE_BY_A_RUN
+    assert {path.name for path in made} <= run.made_by_a_run

@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 from rich.console import Console
 
+from stage_node.records.run_directory import RunDirectory
 from testbed.errors import RunInterruptedError
 from testbed.experiment.file import find_experiment, load_experiment
 from testbed.hosts.choose import ChosenHost, HostWish
 from testbed.run import runner
-from testbed.run.directory import RunDirectory
 
 
 class Host:

@@ -2,8 +2,9 @@
 
 import pytest
 
+from stage_node.records.captures import CaptureCounters, CaptureTotals
 from topologies.emulation.capture import ring_kib, tcpdump_argv
-from topologies.emulation.capture_counters import CaptureCounters, parse_counters, total, verdict
+from topologies.emulation.capture_counters import parse_counters, total, verdict
 from topologies.links.profiles import catalogue, load_profile
 
 # As tcpdump 4.99 prints it: one line per SIGUSR1, three lines at the end.
@@ -18,7 +19,13 @@ tcpdump: 30874 packets captured, 30874 packets received by filter, 0 packets dro
 
 
 def counters(captured: int, received: int, dropped: int) -> CaptureCounters:
-    return CaptureCounters("h1-eth0", "h1-h2", captured, received, dropped)
+    return CaptureCounters(
+        interface="h1-eth0",
+        link="h1-h2",
+        captured=captured,
+        received_by_filter=received,
+        dropped_by_kernel=dropped,
+    )
 
 
 def test_the_last_counters_in_the_log_count() -> None:
@@ -54,11 +61,9 @@ def test_the_reason_names_the_interface_and_the_numbers() -> None:
 
 
 def test_totals_add_up_over_all_captures() -> None:
-    assert total([counters(1, 2, 3), counters(10, 20, 30)]) == {
-        "captured": 11,
-        "received_by_filter": 22,
-        "dropped_by_kernel": 33,
-    }
+    assert total([counters(1, 2, 3), counters(10, 20, 30)]) == CaptureTotals(
+        captured=11, received_by_filter=22, dropped_by_kernel=33
+    )
 
 
 def test_tcpdump_keeps_headers_only_with_nanoseconds_and_owns_no_file() -> None:

@@ -4,9 +4,9 @@ from dataclasses import replace
 
 import pytest
 
+from stage_node.records.fidelity import QdiscCounters
 from topologies.emulation.qdiscs import (
     NetemReading,
-    QdiscCounters,
     counters_of,
     is_idle,
     parse_meters,
@@ -30,7 +30,14 @@ METERS = """[{"total acts":1},{"actions":[{"order":0,"kind":"police","index":2,
 
 def test_buffer_drops_and_random_losses_are_told_apart() -> None:
     counters = counters_of("a-b", "a_to_b", parse_qdiscs(QDISCS)["w0b"], parse_meters(METERS)[2])
-    assert counters == QdiscCounters("a-b", "a_to_b", 23107, 34954083, 251, 3)
+    assert counters == QdiscCounters(
+        link="a-b",
+        direction="a_to_b",
+        sent_packets=23107,
+        sent_bytes=34954083,
+        dropped_packets=251,
+        lost_packets=3,
+    )
 
 
 def test_without_a_meter_all_drops_are_the_queues() -> None:
@@ -60,7 +67,28 @@ def test_links_are_idle_when_their_queues_are_empty_and_nothing_went_through() -
 
 
 def test_what_a_phase_added_is_the_difference() -> None:
-    before = QdiscCounters("a-b", "a_to_b", 10, 1000, 1, 2)
-    after = QdiscCounters("a-b", "a_to_b", 15, 1700, 1, 4)
+    before = QdiscCounters(
+        link="a-b",
+        direction="a_to_b",
+        sent_packets=10,
+        sent_bytes=1000,
+        dropped_packets=1,
+        lost_packets=2,
+    )
+    after = QdiscCounters(
+        link="a-b",
+        direction="a_to_b",
+        sent_packets=15,
+        sent_bytes=1700,
+        dropped_packets=1,
+        lost_packets=4,
+    )
     (added,) = since([before], [after])
-    assert added == QdiscCounters("a-b", "a_to_b", 5, 700, 0, 2)
+    assert added == QdiscCounters(
+        link="a-b",
+        direction="a_to_b",
+        sent_packets=5,
+        sent_bytes=700,
+        dropped_packets=0,
+        lost_packets=2,
+    )

@@ -7,14 +7,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scapy.layers.inet import ICMP, IP
 
+from stage_node.records.vocabulary import DIRECTIONS, ClockKind
 from topologies.fidelity.probe import attempted, side_by_side
 from topologies.fidelity.probes.echo import echo_request, echoed_sequence, internet_checksum
 from topologies.fidelity.probes.goodput import Goodput, window_bytes
 from topologies.fidelity.tolerances import PROBE
-from topologies.fidelity.verdict import ClockKind, GoodputProbe
+from topologies.fidelity.verdict import GoodputProbe
 from topologies.links.profiles import catalogue, parse_profile
 from topologies.networks.shaping import shape_of
-from topologies.networks.spec import DIRECTIONS, LinkSpec, direction_of
+from topologies.networks.spec import LinkSpec, direction_of
 
 
 @given(st.integers(0, 65535), st.integers(0, 65535))

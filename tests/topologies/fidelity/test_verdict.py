@@ -9,11 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import binomtest
 
-from topologies.emulation.capture_counters import CaptureCounters
-from topologies.emulation.qdiscs import QdiscCounters
+from stage_node.records.captures import CaptureCounters
+from stage_node.records.fidelity import QdiscCounters
+from stage_node.records.vocabulary import ClockKind
 from topologies.fidelity.tolerances import PROBE
 from topologies.fidelity.verdict import (
-    ClockKind,
     Fidelity,
     GoodputProbe,
     LossProbe,
@@ -85,7 +85,7 @@ def test_on_the_virtual_clock_a_ten_thousandth_and_two_microseconds_are_allowed(
     fidelity = judge_machine_too(measured, clock="virtual")
     assert fidelity.verdict == verdict
     assert len(fidelity.reasons) == (verdict == "fail"), "idle CPU and pauses are no matter"
-    assert fidelity.to_json()["clock"] == "virtual"
+    assert fidelity.record().content()["clock"] == "virtual"
 
 
 def test_goodput_that_needed_more_than_one_attempt_warns_and_all_attempts_are_recorded() -> None:
@@ -96,7 +96,7 @@ def test_goodput_that_needed_more_than_one_attempt_warns_and_all_attempts_are_re
         "link a-b a_to_b: goodput needed 3 attempts, the machine was busy or the link is at its "
         "limit"
     )
-    assert fidelity.to_json()["links"][0]["attempt_errors"] == [-0.04, -0.02, -0.005]
+    assert fidelity.record().content()["links"][0]["attempt_errors"] == [-0.04, -0.02, -0.005]
 
 
 def test_goodput_that_failed_at_every_attempt_is_told_once() -> None:
@@ -108,7 +108,7 @@ def test_goodput_that_failed_at_every_attempt_is_told_once() -> None:
 def test_goodput_is_not_judged_where_it_cannot_be_the_lines_rate() -> None:
     fidelity = judge(probe(goodput=(goodput(None),)), idle=CALM)
     assert fidelity.verdict == "pass"
-    assert fidelity.to_json()["links"][0]["goodput_error"] is None
+    assert fidelity.record().content()["links"][0]["goodput_error"] is None
 
 
 @pytest.mark.parametrize("excess_ms", [-1.19, 0.3, 1.19])  # 0.5 ms and 1 % of 70 ms
@@ -146,7 +146,18 @@ def test_without_trials_nothing_is_known() -> None:
 
 
 def test_an_incomplete_capture_fails_the_run() -> None:
-    fidelity = judge(probe(), captures=[CaptureCounters("a-eth0", "a-b", 9, 10, 0)])
+    fidelity = judge(
+        probe(),
+        captures=[
+            CaptureCounters(
+                interface="a-eth0",
+                link="a-b",
+                captured=9,
+                received_by_filter=10,
+                dropped_by_kernel=0,
+            )
+        ],
+    )
     assert fidelity.verdict == "fail"
     assert "capture a-eth0" in fidelity.reasons[0]
 
@@ -162,7 +173,7 @@ def test_idle_cpu_that_was_never_judged_is_no_pass() -> None:
     fidelity = judge(probe(), idle=[])
     assert fidelity.verdict == "warn"
     assert fidelity.reasons == ("CPU idle was not judged: no network-bound window",)
-    record = fidelity.to_json()["cpu_idle"]
+    record = fidelity.record().content()["cpu_idle"]
     assert (record["seconds"], record["share"], record["per_second_min_share"]) == (0, None, None)
 
 
@@ -173,7 +184,7 @@ def test_a_machine_that_did_other_work_meanwhile_warns_and_says_for_how_long() -
     (reason,) = fidelity.reasons
     assert "for 4.1% of 20.0 network-bound seconds nothing of the emulation ran" in reason
     assert "(longest 40 ms)" in reason
-    assert fidelity.to_json()["pauses"] == {
+    assert fidelity.record().content()["pauses"] == {
         "windows_ms": 20_000, "paused_ms": 820, "longest_ms": 40.4, "share": pytest.approx(0.041)
     }  # fmt: skip
 
@@ -181,13 +192,13 @@ def test_a_machine_that_did_other_work_meanwhile_warns_and_says_for_how_long() -
 def test_a_machine_that_nobody_watched_is_no_pass() -> None:
     fidelity = judge(probe(), idle=CALM, paused=None)
     assert fidelity.verdict == "warn" and "not judged" in fidelity.reasons[0]
-    assert fidelity.to_json()["pauses"] is None
+    assert fidelity.record().content()["pauses"] is None
 
 
 def test_on_the_virtual_clock_neither_idle_cpu_nor_pauses_say_anything() -> None:
     fidelity = judge(probe(), idle=[], paused=None, clock="virtual")
     assert (fidelity.verdict, fidelity.reasons) == ("pass", ())
-    assert fidelity.to_json()["clock"] == "virtual"
+    assert fidelity.record().content()["clock"] == "virtual"
 
 
 def test_a_failure_outweighs_a_warning_and_both_are_told() -> None:
@@ -197,16 +208,37 @@ def test_a_failure_outweighs_a_warning_and_both_are_told() -> None:
 
 
 def test_the_record_holds_everything_the_verdict_rests_on() -> None:
-    record = judge(
-        probe(
-            goodput=(goodput(0.995),),
-            rtt=(rtt(0.25),),
-            loss=(LossProbe("a-b", "b_to_a", 1000, 11, 1.0),),
-        ),
-        captures=[CaptureCounters("a-eth0", "a-b", 10, 10, 0)],
-        qdiscs=[QdiscCounters("a-b", "a_to_b", 10, 15140, 0, 0)],
-        idle=[idle(0.5), idle(0.7)],
-    ).to_json()
+    record = (
+        judge(
+            probe(
+                goodput=(goodput(0.995),),
+                rtt=(rtt(0.25),),
+                loss=(LossProbe("a-b", "b_to_a", 1000, 11, 1.0),),
+            ),
+            captures=[
+                CaptureCounters(
+                    interface="a-eth0",
+                    link="a-b",
+                    captured=10,
+                    received_by_filter=10,
+                    dropped_by_kernel=0,
+                )
+            ],
+            qdiscs=[
+                QdiscCounters(
+                    link="a-b",
+                    direction="a_to_b",
+                    sent_packets=10,
+                    sent_bytes=15140,
+                    dropped_packets=0,
+                    lost_packets=0,
+                )
+            ],
+            idle=[idle(0.5), idle(0.7)],
+        )
+        .record()
+        .content()
+    )
     assert json.loads(json.dumps(record)) == record
     assert (record["schema"], record["verdict"], record["reasons"]) == (1, "pass", [])
     assert record["links"][0]["goodput_error"] == pytest.approx(-0.005)
@@ -231,12 +263,12 @@ def test_a_replay_is_judged_by_how_late_its_changes_were(late_ms: float, verdict
     assert once.verdict == "pass", "one change in a hundred may be late"
     often = judge(probe, idle=idle, late_ms=[1.0] * 90 + [late_ms] * 10)
     assert often.verdict == verdict
-    assert often.to_json()["replay"] == {
+    assert often.record().content()["replay"] == {
         "changes": 100,
         "late_ms_p95": late_ms,
         "late_ms_max": late_ms,
     }
-    assert judge(probe, idle=idle).to_json()["replay"]["late_ms_p95"] is None
+    assert judge(probe, idle=idle).record().content()["replay"]["late_ms_p95"] is None
 
 
 def test_late_changes_are_counted_however_few_there_are() -> None:

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from stage_node.records.vocabulary import DIRECTIONS
 from topologies.links.profiles import LinkProfile, catalogue, load_profile, parse_profile
 from topologies.networks.shaping import (
     Shape,
@@ -18,7 +19,6 @@ from topologies.networks.shaping import (
     shape_of,
     wire_lines,
 )
-from topologies.networks.spec import DIRECTIONS
 
 TAP = Tap(ingress="w0a", egress="w0b", meter=7)
 

@@ -3,9 +3,10 @@
 import socket
 from dataclasses import dataclass
 
+from stage_node.records.vocabulary import Direction
 from topologies.emulation.network import EmulatedNetwork
 from topologies.machine.namespaces import inside
-from topologies.networks.spec import Direction, LinkSpec
+from topologies.networks.spec import LinkSpec
 
 
 @dataclass(frozen=True)

@@ -34,7 +34,7 @@ def main() -> None:
     described = {}
     for name, spec in shapes.items():
         with EmulatedNetwork(spec, Path("logs")) as net:
-            described[name] = net.describe()
+            described[name] = net.describe().content()
             failed += ([name, *failure] for failure in failed_pings(net))
             for node in (*spec.hosts, *spec.switches):
                 for interface in net.interfaces(node):

@@ -4,7 +4,6 @@
 ``flood``: what ping said of it.
 """
 
-from dataclasses import asdict
 from pathlib import Path
 
 from tests.e2e.programs.facts import report
@@ -26,9 +25,9 @@ def main() -> None:
             counters = captures.stop()
         fidelity = judge(probe, counters, net.qdisc_counters(), clock="virtual")
     report(
-        **fidelity.to_json(),
+        **fidelity.record().content(),
         profiles={link.name: profile.name for link, profile in net.spec.shaped_links},
-        capture_list=[asdict(each) for each in counters],
+        capture_list=[each.model_dump() for each in counters],
         flood=flood,
     )
 

@@ -40,7 +40,7 @@ def main() -> None:
         origin=origin + clock,
         applied=[asdict(each) for each in applied],
         lost=[each.received_by_filter - each.captured for each in counters],
-        qdisc=[asdict(each) for each in counted],
+        qdisc=[each.model_dump() for each in counted],
     )
 
 

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from stage_node.records.events import Event
+from stage_node.records.events.event import Event
 
 
 class EventFollower:
