@@ -13,7 +13,7 @@ TABLE = TextTable(
     ("flow", "carries", "packets", "kB", "RTT ms", "95 %"),
     (
         ("server:8000 → ue", "digits-resnet20", "1\u202f677.7", "12\u202f345.6", "73.8", "78.2"),
-        ("ue:47874 → server", "digits-resnet20", "599", "0.1", "–", "–"),
+        ("ue:47874 → server", "digits-resnet20", "599", "0.1", "\u2013", "\u2013"),
     ),
     texts=(0, 1),
 )
