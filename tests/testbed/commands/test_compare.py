@@ -152,7 +152,7 @@ def link_changed(rate_mbit: float) -> LinkChanged:
     ("name", "fields", "said"),
     [
         ("manifest.json", {"seed": 9}, "differs: seed: unknown (first), 9 (changed)"),
-        ("manifest.json", {"host": "microvm"}, "differs: kind of host:"),
+        ("manifest.json", {"host": "native"}, "native (changed)"),
         (
             "manifest.json",
             {"code": {"git_commit": "0123456789abcdef", "git_dirty": True}},
@@ -210,7 +210,7 @@ def test_of_a_failed_run_that_and_why_it_failed(run: Path, tmp_path: Path) -> No
     with pytest.raises(BadExperimentError, match="no figure in common; empty failed: stage edge"):
         compare_runs((run, empty), None, Console(file=shown, width=130))
     assert "warning: empty: the run failed: stage edge ended" in shown.getvalue()
-    assert "differs: " in shown.getvalue()
+    assert "the same in all: kind of host" in shown.getvalue()
 
 
 @pytest.mark.parametrize("width", [60, 80, 100, 200])
