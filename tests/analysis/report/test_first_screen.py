@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from analysis.metrics.figures import run_figures
 from analysis.metrics.links.link_changes import changed_links, download_key
 from analysis.report.delivery_sentences import delivery_sentences, leading_deliveries
 from analysis.report.headline import delivery_rows, headlines
@@ -220,3 +221,12 @@ def test_one_answer_was_there(known: Known, tmp_path: Path) -> None:
     for rounds, said in ((1, "The one request with a deadline was answered"), (2, "1 of 2 req")):
         accordion = many_ues(known.summary.accordion, 1, rounds)
         assert leading_deliveries(accordion, by_step(accordion, {}))[0].startswith(said)
+
+
+def test_repeated_downloads_are_compared_by_their_medians(known: Known) -> None:
+    assert known.summary.accordion
+    accordion = many_ues(known.summary.accordion, 1, 5)
+    summary = known.summary.model_copy(update={"accordion": accordion})
+    figures = list(run_figures(replace(known.measured, summary=summary, pipelines=())))
+    assert {figure.section for figure in figures} == {"ue-0, step 1, median of 5 downloads"}
+    assert next(f.value for f in figures if f.name == "duration") == 102.0
