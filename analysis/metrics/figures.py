@@ -1,7 +1,8 @@
 """The figures of a run that are worth comparing with another run's."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from statistics import median
 from typing import Any, Literal
 
 import numpy as np
@@ -11,9 +12,11 @@ import polars as pl
 from analysis.metrics.measure import Measured, MeasuredPipeline
 from analysis.metrics.pipeline.breakdown import PARTS
 from analysis.metrics.pipeline.windows import window_frames
+from analysis.summary.accordion import DownloadSummary
 from analysis.summary.pipeline import Window
 from analysis.summary.section import Accuracy, Distribution
 from analysis.summary.traffic import CutTraffic
+from analysis.wording import counted
 from stage_node.records.events import Measurement
 
 Floats = npt.NDArray[np.float64]
@@ -44,15 +47,28 @@ def run_figures(measured: Measured) -> Iterator[Figure]:
     summary = measured.summary
     for pipeline in measured.pipelines:
         yield from _pipeline_figures(pipeline)
+    downloads = summary.accordion.downloads if summary.accordion else ()
+    again = {download.ue for download in downloads if download.round}
     asked: dict[str, int] = {}
-    for download in summary.accordion.downloads if summary.accordion else ():
+    for download in (each for each in downloads if each.ue not in again):
         asked[download.ue] = asked.get(download.ue, 0) + 1
         section = f"{download.ue}, download {asked[download.ue]}"
-        yield Figure(section, "duration", "ms", download.duration_ms)
-        yield Figure(section, "part of the file", "B", download.end_byte - download.first_byte)
-        yield Figure(section, "goodput", "Mbit/s", download.goodput_mbit)
-        if download.excess is not None:
-            yield Figure(section, "above the least time", "%", 100 * download.excess)
+        yield from _download_figures(section, [download])
+    for ue, step in sorted({(each.ue, each.step) for each in downloads if each.ue in again}):
+        mine = [each for each in downloads if (each.ue, each.step) == (ue, step)]
+        section = f"{ue}, step {step + 1}, median of {counted(len(mine), 'download')}"
+        yield from _download_figures(section, mine)
+
+
+def _download_figures(section: str, downloads: Sequence[DownloadSummary]) -> Iterator[Figure]:
+    """Figures of one download, or medians of those of a step that was repeated."""
+    sizes = [download.end_byte - download.first_byte for download in downloads]
+    yield Figure(section, "duration", "ms", median(each.duration_ms for each in downloads))
+    yield Figure(section, "part of the file", "B", median(sizes))
+    yield Figure(section, "goodput", "Mbit/s", median(each.goodput_mbit for each in downloads))
+    excess = [download.excess for download in downloads if download.excess is not None]
+    if excess:
+        yield Figure(section, "above the least time", "%", 100 * median(excess))
 
 
 def _pipeline_figures(measured: MeasuredPipeline) -> Iterator[Figure]:

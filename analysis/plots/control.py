@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 import polars as pl
 
+from analysis.metrics.links.link_changes import is_restoration
 from analysis.metrics.measure import MeasuredPipeline
 from analysis.metrics.pipeline.control import mode_choices, mode_frames
 from analysis.plots.figures.control import (
@@ -61,7 +62,6 @@ def control_timeline(run: Run) -> pl.DataFrame:
     """Frames, choices and link changes of every mode (``TIMELINE_SCHEMA``)."""
     rows: list[tuple[str, str, float, float]] = []
     for mode in run.events_of(ControlBegins):
-        changes = run.events_of(LinkChanged)
         rows += [
             (
                 mode.mode,
@@ -69,8 +69,7 @@ def control_timeline(run: Run) -> pl.DataFrame:
                 (change.t_ns - mode.begin_ns) / 1e9,
                 change.rate_mbit,
             )
-            for change in changes
-            if mode.begin_ns <= change.t_ns < mode.end_ns
+            for change in _changes(run, mode)
         ]
         rows += [
             (mode.mode, "accuracy", (choice.t_ns - mode.begin_ns) / 1e9, choice.accuracy)
@@ -82,3 +81,13 @@ def control_timeline(run: Run) -> pl.DataFrame:
             for t_s, latency_ms in frames.select("t_s", "latency_ms").iter_rows()
         ]
     return pl.DataFrame(rows, schema=TIMELINE_SCHEMA, orient="row")
+
+
+def _changes(run: Run, mode: ControlBegins) -> Iterator[LinkChanged]:
+    """Link changes of a mode, without those at its end that put a link back as configured."""
+    mine = [c for c in run.events_of(LinkChanged) if mode.begin_ns <= c.t_ns < mode.end_ns]
+    last = {(change.link, change.direction): change for change in mine}
+    for change in mine:
+        ends = change is last[change.link, change.direction]
+        if not (ends and is_restoration(run, change)):
+            yield change

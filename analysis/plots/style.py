@@ -36,7 +36,7 @@ WIDTH_INCHES = 8.0
 PNG_DPI = 110
 SUBTITLE_LETTERS = 113
 LINE_INCHES = 0.16
-MARGIN = 0.008
+MARGIN = 0.01
 """Of the width, free on either side."""
 
 _RC: dict[Any, Any] = {
@@ -82,7 +82,7 @@ def new_figure(title: str, subtitle: str, height_inches: float) -> Figure:
     lines = textwrap.wrap(subtitle, SUBTITLE_LETTERS) or [""]
     more = LINE_INCHES * (len(lines) - 1)
     height_inches += more
-    figure = Figure(figsize=(WIDTH_INCHES, height_inches), layout="constrained")
+    figure = Figure(figsize=(WIDTH_INCHES, height_inches), dpi=PNG_DPI, layout="constrained")
     head, foot = (0.62 + more) / height_inches, 0.24 / height_inches
     engine = figure.get_layout_engine()
     assert engine is not None

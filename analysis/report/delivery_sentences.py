@@ -146,7 +146,7 @@ def _beside_least(excess: Spread) -> str:
         "less": f"{percent(-excess.median)} below {LEAST}",
         "same": f"at {LEAST}",
     }[judged]
-    if excess.count == 1:
+    if side(100 * (excess.most - excess.least), 1) == "same":
         return words
     return f"{words} (median; {percent(excess.least)} to {percent(excess.most)})"
 

@@ -24,7 +24,7 @@ from analysis.wording import (
     signed,
 )
 
-ROWS = 12
+ROWS = 10
 """Rows of deliveries shown at the top; the tables below have all."""
 
 
@@ -63,11 +63,11 @@ class HeadlineRow:
 
     @property
     def bounds(self) -> str:
-        """The interval of the change."""
+        """The interval of the change, in its unit."""
         if self.interval is None or not self._scale:
             return MISSING
         low, high = (signed(self._scale * bound, 1) for bound in self.interval)
-        return f"{low} to {high}{self._unit}"
+        return f"{low} to {high}"
 
     @property
     def in_words(self) -> str:
@@ -178,11 +178,11 @@ def _compression(measured: MeasuredPipeline) -> list[HeadlineRow]:
     if figures.bandwidth_reduction:
         total = figures.bandwidth_reduction.total
         interval = _bytes_interval(measured, before, after)
-        name = "bytes on the wire per inference (Eq. 1)"
+        name = "wire bytes per inference (Eq. 1)"
         rows.append(HeadlineRow("bytes", name, total.before, total.after, interval, 0))
     if figures.latency_reduction:
         total = figures.latency_reduction.total
-        name = "ms on the wire, sum of medians (Eq. 2)"
+        name = "wire ms, sum of medians (Eq. 2)"
         rows.append(HeadlineRow("ms on the wire", name, total.before, total.after, None, 1))
     if before.end_to_end and after.end_to_end:
         a, b = (_named_figures(measured, each)["end to end, median"] for each in (before, after))

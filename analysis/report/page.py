@@ -9,9 +9,9 @@ from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+from analysis.metrics.links.link_changes import changed_links, restorations
 from analysis.metrics.measure import Measured
 from analysis.report.headline import ROWS, delivery_rows, headlines
-from analysis.report.link_changes import changed_links, restorations
 from analysis.report.repeated import by_step
 from analysis.report.sentences import leading_sentences, result_paragraphs
 from analysis.wording import counted, listed, number, percent

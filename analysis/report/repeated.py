@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median
 
-from analysis.report.link_changes import DownloadKey, download_key
+from analysis.metrics.links.link_changes import DownloadKey, download_key
 from analysis.summary.accordion import Accordion, DeadlineRequest, DownloadSummary
 
 

@@ -4,8 +4,8 @@ from pathlib import Path
 
 from rich.console import Console
 
+from analysis.metrics.links.link_changes import changed_links, download_key
 from analysis.metrics.measure import Measured, MeasuredPipeline, measure
-from analysis.report.link_changes import changed_links, download_key
 from analysis.run.reader import read_run
 from analysis.summary.pipeline import Breakdown
 from analysis.trace.packet_table import packet_table, write_packets

@@ -8,7 +8,7 @@ from matplotlib.patches import Patch
 
 from analysis.plots import style
 
-_LOOKS = {"before": (style.BLUE, ""), "after": (style.ORANGE, "////")}
+_LOOKS = {"before": style.BLUE, "after": style.ORANGE}
 
 LATENCY_SCHEMA: dict[str, type[pl.DataType]] = {
     "label": pl.String,
@@ -39,10 +39,7 @@ def plot_latency(latency: pl.DataFrame) -> Figure:
     left.set_title("per hop")
     _boxes(right, latency, [END_TO_END], shown)
     right.set_title(END_TO_END)
-    handles = [
-        Patch(facecolor=_LOOKS[label][0], hatch=_LOOKS[label][1], edgecolor="black", label=label)
-        for label in shown
-    ]
+    handles = [Patch(facecolor=_LOOKS[label], label=label) for label in shown]
     style.legend_beside(right, handles=handles)
     return figure
 
@@ -57,7 +54,7 @@ def _named(latency: pl.DataFrame, place: str, labels: list[str]) -> str:
 def _boxes(axes: Axes, latency: pl.DataFrame, places: list[str], labels: list[str]) -> None:
     for group, place in enumerate(places):
         for side, label in enumerate(labels):
-            colour, hatch = _LOOKS[label]
+            colour = _LOOKS[label]
             values = latency.filter((pl.col("where") == place) & (pl.col("label") == label))
             if not values.height:
                 continue
@@ -74,7 +71,7 @@ def _boxes(axes: Axes, latency: pl.DataFrame, places: list[str], labels: list[st
                 whiskerprops={"color": colour},
                 capprops={"color": colour},
             )
-            drawn["boxes"][0].set(facecolor=colour, hatch=hatch)
+            drawn["boxes"][0].set(facecolor=colour)
     axes.set_xticks(range(len(places)), [_named(latency, place, labels) for place in places])
     axes.tick_params(axis="x", length=0)
     axes.set_xlim(-0.6, max(len(places), 1) - 0.4)

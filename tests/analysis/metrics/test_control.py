@@ -178,7 +178,7 @@ def test_the_page_compares_and_the_plots_have_their_data(controlled: tuple[Path,
         "accuracy of 50.00\u00a0% (2 passes over 80 validation images)." in page
     )
     assert "(kept) 0.0\u00a0% of the frames due were within 100 ms: of 10 frames due NONE" in page
-    assert "40.00 points below the oracle&#39;s" in page
+    assert "40.00 percentage points below the oracle&#39;s" in page
     assert "Links that varied" in page and "because" in page
     assert '<td>ue1-edge</td><td class="text">ue1 → edge</td><td>40</td>' in page
     timeline = pl.read_csv(path / "plots/control.csv")

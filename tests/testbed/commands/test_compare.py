@@ -12,6 +12,7 @@ import pytest
 from rich.console import Console
 
 from analysis.errors import NotARunError
+from stage_node.records.events import Event, LinkChanged, LinkCommanded
 from testbed.commands.compare import compare_runs
 from testbed.errors import BadExperimentError
 from tests.analysis.synthetic_run import SyntheticRun
@@ -122,3 +123,106 @@ def test_nothing_to_compare_is_one_line(run: Path, tmp_path: Path) -> None:
     empty = SyntheticRun(pipeline=False, accordion=False).write(tmp_path / "empty")
     with pytest.raises(BadExperimentError, match="no figure in common"):
         compared(run, empty)
+
+
+def conditions_of(run: Path, changed: Path) -> str:
+    return re.sub(r"\s+", " ", compared(run, changed))
+
+
+def edited(path: Path, name: str, **fields: object) -> Path:
+    file = path / name
+    file.write_text(json.dumps(json.loads(file.read_text()) | fields))
+    return path
+
+
+def with_event(path: Path, event: Event) -> Path:
+    with (path / "events.jsonl").open("a") as file:
+        file.write(event.to_json() + "\n")
+    return path
+
+
+def link_changed(rate_mbit: float) -> LinkChanged:
+    return LinkChanged(
+        t_ns=51_000_000_000, who="runner", link="ue1-edge", direction="a_to_b",
+        rate_mbit=rate_mbit, delay_ms=5.0, loss_percent=0.0, late_ms=0.0,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("name", "fields", "said"),
+    [
+        ("manifest.json", {"seed": 9}, "differs: seed: unknown (first), 9 (changed)"),
+        ("manifest.json", {"host": "native"}, "native (changed)"),
+        (
+            "manifest.json",
+            {"code": {"git_commit": "0123456789abcdef", "git_dirty": True}},
+            "0123456789ab, with changes that are not committed (changed)",
+        ),
+        ("fidelity.json", {"clock": "virtual"}, "differs: clock: real (first), virtual (changed)"),
+        (
+            "manifest.json",
+            {"outer_machine": {"cpu_model": "Other CPU", "cpus": 7}},
+            "Other CPU, 7 CPUs (changed)",
+        ),
+    ],
+)
+def test_what_a_run_was_made_under_is_told_where_it_differs(
+    run: Path, another: Callable[[str], Path], name: str, fields: dict[str, object], said: str
+) -> None:
+    manifest = json.loads((run / "manifest.json").read_text())
+    said = said.replace("unknown (first)", f"{manifest.get('seed', 'unknown')} (first)")
+    assert said in conditions_of(run, edited(another("changed"), name, **fields))
+
+
+def test_traces_scripted_changes_and_commands_are_seen(
+    run: Path, another: Callable[[str], Path]
+) -> None:
+    traced = with_event(another("traced"), link_changed(2.0))
+    assert "changes of link ue1-edge a_to_b: none (first), 1 change, 2 to 2 Mbit/s" in (
+        conditions_of(run, traced)
+    )
+    other = with_event(with_event(another("other"), link_changed(2.0)), link_changed(3.0))
+    assert "1 change, 2 to 2 Mbit/s" in conditions_of(traced, other)
+    command = LinkCommanded(t_ns=51_000_000_000, who="runner", request="r", said="ue1-edge: 2 Mbit")
+    commanded = with_event(another("commanded"), command)
+    assert "link set commands: none (first), ue1-edge: 2 Mbit at " in conditions_of(run, commanded)
+    scripted = other_experiment(
+        another("scripted"),
+        network='{"changes": [{"at_s": 10, "link": "ue1-edge", "rate_mbit": 1}]}',
+    )
+    text = conditions_of(run, scripted)
+    assert "experiment: network.changes.0.at_s: none (first), 10 (scripted)" in text
+    assert "experiment: network.changes.0.rate_mbit: none (first), 1 (scripted)" in text
+
+
+def test_the_page_has_the_conditions(
+    run: Path, another: Callable[[str], Path], tmp_path: Path
+) -> None:
+    compared(run, edited(another("changed"), "manifest.json", seed=9), out=tmp_path / "out")
+    page = (tmp_path / "out" / "compare.html").read_text()
+    assert page.index("Those that differ") < page.index("<td>seed</td>")
+
+
+def test_of_a_failed_run_that_and_why_it_failed(run: Path, tmp_path: Path) -> None:
+    empty = SyntheticRun(pipeline=False, accordion=False).write(tmp_path / "empty")
+    (empty / "failure.json").write_text(json.dumps({"message": "stage edge ended"}))
+    shown = StringIO()
+    with pytest.raises(BadExperimentError, match="no figure in common; empty failed: stage edge"):
+        compare_runs((run, empty), None, Console(file=shown, width=130))
+    assert "warning: empty: the run failed: stage edge ended" in shown.getvalue()
+    assert "the same in all: kind of host" in shown.getvalue()
+
+
+@pytest.mark.parametrize("width", [60, 80, 100, 200])
+def test_every_number_is_whole_at_every_width(
+    run: Path, another: Callable[[str], Path], width: int
+) -> None:
+    late = slower(another("late"), 7)
+    number = re.compile(r"(?<![\w.])\u2212?\d[\d\u202f]*(?:\.\d+)?(?![\w.])")
+    told = []
+    for columns in (width, 1000):
+        shown = StringIO()
+        compare_runs((run, late), None, Console(file=shown, width=columns))
+        assert "…" not in shown.getvalue()
+        told.append(set(number.findall(shown.getvalue())))
+    assert told[0] == told[1]

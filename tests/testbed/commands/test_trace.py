@@ -1,5 +1,6 @@
 """`concertina trace`: what a person reads in the terminal about a run."""
 
+import re
 import shutil
 from io import StringIO
 from pathlib import Path
@@ -9,7 +10,7 @@ from rich.console import Console
 
 from analysis.errors import NotARunError
 from stage_node.records.run_directory import RunDirectory
-from testbed.commands.trace import WIDTH, show_trace
+from testbed.commands.trace import show_trace
 from tests.analysis.synthetic_run import LOST_FRAME, SyntheticRun
 from tests.testbed.run.manifests import a_manifest
 
@@ -19,7 +20,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return SyntheticRun().write(tmp_path_factory.mktemp("traced") / "run")
 
 
-def traced(path: Path, frames: int = 5, width: int = 200) -> tuple[int, str]:
+def traced(path: Path, frames: int = 5, width: int = 100) -> tuple[int, str]:
     shown = StringIO()
     status = show_trace(path, frames, Console(file=shown, width=width))
     return status, shown.getvalue().replace("\u202f", "")
@@ -28,7 +29,7 @@ def traced(path: Path, frames: int = 5, width: int = 200) -> tuple[int, str]:
 def test_flows_frames_and_downloads_fit_a_hundred_columns(run: Path) -> None:
     status, text = traced(run)
     assert status == 0
-    assert max(len(line) for line in text.splitlines()) <= WIDTH
+    assert max(len(line) for line in text.splitlines()) <= 100
     assert "…" not in text
     for told in ("ue1:40000 → edge", "cut 0", "cut 1", "waiting for TCP", "Downloads"):
         assert told in text
@@ -75,3 +76,22 @@ def test_what_is_no_run_is_one_line(tmp_path: Path) -> None:
     a_manifest().write(RunDirectory(tmp_path).manifest)
     with pytest.raises(NotARunError, match=r"not a run directory, network\.json is missing"):
         traced(tmp_path)
+
+
+NUMBER = re.compile(r"(?<![\w.])\u2212?\d[\d\u202f]*(?:\.\d+)?(?![\w.])")
+
+
+@pytest.mark.parametrize("width", [60, 80, 100, 200])
+def test_the_same_whole_numbers_at_every_width(run: Path, width: int) -> None:
+    shown, wide = StringIO(), StringIO()
+    show_trace(run, 5, Console(file=shown, width=width))
+    show_trace(run, 5, Console(file=wide, width=1000))
+    assert set(NUMBER.findall(shown.getvalue())) == set(NUMBER.findall(wide.getvalue()))
+    assert "…" not in shown.getvalue()
+
+
+def test_piped_output_has_every_number_whole(run: Path) -> None:
+    piped, wide = StringIO(), StringIO()
+    show_trace(run, 5, Console(file=piped))  # not a terminal: 80 columns
+    show_trace(run, 5, Console(file=wide, width=1000))
+    assert set(NUMBER.findall(piped.getvalue())) == set(NUMBER.findall(wide.getvalue()))

@@ -40,7 +40,7 @@ def restorations(run: Run) -> Mapping[Way, int]:
     counts: dict[Way, int] = {}
     for change in run.events_of(LinkChanged):
         way = (change.link, change.direction)
-        counts[way] = counts.get(way, 0) + _is_configured(run, change)
+        counts[way] = counts.get(way, 0) + is_restoration(run, change)
     return counts
 
 
@@ -51,12 +51,13 @@ def _differs(run: Run, step: LinkDirection, begin_ns: int, end_ns: int) -> bool:
         if (change.link, change.direction) == (step.link, step.direction)
     ]
     before = [change for change in mine if change.t_ns <= begin_ns]
-    if before and not _is_configured(run, before[-1]):
+    if before and not is_restoration(run, before[-1]):
         return True
     return any(begin_ns < change.t_ns < end_ns for change in mine)
 
 
-def _is_configured(run: Run, change: LinkChanged) -> bool:
+def is_restoration(run: Run, change: LinkChanged) -> bool:
+    """Whether a change made its direction again as the experiment configures it."""
     for link in run.network.links:
         if link.name == change.link:
             configured = link.a_to_b if change.direction == "a_to_b" else link.b_to_a
