@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 import polars as pl
 
+from analysis.metrics.pipeline.latency import LATENCY_MS, latencies_ns
 from analysis.metrics.pipeline.reductions import bandwidth_reductions
 from analysis.run.reader import Run
 from analysis.summary.control import ChosenRungs, Control, ControlMode
@@ -43,7 +44,7 @@ def mode_frames(run: Run, mode: ControlBegins) -> pl.DataFrame:
         .sort("t_admitted_ns")
         .with_columns(
             t_s=(admitted - mode.begin_ns) / 1e9,
-            latency_ms=(pl.col("t_result_ns") - admitted) / 1e6,
+            latency_ms=LATENCY_MS,
         )
     )
 
@@ -145,7 +146,7 @@ def _mode(
         wire_bytes=sizes,
         bandwidth_reduction=bandwidth_reductions(uncompressed_bytes, sizes or (), cuts),
         switches=max(0, len(choices) - 1),
-        latency=Distribution.of_ns((frames["t_result_ns"] - frames["t_admitted_ns"]).to_numpy()),
+        latency=Distribution.of_ns(latencies_ns(frames)),
         choices=tuple(_choice(mode, choice) for choice in choices),
     )
 

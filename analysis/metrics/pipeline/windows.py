@@ -6,6 +6,7 @@ from analysis.metrics.links.throughput import Links
 from analysis.metrics.pipeline.baselines import baselines
 from analysis.metrics.pipeline.breakdown import Latency
 from analysis.metrics.pipeline.control import control_figures
+from analysis.metrics.pipeline.latency import latencies_ns
 from analysis.metrics.pipeline.reductions import (
     bandwidth_reductions,
     connection_bytes,
@@ -130,9 +131,7 @@ def _window(
         accuracy=Accuracy(value=window.accuracy, images=window.samples, split=window.split),
         inferences=int(results["samples"].sum()) if results.height else None,
         inferences_per_s=_rate(results),
-        end_to_end=Distribution.of_ns(
-            (results["t_result_ns"] - results["t_admitted_ns"]).to_numpy()
-        ),
+        end_to_end=Distribution.of_ns(latencies_ns(results)),
         cuts=tuple(sorted((_cut(run, c) for c in cuts), key=lambda figures: figures.cut)),
         compute=_compute(run, results),
         breakdown=spent.figures(results),
