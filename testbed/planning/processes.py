@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from itertools import pairwise
 from pathlib import Path
 
-from controller.accordion.serving.link_estimate import SEGMENT_BYTES, LinkEstimate, path_window
+from controller.accordion.serving.link_estimate import LinkEstimate, path_window
 from controller.accordion.serving.process import ServerConfiguration
 from controller.live.known_rates import KnownRates
 from controller.live.plan import PipelinePlan, StagePlan, controller_name
@@ -20,6 +20,7 @@ from stage_node.accordion.ue.ue import UeConfiguration
 from stage_node.fringe.stage import StageConfiguration
 from stage_node.models import load_model
 from stage_node.records.events import LONE_PIPELINE
+from stage_node.records.line.ethernet import SEGMENT_BYTES
 from testbed.devices.assigning import computing_of, devices_of
 from testbed.devices.charging import charged_plan, inference_charges
 from testbed.devices.computing import Computing, HostDevice

@@ -6,12 +6,12 @@ Everything follows from the profile and the clock.
 import math
 from dataclasses import dataclass
 
+from stage_node.records.line.ethernet import DATAGRAM_HEADERS_BYTES, FRAME_BYTES, SEGMENT_BYTES
+from stage_node.records.line.transfer_time import serialisation_ms
 from topologies.fidelity.probes.goodput import window_bytes
 from topologies.fidelity.verdict import ClockKind
 from topologies.links.profiles import DirectionProfile
-from topologies.networks.shaping import FRAME_BYTES, SEGMENT_BYTES, serialisation_ms
 
-UDP_HEADERS_BYTES = 42  # Ethernet, IPv4, UDP
 FLOOD_FACTOR = 1.5  # times the line rate
 FLOOD_MBIT = 20.0  # line rate up to which iperf3's datagrams flood
 DATAGRAMS_PER_BUFFER: dict[ClockKind, int] = {"real": 40, "virtual": 80}
@@ -44,23 +44,23 @@ class Course:
     def payload_bytes(self) -> int:
         """Of a flooding datagram."""
         frame = min(FRAME_BYTES, self.buffer_bytes // self.datagrams_per_buffer)
-        return frame - UDP_HEADERS_BYTES
+        return frame - DATAGRAM_HEADERS_BYTES
 
     @property
     def frame_bytes(self) -> int:
         """Of a flooding datagram on the wire."""
-        return self.payload_bytes + UDP_HEADERS_BYTES
+        return self.payload_bytes + DATAGRAM_HEADERS_BYTES
 
     @property
     def queue_ms(self) -> float:
         """The delay of a full queue."""
-        return self.buffer_bytes * 8 / (self.one_way.rate_mbit * 1e3)
+        return serialisation_ms(self.buffer_bytes, self.one_way.rate_mbit)
 
     @property
     def window_bytes(self) -> int:
         """TCP's window, with which the line never stands still and its queue never overflows."""
         rate_mbit = self.one_way.rate_mbit
-        under_way = math.ceil(self.rtt_ms / serialisation_ms(rate_mbit, FRAME_BYTES))
+        under_way = math.ceil(self.rtt_ms / serialisation_ms(FRAME_BYTES, rate_mbit))
         return max(
             window_bytes(rate_mbit, self.rtt_ms, self.buffer_bytes),
             (under_way + WITHHELD_FRAMES) * SEGMENT_BYTES,
@@ -77,9 +77,14 @@ class Course:
         return math.ceil(1 + SLOW_START_ROUNDS * (self.rtt_ms + self.queue_ms) / 1e3)
 
     @property
+    def _frames_per_s(self) -> float:
+        """Frames of a flood that the line passes on in a second."""
+        return self.one_way.rate_mbit * 1e6 / 8 / self.frame_bytes
+
+    @property
     def flood_per_s(self) -> float:
         """Datagrams a second of a flood."""
-        return FLOOD_FACTOR * self.one_way.rate_mbit * 1e6 / 8 / self.frame_bytes
+        return FLOOD_FACTOR * self._frames_per_s
 
     @property
     def flood_fill_s(self) -> float:
@@ -90,13 +95,13 @@ class Course:
     def fill_frames(self) -> int:
         """Frames that the line has passed on when datagrams have filled the queue."""
         passed_s = self.flood_fill_s
-        return math.ceil(passed_s * self.one_way.rate_mbit * 1e6 / 8 / self.frame_bytes)
+        return math.ceil(passed_s * self._frames_per_s)
 
     def queue_chance_share(self, flooded_s: float) -> float:
         """The share of a full queue by which chance in the loss has made it longer or shorter after
         ``flooded_s`` seconds, in 99 % of cases."""
         passed_s = flooded_s + self.queue_ms / 1e3
-        frames = passed_s * self.one_way.rate_mbit * 1e6 / 8 / self.frame_bytes
+        frames = passed_s * self._frames_per_s
         deviation = math.sqrt(frames * self.one_way.loss_percent / 100)
         return SIGMAS * deviation * self.frame_bytes / self.buffer_bytes
 
