@@ -77,14 +77,9 @@ class Course:
         return math.ceil(1 + SLOW_START_ROUNDS * (self.rtt_ms + self.queue_ms) / 1e3)
 
     @property
-    def _frames_per_s(self) -> float:
-        """Frames of a flood that the line passes on in a second."""
-        return self.one_way.rate_mbit * 1e6 / 8 / self.frame_bytes
-
-    @property
     def flood_per_s(self) -> float:
         """Datagrams a second of a flood."""
-        return FLOOD_FACTOR * self._frames_per_s
+        return FLOOD_FACTOR * self.one_way.rate_mbit * 1e6 / 8 / self.frame_bytes
 
     @property
     def flood_fill_s(self) -> float:
@@ -95,13 +90,13 @@ class Course:
     def fill_frames(self) -> int:
         """Frames that the line has passed on when datagrams have filled the queue."""
         passed_s = self.flood_fill_s
-        return math.ceil(passed_s * self._frames_per_s)
+        return math.ceil(passed_s * self.one_way.rate_mbit * 1e6 / 8 / self.frame_bytes)
 
     def queue_chance_share(self, flooded_s: float) -> float:
         """The share of a full queue by which chance in the loss has made it longer or shorter after
         ``flooded_s`` seconds, in 99 % of cases."""
         passed_s = flooded_s + self.queue_ms / 1e3
-        frames = passed_s * self._frames_per_s
+        frames = passed_s * self.one_way.rate_mbit * 1e6 / 8 / self.frame_bytes
         deviation = math.sqrt(frames * self.one_way.loss_percent / 100)
         return SIGMAS * deviation * self.frame_bytes / self.buffer_bytes
 

@@ -21,9 +21,7 @@ def stepped_ms(segments: int, segment_ms: float, rtt_ms: float, window: int) -> 
     return 2 * rtt_ms + sent_ms[-1]
 
 
-@given(
-    st.integers(1, 400), st.floats(0.1, 100), st.floats(0, 300), st.sampled_from([1, 2, 10, 40])
-)
+@given(st.integers(1, 400), st.floats(0.1, 100), st.floats(0, 300), st.sampled_from([1, 2, 10, 40]))
 def test_it_is_never_more_than_the_stepped_rounds_nor_much_less(segments, mbit, rtt_ms, window):
     least = least_download_time(segments * SEGMENT_BYTES, SEGMENT_BYTES, mbit, rtt_ms, window)
     segment_ms = SEGMENT_BYTES * 8e-3 / mbit
