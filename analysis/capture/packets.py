@@ -9,10 +9,10 @@ import polars as pl
 
 from analysis.capture.frames import Frames, gather
 from analysis.capture.tcp_options import parse_options
+from stage_node.records.line.ethernet import ETHERNET_HEADER_BYTES
 
 FIN, SYN, RST, ACK = 0x01, 0x02, 0x04, 0x10
 
-_ETHERNET_BYTES = 14
 _ETHERTYPE_IPV4 = 0x0800
 _PROTOCOL_TCP = 6
 
@@ -74,10 +74,10 @@ def decode(frames: Frames) -> pl.DataFrame:
         & (headers["ethertype"] == _ETHERTYPE_IPV4)
         & (headers["version_ihl"] >> 4 == 4)
         & (ip_bytes >= 20)
-        & (caplen >= _ETHERNET_BYTES + ip_bytes)
+        & (caplen >= ETHERNET_HEADER_BYTES + ip_bytes)
     )
     # Wrong lengths may point anywhere: gather the TCP header only where it is known to lie.
-    tcp_begin = np.where(is_ipv4, _ETHERNET_BYTES + ip_bytes, 0)
+    tcp_begin = np.where(is_ipv4, ETHERNET_HEADER_BYTES + ip_bytes, 0)
     tcp = gather(frames.buffer, frames.offsets + tcp_begin, _TCP)
     tcp_bytes = (tcp["flags"] >> 12).astype(np.int64) * 4
     is_tcp = (

@@ -8,11 +8,11 @@ from itertools import zip_longest
 from pathlib import Path
 
 from analysis.errors import NotARunError
+from stage_node.records.line.ethernet import ETHERNET_HEADER_BYTES
 from stage_node.records.run_directory import RunDirectory
 
 _FILE_HEADER_BYTES = 24
 _RECORD = struct.Struct("<IIII")
-_ETHERNET_BYTES = 14
 _IPV4, _TCP = b"\x08\x00", 6
 _TCP_BYTES = 20
 _TCP_CHECKSUM = slice(16, 18)
@@ -32,7 +32,7 @@ class Packet:
         All of a packet that is not TCP, or was captured to less than 20 bytes of TCP."""
         if self.data[12:14] != _IPV4 or self.data[23:24] != bytes([_TCP]):
             return self.data
-        begin = _ETHERNET_BYTES + (self.data[_ETHERNET_BYTES] & 0x0F) * 4
+        begin = ETHERNET_HEADER_BYTES + (self.data[ETHERNET_HEADER_BYTES] & 0x0F) * 4
         if len(self.data) < begin + _TCP_BYTES:
             return self.data
         end = begin + (self.data[begin + 12] >> 4) * 4

@@ -11,6 +11,7 @@ import polars as pl
 
 from analysis.metrics.measure import Measured, MeasuredPipeline
 from analysis.metrics.pipeline.breakdown import PARTS
+from analysis.metrics.pipeline.latency import latencies_ns
 from analysis.metrics.pipeline.windows import window_frames
 from analysis.summary.accordion import DownloadSummary
 from analysis.summary.pipeline import Window
@@ -92,8 +93,7 @@ def window_figures(measured: MeasuredPipeline, window: Window, section: str) -> 
     frames = frames_of_window(measured, window)
     admitted = measured.run.results.join(frames, on=_KEY, how="semi").sort("t_admitted_ns")
     if window.end_to_end:
-        times_ns = (admitted["t_result_ns"] - admitted["t_admitted_ns"]).to_numpy()
-        yield _timed(section, "end to end", window.end_to_end, times_ns)
+        yield _timed(section, "end to end", window.end_to_end, latencies_ns(admitted))
         yield Figure(section, "end to end, 95 %", "ms", window.end_to_end.p95_ms)
     if window.inferences_per_s is not None:
         yield Figure(section, "inferences", "1/s", window.inferences_per_s)

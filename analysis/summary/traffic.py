@@ -35,22 +35,12 @@ class CutTraffic(SummarySection):
 
 
 class Reduction(SummarySection):
-    """A figure before and after compression."""
+    """A figure before and after compression; `analysis/metrics/pipeline/reductions.py`."""
 
     before: float = Field(description="W or T: uncompressed split")
     after: float = Field(description="P or L: compressed fringe layers")
     reduction: float = Field(description="before - after")
     share: float | None = Field(description="reduction / before")
-
-    @classmethod
-    def of(cls, before: float, after: float) -> "Reduction":
-        """The two figures and their difference."""
-        return cls(
-            before=before,
-            after=after,
-            reduction=before - after,
-            share=(before - after) / before if before else None,
-        )
 
 
 class Reductions(SummarySection):

@@ -16,6 +16,7 @@ from controller.control.policy import Estimate, Option, PolicySettings, PolicySt
 from controller.control.rate_estimate import RateEstimate
 from controller.fringe.targets import AutomaticControl
 from controller.live.known_rates import KnownRates
+from stage_node.records.line.transfer_time import serialisation_ms, transfer_mbit
 
 LATE_MS = 20.0
 """What a frame may take beyond the forecast before its lateness is blamed on the network: computing
@@ -198,13 +199,13 @@ class Automatic:
         """The slowest connection cannot be faster than such a latency allows."""
         estimate, sizes = self._estimate(), self._options[place].frame_bytes
         shares_ms = [
-            size * 8e-3 / max(rate, 1e-3)
+            serialisation_ms(size, max(rate, 1e-3))
             for size, rate in zip(sizes, estimate.rate_mbit, strict=True)
         ]
         slowest = max(range(len(shares_ms)), key=shares_ms.__getitem__)
         others_ms = sum(shares_ms) - shares_ms[slowest]
         took_ms = max(latency_ms - estimate.other_ms - others_ms, LATE_MS)
-        at_most_mbit = sizes[slowest] * 8e-3 / took_ms
+        at_most_mbit = transfer_mbit(sizes[slowest], took_ms)
         if at_most_mbit < estimate.rate_mbit[slowest]:
             self._rates[slowest] = self._rates[slowest].after(at_most_mbit)
 
@@ -219,8 +220,8 @@ class Automatic:
         place, latency_ms = seen.frames[-1]
         at_most_ms = max(0.0, latency_ms - (self._other.ms or latency_ms)) + LATE_MS
         return rate.unmeasured(
-            at_least_mbit=self._options[place].frame_bytes[cut] * 8e-3 / at_most_ms,
-            enough_mbit=self._options[0].frame_bytes[cut] * 8e-3 / NO_TIME_MS,
+            at_least_mbit=transfer_mbit(self._options[place].frame_bytes[cut], at_most_ms),
+            enough_mbit=transfer_mbit(self._options[0].frame_bytes[cut], NO_TIME_MS),
         )
 
     def _estimate(self) -> Estimate:

@@ -11,6 +11,8 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from stage_node.records.line.transfer_time import serialisation_ms
+
 MOST_GROWTH = 2.0
 
 
@@ -43,7 +45,7 @@ class Estimate:
     def transfer_ms(self, option: Option) -> float:
         """Size-dependent part of the latency, ms: transfers, and waiting for them."""
         transfers = [
-            size * 8e-3 / rate if rate > 0 else math.inf
+            serialisation_ms(size, rate) if rate > 0 else math.inf
             for size, rate in zip(option.frame_bytes, self.rate_mbit, strict=True)
         ]
         waiting_ms = max(0.0, max(transfers) - self.frame_ms)

@@ -7,13 +7,13 @@ every packet are taken off before a byte is given to the activation.
 import math
 
 from controller.errors import BadTargetsError
+from stage_node.records.line.ethernet import (
+    FRAME_BYTES,
+    SEGMENT_BYTES,
+    SEGMENT_HEADERS_BYTES,
+)
+from stage_node.records.line.transfer_time import bytes_per_ms
 from stage_node.wire.frame import HEADER_BYTES
-
-SEGMENT_BYTES = 1448
-"""Payload of a full TCP segment: 1500 less IPv4 and TCP headers with time stamps (RFC 7323)."""
-
-PACKET_HEADER_BYTES = 14 + 20 + 32
-"""Ethernet, IPv4, TCP with time stamps."""
 
 
 def bytes_for_latency(
@@ -46,9 +46,9 @@ def _payload_bytes(busy_ms: float, rate_mbit: float, images: int, wanted: str) -
     """Bytes per image of a frame that keeps the link busy for ``busy_ms``."""
     if not 0 < rate_mbit < math.inf or busy_ms == math.inf:
         raise BadTargetsError(f"{wanted} at {rate_mbit:g} Mbit/s sets no limit to the bytes")
-    wire_bytes = int(busy_ms * rate_mbit * 125)  # a Mbit/s is 125 bytes in a millisecond
-    full, rest = divmod(wire_bytes, SEGMENT_BYTES + PACKET_HEADER_BYTES)
-    frame_bytes = full * SEGMENT_BYTES + max(0, rest - PACKET_HEADER_BYTES)
+    wire_bytes = int(busy_ms * bytes_per_ms(rate_mbit))
+    full, rest = divmod(wire_bytes, FRAME_BYTES)
+    frame_bytes = full * SEGMENT_BYTES + max(0, rest - SEGMENT_HEADERS_BYTES)
     payload_bytes = (frame_bytes - HEADER_BYTES) / images
     if payload_bytes < 1:
         raise BadTargetsError(

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from controller.ladder.ladder import Ladder
+from stage_node.fringe.reductions import bandwidth_reduction, latency_reduction
 
 DOUBT = 0.01
 """How far a forecast sum of losses may go beyond the floor and still be worth a measurement: two
@@ -143,12 +144,20 @@ class Descent:
         return sum(ladder.loss(r) for ladder, r in zip(self.ladders, rungs, strict=True))
 
     def _saved(self, rungs: Sequence[int], forecast: Forecast) -> tuple[float, float]:
-        """Savings against the kept choice: bytes and ms."""
-        saved = [
-            ladder.rungs[old].payload_bytes - ladder.rungs[new].payload_bytes
-            for ladder, old, new in zip(self.ladders, self.good, rungs, strict=True)
+        """Forecast bandwidth and latency reduction from the kept choice, bytes and ms per
+        inference (Eq. 1 and Eq. 2)."""
+        kept_bytes, new_bytes = self._sizes(self.good), self._sizes(rungs)
+        rates = forecast.ms_per_byte
+        return bandwidth_reduction(kept_bytes, new_bytes), latency_reduction(
+            [size * ms for size, ms in zip(kept_bytes, rates, strict=True)],
+            [size * ms for size, ms in zip(new_bytes, rates, strict=True)],
+        )
+
+    def _sizes(self, rungs: Sequence[int]) -> list[float]:
+        """Payload of each cut under a choice, bytes per inference."""
+        return [
+            ladder.rungs[r].payload_bytes for ladder, r in zip(self.ladders, rungs, strict=True)
         ]
-        return sum(saved), sum(s * ms for s, ms in zip(saved, forecast.ms_per_byte, strict=True))
 
     def _closed(self, rungs: Sequence[int], forecast: Forecast) -> float:
         """Share of the missing savings that a choice brings, 1 if it reaches one target."""

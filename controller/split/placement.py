@@ -17,6 +17,7 @@ from pydantic import Field
 from controller.split.partition import Partition, split_balanced, split_by_bottleneck
 from controller.split.profiling import LayerCost
 from stage_node.models import ChainModel
+from stage_node.records.line.transfer_time import serialisation_ms
 from stage_node.records.record import Record
 
 BALANCED = "balanced by multiply-accumulates"
@@ -37,7 +38,7 @@ class Hop(Record):
 
     def sending_ms(self, frame_bytes: int) -> float:
         """Time that a frame occupies the slowest link of the way, ms."""
-        return 0.0 if self.rate_mbit is None else frame_bytes * 8 / self.rate_mbit / 1000
+        return 0.0 if self.rate_mbit is None else serialisation_ms(frame_bytes, self.rate_mbit)
 
 
 class Costs(Record):

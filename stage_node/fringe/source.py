@@ -16,6 +16,7 @@ from torch import Tensor
 
 from stage_node.data import Dataset, Split, SplitName
 from stage_node.errors import RefusedError, StageNodeError, WireError
+from stage_node.fringe.latency import end_to_end_ns
 from stage_node.fringe.messages import Activated, RecentReply, ResultsReply
 from stage_node.records.ledger import Rows
 
@@ -73,7 +74,7 @@ class Activation:
         until = self._images_until
         end = bisect_left(until, until[skip] + count)
         times_ns = np.array(self._times_ns[skip:end])
-        latency_ms = (times_ns[:, 1] - times_ns[:, 0]) / 1e6
+        latency_ms = end_to_end_ns(times_ns[:, 0], times_ns[:, 1]) / 1e6
         return ResultsReply(
             frames=end - skip,
             samples=until[end] - until[skip],
@@ -157,7 +158,8 @@ class Source:
                 raise WireError(f"{len(predictions)} predictions for {samples} images")
             correct = int((predictions == oldest.labels).sum())
             self._in_flight.popleft()
-            self._recent.append((generation, (t_result_ns - oldest.t_admitted_ns) / 1e6))
+            latency_ns = end_to_end_ns(oldest.t_admitted_ns, t_result_ns)
+            self._recent.append((generation, latency_ns / 1e6))
             if self._activation and sequence >= self._activation.first_sequence:
                 self._activation.add(samples, correct, oldest.t_admitted_ns, t_result_ns)
             self._news.notify()

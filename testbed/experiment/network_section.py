@@ -8,6 +8,14 @@ from pydantic import BeforeValidator, Discriminator, Field, Tag, model_validator
 from testbed.experiment.typed_yaml import Section
 from topologies.links.generators import Pattern
 from topologies.links.profiles import DirectionProfile
+from topologies.links.ranges import (
+    BufferBdp,
+    DelayMs,
+    JitterMs,
+    LossPercent,
+    PlayedRateMbit,
+    RateMbit,
+)
 from topologies.links.traces import BIN_MS
 from topologies.networks.shapes import Branch, Inner, full_tree
 
@@ -18,7 +26,7 @@ class GeneratedTrace(Section):
     generate: Pattern
     seed: int = 1
     duration_s: float = Field(60.0, gt=0, le=86_400)
-    peak_mbit: float | None = Field(None, gt=0, description="best rate; default: the link's own")
+    peak_mbit: RateMbit | None = Field(None, description="best rate; default: the link's own")
 
 
 class TraceFile(Section):
@@ -47,14 +55,14 @@ TraceChoice = Annotated[
 class LinkOverrides(Section):
     """Values that replace a profile's, in one direction or in both; and what varies them."""
 
-    rate_mbit: float | None = Field(None, gt=0, description="bottleneck rate")
-    delay_ms: float | None = Field(None, ge=0, description="one-way delay")
-    jitter_ms: float | None = Field(
-        None, ge=0, description=DirectionProfile.model_fields["jitter_ms"].description
+    rate_mbit: RateMbit | None = Field(None, description="bottleneck rate")
+    delay_ms: DelayMs | None = Field(None, description="one-way delay")
+    jitter_ms: JitterMs | None = Field(
+        None, description=DirectionProfile.model_fields["jitter_ms"].description
     )
-    loss_percent: float | None = Field(None, ge=0, lt=100, description="random packet loss")
-    buffer_bdp: float | None = Field(
-        None, gt=0, description="droptail buffer in bandwidth-delay products"
+    loss_percent: LossPercent | None = Field(None, description="random packet loss")
+    buffer_bdp: BufferBdp | None = Field(
+        None, description="droptail buffer in bandwidth-delay products"
     )
     trace: TraceChoice | None = Field(
         None, description="a file, or {generate: lte | starlink | outages, seed, duration_s}"
@@ -151,9 +159,9 @@ LinksByHost = Annotated[
 class ChangedValues(Section):
     """Values of a link that the kernel can change while packets are on it."""
 
-    rate_mbit: float | None = Field(None, gt=0, allow_inf_nan=False)
-    delay_ms: float | None = Field(None, ge=0, allow_inf_nan=False)
-    loss_percent: float | None = Field(None, ge=0, lt=100)
+    rate_mbit: PlayedRateMbit | None = None
+    delay_ms: DelayMs | None = None
+    loss_percent: LossPercent | None = None
 
     def given(self) -> dict[str, float]:
         """The values that are set."""

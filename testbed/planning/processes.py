@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from itertools import pairwise
 from pathlib import Path
 
-from controller.accordion.serving.link_estimate import SEGMENT_BYTES, LinkEstimate, path_window
+from controller.accordion.serving.link_estimate import LinkEstimate, path_window
 from controller.accordion.serving.process import ServerConfiguration
 from controller.live.known_rates import KnownRates
 from controller.live.plan import PipelinePlan, StagePlan, controller_name
@@ -19,6 +19,7 @@ from stage_node.accordion.server.served_file import ServedFile
 from stage_node.accordion.ue.ue import UeConfiguration
 from stage_node.fringe.stage import StageConfiguration
 from stage_node.records.events import LONE_PIPELINE
+from stage_node.records.line.ethernet import SEGMENT_BYTES
 from stage_node.records.run_directory import RunDirectory
 from stage_node.records.vocabulary import ClockKind
 from testbed.devices.assigning import computing_of

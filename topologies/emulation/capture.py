@@ -14,12 +14,12 @@ from types import TracebackType
 from typing import Self
 
 from stage_node.records.captures import CaptureCounters
+from stage_node.records.line.ethernet import FRAME_BYTES
 from topologies.emulation.capture_counters import parse_counters
 from topologies.emulation.network import EmulatedNetwork
 from topologies.errors import EmulationError
 from topologies.links.profiles import LinkProfile
 from topologies.machine.namespaces import spawn_inside
-from topologies.networks.shaping import FRAME_BYTES
 from topologies.networks.spec import Port
 
 SNAPSHOT_BYTES = 96  # Ethernet, IPv4 and TCP headers with every option fit

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from pathlib import Path
 
+from stage_node.records.line.transfer_time import bytes_per_ms
 from stage_node.records.vocabulary import DIRECTIONS
 from topologies.errors import EmulationError
 from topologies.machine.namespaces import inside
@@ -51,7 +52,7 @@ def path_buffer_bytes(plan: Plan) -> int:
         for profile in profiles
         for direction in DIRECTIONS
     )
-    return receive_buffer_bytes(round(2 * (fastest * rtt_ms * 1e3 / 8 + queues)))
+    return receive_buffer_bytes(round(2 * (bytes_per_ms(fastest) * rtt_ms + queues)))
 
 
 def write_sysctls(pid: int, settings: Mapping[str, str]) -> None:

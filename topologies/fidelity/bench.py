@@ -21,25 +21,21 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
 from pathlib import Path
 
+from stage_node.records.line.ethernet import DATAGRAM_HEADERS_BYTES, FRAME_BYTES
+from stage_node.records.line.transfer_time import ideal_goodput_mbit, serialisation_ms
 from stage_node.records.vocabulary import DIRECTIONS, ClockKind, Direction
 from topologies.emulation.network import EmulatedNetwork
 from topologies.emulation.sysctls import host_sysctls, write_sysctls
 from topologies.errors import EmulationError
 from topologies.fidelity.claims import LossClaim, RttClaim, SaturationClaim, Way
-from topologies.fidelity.course import DATAGRAMS_PER_BUFFER, SIGMAS, UDP_HEADERS_BYTES, Course
+from topologies.fidelity.course import DATAGRAMS_PER_BUFFER, SIGMAS, Course
 from topologies.fidelity.probes.echo import ECHO_FRAME_BYTES
 from topologies.fidelity.probes.independent_tools import Iperf3Flow, Pings, iperf3, ping
 from topologies.fidelity.probes.link_ends import vantages
 from topologies.fidelity.tolerances import EXAMINATION
 from topologies.links.profiles import DirectionProfile, LinkProfile
 from topologies.networks.receive_buffer import receive_buffer_bytes
-from topologies.networks.shaping import (
-    FRAME_BYTES,
-    ideal_goodput_mbit,
-    ideal_rtt_ms,
-    serialisation_ms,
-    shape_of,
-)
+from topologies.networks.shaping import ideal_rtt_ms, shape_of
 from topologies.networks.spec import direction_of
 
 WAYS: dict[Way, Direction] = {"down": "b_to_a", "up": "a_to_b"}
@@ -83,7 +79,7 @@ class Bench:
         """The shortest of more pings is still the shortest, so rounds add up."""
         profile = self._profile
         ways = (profile.down, profile.up)
-        slowest_ms = max(serialisation_ms(one.rate_mbit, ECHO_FRAME_BYTES) for one in ways)
+        slowest_ms = max(serialisation_ms(ECHO_FRAME_BYTES, one.rate_mbit) for one in ways)
         expected_ms, allowed = ideal_rtt_ms(profile, ECHO_FRAME_BYTES), self._tolerances
         claim = RttClaim(
             sent=0,
@@ -121,7 +117,7 @@ class Bench:
             measure, expected, chance = self._tcp_mbit, ideal_goodput_mbit(rate_mbit), 0.0
         else:
             lost = course.one_way.loss_percent / 100
-            frame_s = serialisation_ms(rate_mbit, course.frame_bytes) / 1e3
+            frame_s = serialisation_ms(course.frame_bytes, rate_mbit) / 1e3
             frames = course.rate_s(course.frame_bytes) / frame_s
             measure = self._udp_mbit
             expected = rate_mbit * course.payload_bytes / course.frame_bytes
@@ -185,7 +181,7 @@ class Bench:
 
     def _loss(self, way: Way) -> LossClaim:
         one_way = self._course(way).one_way
-        frame_bytes = LOSS_PAYLOAD_BYTES + UDP_HEADERS_BYTES
+        frame_bytes = LOSS_PAYLOAD_BYTES + DATAGRAM_HEADERS_BYTES
         per_s = min(LOSS_PER_S, LOSS_LINE_SHARE * one_way.rate_mbit * 1e6 / 8 / frame_bytes)
         wanted = LOSS_DATAGRAMS if one_way.loss_percent else NO_LOSS_DATAGRAMS
         count = min(wanted, round(LOSS_S * per_s))
@@ -227,7 +223,7 @@ class Bench:
     def _loaded_ms(self, way: Way) -> float:
         """The round trip while the direction is saturated; see the module."""
         course = self._course(way)
-        ping_ms = serialisation_ms(course.one_way.rate_mbit, ECHO_FRAME_BYTES)
+        ping_ms = serialisation_ms(ECHO_FRAME_BYTES, course.one_way.rate_mbit)
         spacing_s = max(PING_SPACING_S, ping_ms / LOADED_PINGS_SHARE / 1e3)
         count = round(min(LOADED_PINGS, LOADED_PINGS_S / spacing_s))
         lasts_s = math.ceil(course.fill_s + count * spacing_s + course.handshake_s + 1)

@@ -10,7 +10,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field, computed_field
 
 from stage_node.records.vocabulary import ClockKind
-from topologies.fidelity.binomial import exact_interval
+from topologies.fidelity.loss_interval import loss_interval
 from topologies.links.profiles import LinkProfile
 
 LOSS_CONFIDENCE = 0.99
@@ -126,7 +126,7 @@ class LossClaim(Record):
     @property
     def interval_percent(self) -> tuple[float, float]:
         """The exact 99 % interval of the true loss (Clopper-Pearson)."""
-        low, high = exact_interval(self.lost, self.sent, LOSS_CONFIDENCE)
+        low, high = loss_interval(self.lost, self.sent, LOSS_CONFIDENCE, "exact")
         return 100 * low, 100 * high
 
     @computed_field  # type: ignore[prop-decorator]

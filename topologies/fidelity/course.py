@@ -6,12 +6,12 @@ Everything follows from the profile and the clock.
 import math
 from dataclasses import dataclass
 
+from stage_node.records.line.ethernet import DATAGRAM_HEADERS_BYTES, FRAME_BYTES, SEGMENT_BYTES
+from stage_node.records.line.transfer_time import serialisation_ms
 from stage_node.records.vocabulary import ClockKind
 from topologies.fidelity.probes.goodput import window_bytes
 from topologies.links.profiles import DirectionProfile
-from topologies.networks.shaping import FRAME_BYTES, SEGMENT_BYTES, serialisation_ms
 
-UDP_HEADERS_BYTES = 42  # Ethernet, IPv4, UDP
 FLOOD_FACTOR = 1.5  # times the line rate
 FLOOD_MBIT = 20.0  # line rate up to which iperf3's datagrams flood
 DATAGRAMS_PER_BUFFER: dict[ClockKind, int] = {"real": 40, "virtual": 80}
@@ -44,23 +44,23 @@ class Course:
     def payload_bytes(self) -> int:
         """Payload of a flooding datagram, bytes."""
         frame = min(FRAME_BYTES, self.buffer_bytes // self.datagrams_per_buffer)
-        return frame - UDP_HEADERS_BYTES
+        return frame - DATAGRAM_HEADERS_BYTES
 
     @property
     def frame_bytes(self) -> int:
         """Size of a flooding datagram on the wire, bytes."""
-        return self.payload_bytes + UDP_HEADERS_BYTES
+        return self.payload_bytes + DATAGRAM_HEADERS_BYTES
 
     @property
     def queue_ms(self) -> float:
         """The delay of a full queue."""
-        return self.buffer_bytes * 8 / (self.one_way.rate_mbit * 1e3)
+        return serialisation_ms(self.buffer_bytes, self.one_way.rate_mbit)
 
     @property
     def window_bytes(self) -> int:
         """TCP's window, with which the line never stands still and its queue never overflows."""
         rate_mbit = self.one_way.rate_mbit
-        under_way = math.ceil(self.rtt_ms / serialisation_ms(rate_mbit, FRAME_BYTES))
+        under_way = math.ceil(self.rtt_ms / serialisation_ms(FRAME_BYTES, rate_mbit))
         return max(
             window_bytes(rate_mbit, self.rtt_ms, self.buffer_bytes),
             (under_way + WITHHELD_FRAMES) * SEGMENT_BYTES,

@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
+from stage_node.records.line.transfer_time import ideal_goodput_mbit, serialisation_ms
 from stage_node.records.vocabulary import DIRECTIONS, ClockKind, Direction
 from topologies.emulation.network import EmulatedNetwork
 from topologies.fidelity.probes.datagram_loss import DATAGRAM_FRAME_BYTES, measure_losses
@@ -18,7 +19,7 @@ from topologies.fidelity.probes.link_ends import vantages
 from topologies.fidelity.tolerances import PROBE, Tolerances
 from topologies.fidelity.verdict import GoodputProbe, LossProbe, Probe, RttProbe
 from topologies.links.profiles import LinkProfile
-from topologies.networks.shaping import ideal_goodput_mbit, ideal_rtt_ms, serialisation_ms, shape_of
+from topologies.networks.shaping import ideal_rtt_ms, shape_of
 from topologies.networks.spec import LinkSpec, direction_of
 
 ECHOES = 8
@@ -78,7 +79,7 @@ def _rtt(
     net: EmulatedNetwork, tolerances: Tolerances, link: LinkSpec, profile: LinkProfile
 ) -> RttProbe:
     slowest_ms = max(
-        serialisation_ms(one_way.rate_mbit, ECHO_FRAME_BYTES)
+        serialisation_ms(ECHO_FRAME_BYTES, one_way.rate_mbit)
         for one_way in (profile.down, profile.up)
     )
     jitter_ms = profile.down.jitter_ms + profile.up.jitter_ms
@@ -116,7 +117,7 @@ def _loss(
     net: EmulatedNetwork, link: LinkSpec, profile: LinkProfile, direction: Direction
 ) -> LossProbe:
     one_way = direction_of(profile, direction)
-    frame_s = serialisation_ms(one_way.rate_mbit, DATAGRAM_FRAME_BYTES) / 1e3
+    frame_s = serialisation_ms(DATAGRAM_FRAME_BYTES, one_way.rate_mbit) / 1e3
     spacing_s = max(LOSS_SPACING_S, 1.1 * frame_s)
     losses = measure_losses(
         *vantages(net, link, direction),

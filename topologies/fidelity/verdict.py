@@ -9,7 +9,6 @@ quiet machine showed 1.0 and 1.6 %, one busy loop on the guest's CPU 7.1 %, and 
 computes or waits for a CPU.
 """
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -27,13 +26,14 @@ from stage_node.records.fidelity import (
 from stage_node.records.vocabulary import ClockKind, Direction, Verdict
 from topologies.emulation.capture_counters import total
 from topologies.emulation.capture_counters import verdict as capture_verdict
+from topologies.fidelity.loss_interval import loss_interval
 from topologies.machine.cpu import IdleSample
 from topologies.machine.pauses import Paused
 
 LATE_MS = 20.0  # a fifth of a trace's usual step
 IDLE_THRESHOLD = 0.35
 PAUSED_SHARE = 0.03
-LOSS_Z = 3.2905  # two-sided 99.9 % of the normal distribution
+LOSS_CONFIDENCE = 0.999
 
 
 @dataclass(frozen=True)
@@ -138,7 +138,7 @@ class LossProbe:
     @property
     def interval_percent(self) -> tuple[float, float]:
         """Wilson's 99.9 % interval for the true loss."""
-        low, high = wilson_interval(self.lost, self.sent)
+        low, high = loss_interval(self.lost, self.sent, LOSS_CONFIDENCE, "wilson")
         return 100 * low, 100 * high
 
     @property
@@ -270,17 +270,6 @@ def late_p95(late_ms: Sequence[float]) -> float | None:
     """95th percentile of the changes' lateness, ms; None without changes."""
     ordered = sorted(late_ms)
     return ordered[min(len(ordered) - 1, int(0.95 * len(ordered)))] if ordered else None
-
-
-def wilson_interval(events: int, trials: int, z: float = LOSS_Z) -> tuple[float, float]:
-    """Score interval for a binomial share (Wilson, JASA 22, 1927); (0, 1) without trials."""
-    if trials == 0:
-        return 0.0, 1.0
-    share = events / trials
-    scale = 1 + z * z / trials
-    centre = (share + z * z / (2 * trials)) / scale
-    half = z * math.sqrt(share * (1 - share) / trials + z * z / (4 * trials * trials)) / scale
-    return max(0.0, centre - half), min(1.0, centre + half)
 
 
 def _pause_warnings(paused: Paused | None) -> list[str]:

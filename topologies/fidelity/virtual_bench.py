@@ -17,6 +17,7 @@ however fast it is:
 import math
 import time
 
+from stage_node.records.line.transfer_time import serialisation_ms
 from topologies.errors import EmulationError
 from topologies.fidelity.bench import (
     LOSS_DATAGRAMS,
@@ -31,7 +32,6 @@ from topologies.fidelity.probes.echo import ECHO_FRAME_BYTES
 from topologies.fidelity.probes.flood import flooding
 from topologies.fidelity.probes.line_rate import parse_datagrams, payload_mbit, stamped
 from topologies.fidelity.probes.link_ends import vantages
-from topologies.networks.shaping import serialisation_ms
 
 RATE_FRAMES = 2000
 PINGS = 20
@@ -53,7 +53,7 @@ class VirtualBench(Bench):
         interface = (ends.b if WAYS[way] == "a_to_b" else ends.a).interface
         log = self._logs / f"rate-{way}.txt"
         frames = course.fill_frames + RATE_FRAMES
-        lasts_s = frames * serialisation_ms(rate_mbit, course.frame_bytes) / 1e3
+        lasts_s = frames * serialisation_ms(course.frame_bytes, rate_mbit) / 1e3
         with (
             stamped(receiver.pid, interface, frames, log) as tcpdump,
             flooding(sender, receiver, course.payload_bytes, course.flood_per_s),
@@ -73,7 +73,7 @@ class VirtualBench(Bench):
     def queue(self, way: Way, idle: RttClaim, carried_mbit: float | None = None) -> SaturationClaim:
         """The delay that a direction kept full adds to ``idle``."""
         course = self._course(way)
-        ping_ms = serialisation_ms(course.one_way.rate_mbit, ECHO_FRAME_BYTES)
+        ping_ms = serialisation_ms(ECHO_FRAME_BYTES, course.one_way.rate_mbit)
         spacing_s = max(PING_SPACING_S, ping_ms / PINGS_SHARE / 1e3)
         ends = vantages(self._net, self._link, WAYS[way])
         time.sleep(DRAIN * course.queue_ms / 1e3 + course.rtt_ms / 1e3)
@@ -97,7 +97,7 @@ class VirtualBench(Bench):
 
     def _loss(self, way: Way) -> LossClaim:
         one_way = self._course(way).one_way
-        frame_s = serialisation_ms(one_way.rate_mbit, DATAGRAM_FRAME_BYTES) / 1e3
+        frame_s = serialisation_ms(DATAGRAM_FRAME_BYTES, one_way.rate_mbit) / 1e3
         losses = measure_losses(
             *vantages(self._net, self._link, WAYS[way]),
             count=LOSS_DATAGRAMS if one_way.loss_percent else NO_LOSS_DATAGRAMS,

@@ -11,7 +11,8 @@ from collections.abc import Callable, Sequence
 from typing import Literal, get_args
 
 from topologies.errors import BadTopologyError
-from topologies.links.traces import BIN_MS, OUTAGE_MBIT, LinkTrace, TraceStep, to_csv
+from topologies.links.ranges import MOST_MBIT, OUTAGE_MBIT
+from topologies.links.traces import BIN_MS, LinkTrace, TraceStep, to_csv
 
 Pattern = Literal["lte", "starlink", "outages"]
 
@@ -51,6 +52,10 @@ def generate(pattern: Pattern, seed: int, duration_s: float, peak_mbit: float) -
         raise BadTopologyError(
             f"trace {pattern}: a peak of {peak_mbit:g} Mbit/s is too slow to vary, "
             f"{OUTAGE_MBIT / LTE_FLOOR:g} at least"
+        )
+    if peak_mbit > MOST_MBIT:
+        raise BadTopologyError(
+            f"trace {pattern}: a peak of {peak_mbit:g} Mbit/s is more than a link has, {MOST_MBIT}"
         )
     draw = random.Random(f"{pattern} {seed}")
     return LinkTrace(

@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from topologies.catalogues.catalogue import Catalogue
 from topologies.catalogues.wording import in_words
 from topologies.errors import BadTopologyError
+from topologies.links.ranges import BufferBdp, DelayMs, JitterMs, LossPercent, RateMbit
 from topologies.links.traces import LinkTrace, TraceStep
 
 
@@ -29,17 +30,15 @@ class DirectionProfile(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    rate_mbit: float = Field(ge=0.001, le=100_000, allow_inf_nan=False)
-    delay_ms: float = Field(default=0, ge=0, le=60_000, allow_inf_nan=False)
-    jitter_ms: float = Field(
+    rate_mbit: RateMbit
+    delay_ms: DelayMs = 0
+    jitter_ms: JitterMs = Field(
         default=0,
-        ge=0,
-        allow_inf_nan=False,
         description="delays are uniform from delay_ms - jitter_ms to delay_ms + jitter_ms, and "
         "reorder nothing",
     )
-    loss_percent: float = Field(default=0, ge=0, lt=100, allow_inf_nan=False)
-    buffer_bdp: float = Field(default=1, gt=0, le=1000, allow_inf_nan=False)
+    loss_percent: LossPercent = 0
+    buffer_bdp: BufferBdp = 1
     trace: LinkTrace | None = None
 
     @model_validator(mode="after")

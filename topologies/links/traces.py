@@ -22,8 +22,8 @@ from typing import Self
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from topologies.errors import BadTopologyError
+from topologies.links.ranges import OUTAGE_MBIT, DelayMs, LossPercent, PlayedRateMbit
 
-OUTAGE_MBIT = 0.1
 OPPORTUNITY_BYTES = 1500
 BIN_MS = 100
 CSV_COLUMNS = ("time_s", "rate_mbit", "delay_ms", "loss_percent")
@@ -35,9 +35,9 @@ class TraceStep(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     at_ms: float = Field(ge=0, allow_inf_nan=False)
-    rate_mbit: float | None = Field(None, ge=OUTAGE_MBIT, le=100_000, allow_inf_nan=False)
-    delay_ms: float | None = Field(None, ge=0, le=60_000, allow_inf_nan=False)
-    loss_percent: float | None = Field(None, ge=0, lt=100, allow_inf_nan=False)
+    rate_mbit: PlayedRateMbit | None = None
+    delay_ms: DelayMs | None = None
+    loss_percent: LossPercent | None = None
 
     def values(self) -> dict[str, float]:
         """Values that it sets, by name."""

@@ -36,15 +36,17 @@ keeps to within one of its ticks of 64 ns.
 import math
 from dataclasses import dataclass
 
+from stage_node.records.line.ethernet import (
+    BARE_SEGMENT_FRAME_BYTES,
+    ETHERNET_HEADER_BYTES,
+    FRAME_BYTES,
+    INITIAL_WINDOW_SEGMENTS,
+)
+from stage_node.records.line.transfer_time import bytes_per_ms, serialisation_ms
 from stage_node.records.vocabulary import Direction
 from topologies.links.profiles import DirectionProfile, LinkProfile
 from topologies.networks.spec import Shaper, direction_of
 
-FRAME_BYTES = 1514  # 1500 of IP packet and the Ethernet header, without preamble and FCS
-SEGMENT_BYTES = 1448  # 1500 - 20 (IPv4) - 20 (TCP) - 12 (timestamps)
-ETHERNET_HEADER_BYTES = 14
-SMALLEST_FRAME_BYTES = 54  # IPv4 and TCP headers alone
-INITIAL_WINDOW_FRAMES = 10
 SMALL_ROUTER_FRAMES = 64
 SMALL_ROUTER_MS = 50.0
 BURST_MS = 6.0
@@ -82,16 +84,16 @@ class Tap:
 def shape_of(profile: LinkProfile, direction: Direction) -> Shape:
     """The kernel's figures for one direction; formulas in the module's text."""
     one_way: DirectionProfile = direction_of(profile, direction)
-    bytes_per_ms = one_way.rate_mbit * 1e6 / 8 / 1e3
+    line = bytes_per_ms(one_way.rate_mbit)
     buffer_bytes = math.ceil(
         max(
-            one_way.buffer_bdp * bytes_per_ms * profile.rtt_ms,
-            min(SMALL_ROUTER_MS * bytes_per_ms, SMALL_ROUTER_FRAMES * FRAME_BYTES),
-            INITIAL_WINDOW_FRAMES * FRAME_BYTES,
+            one_way.buffer_bdp * line * profile.rtt_ms,
+            min(SMALL_ROUTER_MS * line, SMALL_ROUTER_FRAMES * FRAME_BYTES),
+            INITIAL_WINDOW_SEGMENTS * FRAME_BYTES,
         )
     )
-    flying_bytes = bytes_per_ms * (one_way.delay_ms + one_way.jitter_ms)
-    limit_packets = math.ceil((flying_bytes + buffer_bytes) / SMALLEST_FRAME_BYTES) + 100
+    flying_bytes = line * (one_way.delay_ms + one_way.jitter_ms)
+    limit_packets = math.ceil((flying_bytes + buffer_bytes) / BARE_SEGMENT_FRAME_BYTES) + 100
     return Shape(
         rate_bit=round(one_way.rate_mbit * 1e6),
         delay_us=round(one_way.delay_ms * 1e3),
@@ -103,23 +105,13 @@ def shape_of(profile: LinkProfile, direction: Direction) -> Shape:
     )
 
 
-def ideal_goodput_mbit(rate_mbit: float) -> float:
-    """TCP payload rate of a line kept full by 1448-byte segments (timestamps on)."""
-    return rate_mbit * SEGMENT_BYTES / FRAME_BYTES
-
-
-def serialisation_ms(rate_mbit: float, frame_bytes: int) -> float:
-    """Time a frame takes to be put on the line."""
-    return frame_bytes * 8 / (rate_mbit * 1e3)
-
-
 def ideal_rtt_ms(profile: LinkProfile, frame_bytes: int) -> float:
     """Two delays and the serialisation of a frame each way, on an idle link, ms.
 
     A direction that varies lets a small frame pass an idle line at once: see the module's text.
     """
     return profile.rtt_ms + sum(
-        serialisation_ms(one_way.rate_mbit, frame_bytes)
+        serialisation_ms(frame_bytes, one_way.rate_mbit)
         for one_way in (profile.down, profile.up)
         if one_way.trace is None
     )

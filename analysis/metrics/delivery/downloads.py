@@ -32,6 +32,7 @@ from stage_node.records.events import (
     DownloadEnded,
     ModelRequested,
 )
+from stage_node.records.line.transfer_time import transfer_mbit
 
 EventT = TypeVar("EventT", ModelRequested, Admitted)
 
@@ -170,7 +171,7 @@ def _download(
         begin_s=(transfer.begin_ns - begins[event.who, event.model, event.round]) / 1e9,
         duration_ms=duration_ms,
         deadline_met=None if deadline_ms is None else duration_ms <= deadline_ms,
-        goodput_mbit=size * 8e-3 / duration_ms,
+        goodput_mbit=transfer_mbit(size, duration_ms),
         handshake_ms=(stream.syn_ack_ns - stream.syn_ns) / 1e6,
         server_ms=_server_ms(transfer),
         expected=expected,

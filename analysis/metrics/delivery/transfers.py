@@ -1,21 +1,21 @@
 """A download as the captures show it, and the least time it can take."""
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 import numpy as np
 
 from analysis.run.reader import Run
 from analysis.summary.accordion import ExpectedDownload
 from analysis.tcp.connections import TwoEnds
+from stage_node.accordion.download_time import least_download_time
 from stage_node.records.events import (
     ConfigurationEvaluated,
     ConfigurationReady,
     DownloadEnded,
     WindowOpened,
 )
-
-INITIAL_WINDOW_SEGMENTS = 10
-"""RFC 6928, Linux's default."""
+from stage_node.records.line.ethernet import INITIAL_WINDOW_SEGMENTS
+from stage_node.records.line.transfer_time import bytes_per_ms
 
 
 @dataclass(frozen=True)
@@ -55,24 +55,8 @@ def expected_download(
     window_segments: int = INITIAL_WINDOW_SEGMENTS,
 ) -> ExpectedDownload:
     """The least time for a request and a response of ``size_bytes``; see ``ExpectedDownload``."""
-    segment_ms = segment_bytes * 8e-3 / goodput_mbit
-    idle_ms, sent, window = 0.0, 0, window_segments
-    while sent + window * segment_bytes < size_bytes:
-        # The first acknowledgement opens the window a round trip after the round's first segment.
-        idle = rtt_ms - (window - 1) * segment_ms
-        if idle <= 0:
-            break
-        idle_ms += idle
-        sent += window * segment_bytes
-        window *= 2
-    payload_ms = size_bytes * 8e-3 / goodput_mbit
-    return ExpectedDownload(
-        handshake_ms=rtt_ms,
-        request_ms=rtt_ms,
-        slow_start_ms=idle_ms,
-        payload_ms=payload_ms,
-        total_ms=2 * rtt_ms + idle_ms + payload_ms,
-    )
+    least = least_download_time(size_bytes, segment_bytes, goodput_mbit, rtt_ms, window_segments)
+    return ExpectedDownload(**asdict(least), total_ms=least.total_ms)
 
 
 @dataclass(frozen=True)
@@ -92,7 +76,7 @@ class ProbedPath:
 
     def carried_by(self, deadline_ms: float) -> int:
         """The longest response, in bytes, for which the least time is within a deadline."""
-        low, high = 0, int(self.goodput_mbit * deadline_ms * 125) + 1
+        low, high = 0, int(bytes_per_ms(self.goodput_mbit) * deadline_ms) + 1
         while high - low > 1:
             middle = (low + high) // 2
             low, high = (

@@ -4,6 +4,7 @@ from analysis.metrics.links.throughput import Links
 from analysis.run.reader import Run
 from analysis.summary.pipeline import Window
 from analysis.summary.traffic import Against, Baselines, CutTraffic
+from stage_node.records.line.transfer_time import transfer_ms
 
 
 def baselines(
@@ -49,7 +50,7 @@ def _raw_ms(run: Run, links: Links, cut: CutTraffic, raw_bytes: int) -> float | 
     if not path or len(known_mbit) < len(path) or len(rtts_ms) < len(path):
         return None
     frame_bytes = raw_bytes * cut.inferences / cut.frames
-    return frame_bytes * 8e-3 / min(known_mbit) + sum(rtts_ms) / 2
+    return transfer_ms(frame_bytes, min(known_mbit), delay_ms=sum(rtts_ms) / 2)
 
 
 def _total(connections: tuple[Against, ...]) -> Against:

@@ -38,6 +38,7 @@ import polars as pl
 
 from analysis.metrics.links.pace import Pace
 from analysis.metrics.pipeline.crossing import WIRE_PARTS, crossings
+from analysis.metrics.pipeline.latency import LATENCY_NS
 from analysis.run.network import LinkDirection
 from analysis.run.pipeline_view import partition_of
 from analysis.run.reader import Run
@@ -89,10 +90,9 @@ class Latency:
             .agg(pl.len().alias("known"), *(pl.col(part).sum() for part in _PARTS_NS))
             .filter(pl.col("known") == count)
         )
-        total = (pl.col("t_result_ns") - pl.col("t_admitted_ns")).cast(pl.Float64)
         return (
             self.results.join(sums, on=_KEY)
-            .with_columns(total_ns=total)
+            .with_columns(total_ns=LATENCY_NS.cast(pl.Float64))
             .with_columns(error=pl.sum_horizontal(_PARTS_NS) / pl.col("total_ns") - 1)
             .sort("t_admitted_ns")
             .select(pl.col(name).cast(dtype) for name, dtype in INFERENCES_SCHEMA.items())

@@ -1,13 +1,16 @@
 """Control of the split model on links that vary: each mode's frames, rungs and accuracy."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import polars as pl
 
+from analysis.metrics.pipeline.latency import LATENCY_MS, latencies_ns
+from analysis.metrics.pipeline.reductions import bandwidth_reductions
 from analysis.run.reader import Run
 from analysis.summary.control import ChosenRungs, Control, ControlMode
 from analysis.summary.network import LinkReplay
 from analysis.summary.section import Accuracy, Distribution
-from analysis.summary.traffic import CutTraffic, Reduction, Reductions
 from stage_node.records.events import ControlBegins, ImagesUsed, LinkChanged, RungChosen
 
 SPLIT = "validation"
@@ -15,19 +18,19 @@ SPLIT = "validation"
 
 
 def control_figures(
-    run: Run, frames: pl.DataFrame, uncompressed: tuple[CutTraffic, ...], cuts: int
+    run: Run, frames: pl.DataFrame, uncompressed_bytes: Sequence[float], cuts: int
 ) -> Control | None:
     """Everything about control; None if the run had none.
 
-    ``frames`` is the table of ``analysis.tcp.join``, ``uncompressed`` what was measured of each
-    of the ``cuts`` connections before control began.
+    ``frames`` is the table of ``analysis.tcp.join``, ``uncompressed_bytes`` the wire
+    bytes per inference of each of the ``cuts`` connections, as measured before control began.
     """
     modes = run.events_of(ControlBegins)
     if not modes:
         return None
     return Control(
         bound_ms=modes[0].bound_ms,
-        modes=tuple(_mode(run, frames, uncompressed, cuts, mode) for mode in modes),
+        modes=tuple(_mode(run, frames, uncompressed_bytes, cuts, mode) for mode in modes),
     )
 
 
@@ -41,7 +44,7 @@ def mode_frames(run: Run, mode: ControlBegins) -> pl.DataFrame:
         .sort("t_admitted_ns")
         .with_columns(
             t_s=(admitted - mode.begin_ns) / 1e9,
-            latency_ms=(pl.col("t_result_ns") - admitted) / 1e6,
+            latency_ms=LATENCY_MS,
         )
     )
 
@@ -113,23 +116,10 @@ def wire_bytes(results: pl.DataFrame, frames: pl.DataFrame, cuts: int) -> tuple[
     return tuple((sent["wire_bytes"] / sent["samples"]).to_list())
 
 
-def _reductions(
-    uncompressed: tuple[CutTraffic, ...], sizes: tuple[float, ...] | None
-) -> Reductions | None:
-    """Eq. 1 of the patent application, by connection and summed."""
-    if sizes is None or len(uncompressed) != len(sizes):
-        return None
-    before = [cut.wire_bytes for cut in uncompressed]
-    return Reductions(
-        connections=tuple(map(Reduction.of, before, sizes)),
-        total=Reduction.of(sum(before), sum(sizes)),
-    )
-
-
 def _mode(
     run: Run,
     sent: pl.DataFrame,
-    uncompressed: tuple[CutTraffic, ...],
+    uncompressed_bytes: Sequence[float],
     cuts: int,
     mode: ControlBegins,
 ) -> ControlMode:
@@ -154,9 +144,9 @@ def _mode(
         accuracy=accuracy,
         accuracy_forecast=float(np.mean(foretold)) if foretold else None,
         wire_bytes=sizes,
-        bandwidth_reduction=_reductions(uncompressed, sizes),
+        bandwidth_reduction=bandwidth_reductions(uncompressed_bytes, sizes or (), cuts),
         switches=max(0, len(choices) - 1),
-        latency=Distribution.of_ns((frames["t_result_ns"] - frames["t_admitted_ns"]).to_numpy()),
+        latency=Distribution.of_ns(latencies_ns(frames)),
         choices=tuple(_choice(mode, choice) for choice in choices),
     )
 

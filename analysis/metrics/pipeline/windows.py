@@ -1,14 +1,18 @@
 """A split model: windows before and after compression, Eq. 1 and Eq. 2, the loop's history."""
 
-from collections.abc import Callable
-
-import numpy as np
 import polars as pl
 
 from analysis.metrics.links.throughput import Links
 from analysis.metrics.pipeline.baselines import baselines
 from analysis.metrics.pipeline.breakdown import Latency
 from analysis.metrics.pipeline.control import control_figures
+from analysis.metrics.pipeline.latency import latencies_ns
+from analysis.metrics.pipeline.reductions import (
+    bandwidth_reductions,
+    connection_bytes,
+    connection_ms,
+    latency_reductions,
+)
 from analysis.run.network import LinkDirection
 from analysis.run.pipeline_view import partition_of
 from analysis.run.reader import Run
@@ -23,7 +27,7 @@ from analysis.summary.pipeline import (
     WorkSummary,
 )
 from analysis.summary.section import Accuracy, Distribution
-from analysis.summary.traffic import CutTraffic, Reduction, Reductions
+from analysis.summary.traffic import CutTraffic
 from stage_node.records.events import (
     FrozenHash,
     ImagesUsed,
@@ -49,6 +53,7 @@ def pipeline_figures(
     partition = partition_of(run)
     windows = tuple(_window(run, frames, links, spent, m) for m in run.events_of(Measurement))
     cuts = len(partition.stages) - 1
+    before, after = _connections(windows, "before"), _connections(windows, "after")
     ended = next(iter(run.events_of(LoopEnded)), None)
     hashes = next(iter(run.events_of(FrozenHash)), None)
     return PipelineSummary(
@@ -62,10 +67,10 @@ def pipeline_figures(
         raw_input_bytes=partition.raw_input_bytes,
         windows=windows,
         breakdown=spent.figures(spent.inferences),
-        bandwidth_reduction=_reductions(windows, cuts, lambda cut: cut.wire_bytes),
-        latency_reduction=_reductions(
-            windows, cuts, lambda cut: cut.transfer.median_ms if cut.transfer else None
+        bandwidth_reduction=bandwidth_reductions(
+            connection_bytes(before), connection_bytes(after), cuts
         ),
+        latency_reduction=latency_reductions(connection_ms(before), connection_ms(after), cuts),
         baselines=baselines(run, links, windows, cuts, partition.raw_input_bytes),
         images=tuple(
             ImagesUse(purpose=used.purpose, split=used.split, images=used.images)
@@ -84,15 +89,15 @@ def pipeline_figures(
             _iteration(step, partition.raw_input_bytes) for step in run.events_of(Iteration)
         ),
         accuracy_floor=_floor(run, run.targets.get(partition.pipeline, AccuracyTargets()), windows),
-        control=control_figures(run, frames, _uncompressed(windows), cuts),
+        control=control_figures(run, frames, connection_bytes(before), cuts),
         target_reached=ended.reached if ended else None,
         loop_reason=ended.reason if ended else None,
     )
 
 
-def _uncompressed(windows: tuple[Window, ...]) -> tuple[CutTraffic, ...]:
-    """The connections as they were measured before compression; empty if that is missing."""
-    return next((window.cuts for window in windows if window.label == "before"), ())
+def _connections(windows: tuple[Window, ...], label: str) -> tuple[CutTraffic, ...]:
+    """The connections as the first window of a label measured them; empty if there is none."""
+    return next((window.cuts for window in windows if window.label == label), ())
 
 
 def window_frames(run: Run, frames: pl.DataFrame, window: Measurement) -> pl.DataFrame:
@@ -127,9 +132,7 @@ def _window(
         accuracy=Accuracy(value=window.accuracy, images=window.samples, split=window.split),
         inferences=int(results["samples"].sum()) if results.height else None,
         inferences_per_s=_rate(results),
-        end_to_end=Distribution.of_ns(
-            (results["t_result_ns"] - results["t_admitted_ns"]).to_numpy()
-        ),
+        end_to_end=Distribution.of_ns(latencies_ns(results)),
         cuts=tuple(sorted((_cut(run, c) for c in cuts), key=lambda figures: figures.cut)),
         compute=_compute(run, results),
         breakdown=spent.figures(results),
@@ -257,24 +260,6 @@ def _compute(run: Run, results: pl.DataFrame) -> tuple[StageCompute, ...]:
         if time:
             figures.append(StageCompute(host=part["node"][0], time=time))
     return tuple(figures)
-
-
-def _reductions(
-    windows: tuple[Window, ...], cuts: int, figure: Callable[[CutTraffic], float | None]
-) -> Reductions | None:
-    """Before less after, by connection and summed; None unless every cut was measured."""
-    by_label = {window.label: window for window in reversed(windows)}
-    if not {"before", "after"} <= by_label.keys():
-        return None
-    before = [figure(cut) for cut in by_label["before"].cuts]
-    after = [figure(cut) for cut in by_label["after"].cuts]
-    if len(before) != cuts or len(after) != cuts or None in before or None in after:
-        return None
-    pairs = np.array([before, after], np.float64).T
-    return Reductions(
-        connections=tuple(Reduction.of(float(b), float(a)) for b, a in pairs),
-        total=Reduction.of(*(float(total) for total in pairs.sum(axis=0))),
-    )
 
 
 def _decided(step: Iteration) -> Accuracy:

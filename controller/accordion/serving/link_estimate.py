@@ -27,10 +27,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Literal
 
+from stage_node.accordion.download_time import least_download_time
+from stage_node.records.line.ethernet import FRAME_BYTES, INITIAL_WINDOW_SEGMENTS, SEGMENT_BYTES
+from stage_node.records.line.transfer_time import bytes_per_ms, ideal_goodput_mbit
 from stage_node.wire.tcp_info import PathEstimate
 
-SEGMENT_BYTES, FRAME_BYTES = 1448, 1514  # Ethernet, IPv4, TCP with timestamps
-INITIAL_WINDOW_SEGMENTS = 10  # RFC 6928
 RESPONSE_HEADER_BYTES = 512
 TELLING_BYTES = INITIAL_WINDOW_SEGMENTS * SEGMENT_BYTES
 """A connection that carried less never waited for an answer."""
@@ -70,20 +71,16 @@ class RateSample:
 def download_time_ms(size_bytes: int, link: LinkEstimate) -> float:
     """From the UE's SYN to the last byte of a response of ``size_bytes`` on an idle link.
 
-    One round trip for TCP's handshake, one for the request, then slow start from the link's
-    initial window, doubling each round trip (RFC 5681), until the window fills the link; from
-    then on the link's rate. Losses are not modelled.
+    In whole segments, with the response's header; see ``stage_node.accordion.download_time``.
     """
     segments = math.ceil((size_bytes + RESPONSE_HEADER_BYTES) / SEGMENT_BYTES)
-    segment_ms = FRAME_BYTES * 8 / (link.rate_mbit * 1000)
-    elapsed_ms = 2 * link.rtt_ms
-    window = link.window_segments
-    round_ms = link.rtt_ms + segment_ms
-    while segments > window and window * segment_ms < round_ms:
-        elapsed_ms += round_ms
-        segments -= window
-        window *= 2
-    return elapsed_ms + segments * segment_ms
+    return least_download_time(
+        segments * SEGMENT_BYTES,
+        SEGMENT_BYTES,
+        goodput_mbit(link),
+        link.rtt_ms,
+        link.window_segments,
+    ).total_ms
 
 
 def sampled(path: PathEstimate, window_segments: int) -> RateSample | None:
@@ -135,13 +132,13 @@ def doubted(belief: LinkEstimate, profile: LinkEstimate) -> LinkEstimate:
 
 def path_window(link: LinkEstimate) -> int:
     """Segments that fill a round trip and the first segment's own time: it never waits then."""
-    under_way = link.rate_mbit * link.rtt_ms * 125 / FRAME_BYTES
+    under_way = bytes_per_ms(link.rate_mbit) * link.rtt_ms / FRAME_BYTES
     return max(INITIAL_WINDOW_SEGMENTS, math.ceil(under_way) + 1)
 
 
 def goodput_mbit(link: LinkEstimate) -> float:
     """Payload that full segments carry at the link's rate."""
-    return link.rate_mbit * SEGMENT_BYTES / FRAME_BYTES
+    return ideal_goodput_mbit(link.rate_mbit)
 
 
 def paced_mbit(link: LinkEstimate) -> float:

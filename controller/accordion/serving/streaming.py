@@ -23,6 +23,7 @@ from stage_node.accordion.protocol import (
     Streaming,
 )
 from stage_node.records.configuration import Configuration, configuration_name
+from stage_node.records.line.transfer_time import serialisation_ms
 
 HEADROOM = 0.04
 """Share of the deadline that is kept free, as by look-up."""
@@ -107,6 +108,6 @@ def arrival_ms(
         behind_ms = max(0.0, sending.elapsed_ms - begun_ms)
         total_bytes = path.acked_bytes + ahead_bytes - RESPONSE_HEADER_BYTES
         return download_time_ms(max(0, total_bytes), like) + behind_ms
-    byte_ms = 8e-3 / (path.delivery_rate_mbit * faster)
+    byte_ms = serialisation_ms(1, path.delivery_rate_mbit * faster)
     waiting_ms = max(ahead_bytes * byte_ms - one_way_ms, missing_bytes * byte_ms + one_way_ms)
     return sending.elapsed_ms + waiting_ms

@@ -14,6 +14,7 @@ from random import Random
 from typing import Literal
 
 from stage_node.records.configuration import Configuration, configuration_name
+from stage_node.records.line.transfer_time import bytes_per_ms
 
 Scheme = Literal["resnet", "coml", "block-coml"]
 SCHEMES: tuple[Scheme, ...] = ("resnet", "coml", "block-coml")
@@ -75,7 +76,7 @@ def communication_criterion(
     """
     return _shares(
         sizes,
-        {rate: _largest_within(sizes, rate * 1e3 / 8 * deadline_ms) for rate in rates_mbit},
+        {rate: _largest_within(sizes, bytes_per_ms(rate) * deadline_ms) for rate in rates_mbit},
         rates_mbit,
         f"no throughput carries even {min(sizes.values())} bytes in {deadline_ms:g} ms",
     )

@@ -7,10 +7,11 @@ from scipy import stats
 from analysis.metrics.intervals import of_frames, of_shares, welch
 
 
-def test_welch_is_scipy_s() -> None:
-    first, other = [10.1, 11.5, 9.2, 10.8], [12.5, 13.1, 11.0]
-    theirs = stats.ttest_ind(other, first, equal_var=False).confidence_interval(0.95)
-    assert welch(first, other) == pytest.approx((theirs.low, theirs.high))
+def test_welch_is_r_s_own_example() -> None:
+    # R's t.test(extra ~ group, data = sleep), as its manual page prints it: -3.3654832, 0.2054832.
+    first = [0.7, -1.6, -0.2, -1.2, -0.1, 3.4, 3.7, 0.8, 0.0, 2.0]
+    other = [1.9, 0.8, 1.1, 0.1, -0.1, 4.4, 5.5, 1.6, 4.6, 3.4]
+    assert welch(first, other) == pytest.approx((-0.2054832, 3.3654832), abs=1e-7)
 
 
 def test_runs_that_are_all_the_same_have_no_doubt() -> None:

@@ -8,7 +8,6 @@ from hypothesis import strategies as st
 
 from controller.accordion.serving.initial_window import route_arguments
 from controller.accordion.serving.link_estimate import (
-    FRAME_BYTES,
     RESPONSE_HEADER_BYTES,
     TELLING_BYTES,
     LinkEstimate,
@@ -19,6 +18,7 @@ from controller.accordion.serving.link_estimate import (
     path_window,
     sampled,
 )
+from stage_node.records.line.ethernet import FRAME_BYTES
 from stage_node.wire.tcp_info import PathEstimate
 
 PRIOR = LinkEstimate(rate_mbit=20, rtt_ms=50)

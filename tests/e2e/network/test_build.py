@@ -2,9 +2,9 @@
 
 import pytest
 
+from stage_node.records.line.transfer_time import serialisation_ms
 from tests.e2e.conftest import Guest
 from topologies.links.profiles import load_profile
-from topologies.networks.shaping import serialisation_ms
 from topologies.networks.spec import direction_of
 
 pytestmark = pytest.mark.microvm
@@ -42,7 +42,7 @@ def test_a_full_buffer_drops_and_a_change_loses_nothing(virtual_guest: Guest) ->
     assert facts["kept"] == 10 and facts["kept_after"] == [10, 10, 10]
     assert facts["again"] == facts["dropped"]
     fibre = direction_of(load_profile("fibre"), "a_to_b")
-    ten_frames_ms = 10 * serialisation_ms(fibre.rate_mbit, 1514) + fibre.delay_ms
+    ten_frames_ms = 10 * serialisation_ms(1514, fibre.rate_mbit) + fibre.delay_ms
     assert facts["after_s"] == pytest.approx([ten_frames_ms / 1e3] * 3, abs=2e-5)
 
 

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
+from stage_node.records.line.transfer_time import ideal_goodput_mbit
 from tests.e2e.conftest import Guest, virtual_host
 from topologies.links.profiles import catalogue, load_profile
-from topologies.networks.shaping import ideal_goodput_mbit
 from topologies.networks.spec import direction_of
 
 pytestmark = pytest.mark.microvm

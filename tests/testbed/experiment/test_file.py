@@ -290,11 +290,11 @@ def link(a: str, b: str, **values: object) -> dict:
         (CUSTOM | {"hosts": ["h1", "h2", "h3"]}, "network.links: h3 cannot be reached from 'h1'"),
         (
             CUSTOM | {"links": [link("h1", "h2", rate_mbit=0, delay_ms=1)]},
-            "network.links.0.rate_mbit: input should be greater than 0, got 0",
+            "network.links.0.rate_mbit: input should be greater than or equal to 0.001, got 0",
         ),
         (
             CUSTOM | {"links": [link("h1", "h2", rate_mbit=1e-9, delay_ms=1)]},
-            "network.links.0: profile custom: down.rate_mbit: input should be ",
+            "network.links.0.rate_mbit: input should be greater than or equal to 0.001",
         ),
         (CUSTOM | {"links": [link("h1", "h2", rate_mbit=1)]}, "network.links.0: needs a profile"),
         (
@@ -350,11 +350,11 @@ def test_a_trace_that_goes_backwards_is_refused_with_field_file_and_line(
         ("network.changes=[{at_s: 1, link: h1-h2}]", "changes.0: nothing to change"),
         (
             "network.changes=[{at_s: 1, link: h1-h2, down: {rate_mbit: 0}}]",
-            "changes.0.down.rate_mbit: .* than 0",
+            "changes.0.down.rate_mbit: .* to 0.1",
         ),
         (
             "network.changes=[{at_s: 1, link: h1-h2, rate_mbit: 0}]",
-            "changes.0.rate_mbit: .* than 0",
+            "changes.0.rate_mbit: .* to 0.1",
         ),
     ],
 )

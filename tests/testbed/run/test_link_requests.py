@@ -152,9 +152,15 @@ def test_a_setting_is_written_like_a_link_of_an_experiment() -> None:
 @pytest.mark.parametrize(
     ("assignments", "reason"),
     [
-        (["rate_mbit=0"], "link set: rate_mbit: input should be greater than 0, got 0"),
+        (
+            ["rate_mbit=0"],
+            "rate_mbit: input should be greater than or equal to 0.001, got 0",
+        ),
         (["rate=3"], "link set: rate: unknown field; did you mean rate_mbit"),
-        (["up.loss_percent=100"], "link set: up.loss_percent: input should be less than 100"),
+        (
+            ["up.loss_percent=100"],
+            "up.loss_percent: input should be less than or equal to 99.9",
+        ),
         (["lte"], "link set lte: expected key=value"),
         (["profile=ltee"], "profile 'ltee' is not known; did you mean lte"),
         (["trace=x.csv"], "link set: .*only an experiment file can give a link a trace"),

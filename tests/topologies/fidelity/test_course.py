@@ -2,10 +2,11 @@
 
 import pytest
 
+from stage_node.records.line.ethernet import FRAME_BYTES, SEGMENT_BYTES
 from stage_node.records.vocabulary import DIRECTIONS, ClockKind, Direction
 from topologies.fidelity.course import DATAGRAMS_PER_BUFFER, Course
 from topologies.links.profiles import catalogue
-from topologies.networks.shaping import FRAME_BYTES, SEGMENT_BYTES, shape_of
+from topologies.networks.shaping import shape_of
 from topologies.networks.spec import direction_of
 
 CLOCKS: tuple[ClockKind, ...] = ("real", "virtual")

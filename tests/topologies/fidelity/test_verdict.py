@@ -5,9 +5,6 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
-from scipy.stats import binomtest
 
 from stage_node.records.captures import CaptureCounters
 from stage_node.records.fidelity import QdiscCounters
@@ -19,7 +16,6 @@ from topologies.fidelity.verdict import (
     LossProbe,
     Probe,
     RttProbe,
-    wilson_interval,
 )
 from topologies.fidelity.verdict import judge as judge_machine_too
 from topologies.machine.cpu import IdleSample
@@ -132,17 +128,6 @@ def test_loss_is_judged_by_what_chance_allows() -> None:
     assert LossProbe("a-b", "a_to_b", sent=1000, lost=9, configured_percent=1).ok
     assert not LossProbe("a-b", "a_to_b", sent=1000, lost=0, configured_percent=2).ok
     assert not LossProbe("a-b", "a_to_b", sent=1000, lost=60, configured_percent=2).ok
-
-
-@given(st.integers(1, 2000).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n))))
-def test_the_interval_is_wilsons(counts: tuple[int, int]) -> None:
-    events, trials = counts
-    theirs = binomtest(events, trials).proportion_ci(confidence_level=0.999, method="wilson")
-    assert wilson_interval(events, trials) == pytest.approx((theirs.low, theirs.high), abs=1e-5)
-
-
-def test_without_trials_nothing_is_known() -> None:
-    assert wilson_interval(0, 0) == (0, 1)
 
 
 def test_an_incomplete_capture_fails_the_run() -> None:

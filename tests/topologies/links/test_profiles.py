@@ -72,7 +72,10 @@ def test_a_one_way_delay_in_the_source_stays_as_it_is() -> None:
         ({"down": {"rate_mbit": 0}}, "down.rate_mbit: .*greater than or equal to 0.001"),
         ({"up": {"rate_mbit": float("nan")}}, "up.rate_mbit: .*"),
         ({"up": {"rate_mbit": 1, "delay_ms": -1}}, "up.delay_ms: .*greater than or equal to 0"),
-        ({"up": {"rate_mbit": 1, "loss_percent": 100}}, "up.loss_percent: .*less than 100"),
+        (
+            {"up": {"rate_mbit": 1, "loss_percent": 100}},
+            "loss_percent: .*less than or equal to 99.9",
+        ),
         ({"up": {"rate_mbit": 1, "buffer_bdp": 0}}, "up.buffer_bdp: .*greater than 0"),
         ({"up": {"delay_ms": 1}}, "up.rate_mbit: missing"),
         ({"up": {"rate": 1}}, "up.rate_mbit: missing"),

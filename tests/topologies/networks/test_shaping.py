@@ -7,13 +7,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from stage_node.records.line.transfer_time import ideal_goodput_mbit
 from stage_node.records.vocabulary import DIRECTIONS
 from topologies.links.profiles import LinkProfile, catalogue, load_profile, parse_profile
 from topologies.networks.shaping import (
     Shape,
     Tap,
     change_lines,
-    ideal_goodput_mbit,
     ideal_rtt_ms,
     ingress_line,
     shape_of,

@@ -4,10 +4,11 @@ import socket
 import time
 from dataclasses import dataclass
 
+from stage_node.records.line.ethernet import DATAGRAM_HEADERS_BYTES, SMALLEST_FRAME_BYTES
 from topologies.fidelity.probes.link_ends import Vantage
 
-PAYLOAD_BYTES = 18  # fills the smallest Ethernet frame
-DATAGRAM_FRAME_BYTES = 14 + 20 + 8 + PAYLOAD_BYTES
+DATAGRAM_FRAME_BYTES = SMALLEST_FRAME_BYTES
+PAYLOAD_BYTES = DATAGRAM_FRAME_BYTES - DATAGRAM_HEADERS_BYTES
 SO_RCVBUFFORCE = 33  # asm-generic/socket.h
 RECEIVE_BUFFER_BYTES = 8 << 20  # nothing is read before all have been sent
 

@@ -17,10 +17,11 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from itertools import pairwise
 
+from stage_node.records.line.ethernet import FRAME_BYTES, SEGMENT_BYTES
+from stage_node.records.line.transfer_time import bytes_per_ms
 from topologies.errors import EmulationError
 from topologies.fidelity.probes.link_ends import Vantage
 from topologies.fidelity.probes.stamps import STAMP_SPACE, enable_stamps, stamp_ns
-from topologies.networks.shaping import FRAME_BYTES, SEGMENT_BYTES
 
 SIOCOUTQNSD = 0x894B  # linux/sockios.h: bytes TCP has not sent yet
 SO_SNDBUFFORCE = 32  # asm-generic/socket.h; Python has no names for these two
@@ -59,7 +60,7 @@ def window_bytes(rate_mbit: float, delay_ms: float, buffer_bytes: int) -> int:
     then not even a burst of everything at once overflows it; else the product and half of the
     buffer.
     """
-    one_way = rate_mbit * 1e3 / 8 * delay_ms
+    one_way = bytes_per_ms(rate_mbit) * delay_ms
     unlosable = 0.95 * buffer_bytes
     frames = unlosable if unlosable > 1.25 * one_way else one_way + buffer_bytes / 2
     return max(int(frames / FRAME_BYTES), LEAST_WINDOW_SEGMENTS) * SEGMENT_BYTES
