@@ -62,7 +62,7 @@ def run_figures(measured: Measured) -> Iterator[Figure]:
 
 
 def _download_figures(section: str, downloads: Sequence[DownloadSummary]) -> Iterator[Figure]:
-    """Figures of one download, or medians of those of a step that was repeated."""
+    """Figures of one download, or medians over a step that was repeated."""
     sizes = [download.end_byte - download.first_byte for download in downloads]
     yield Figure(section, "duration", "ms", median(each.duration_ms for each in downloads))
     yield Figure(section, "part of the file", "B", median(sizes))

@@ -3,7 +3,7 @@
 from typing import Any, Protocol, TypeVar
 
 
-class Moments(Protocol):
+class ClockMoments(Protocol):
     """Moments of one clock, ns: a number, an array, a column or an expression over one."""
 
     def __sub__(self, other: Any, /) -> Any:
@@ -11,7 +11,7 @@ class Moments(Protocol):
         ...
 
 
-T = TypeVar("T", bound=Moments)
+T = TypeVar("T", bound=ClockMoments)
 
 
 def end_to_end_ns(t_admitted_ns: T, t_result_ns: T) -> T:

@@ -28,7 +28,7 @@ class CaptureCounters(CaptureTotals):
 
     @property
     def is_complete(self) -> bool:
-        """Whether every frame that passed the interface is in the file."""
+        """Return True if every frame that passed the interface is in the file."""
         return self.captured == self.received_by_filter and self.dropped_by_kernel == 0
 
 

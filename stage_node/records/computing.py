@@ -14,7 +14,7 @@ from stage_node.records.record import Record
 
 
 class ColumnRecord(Record):
-    """What every layer takes for ``images`` at once; where and when (a date) that was measured."""
+    """Time of every layer for ``images`` at once; where and when (a date) that was measured."""
 
     images: int = Field(ge=1)
     cpu_model: str

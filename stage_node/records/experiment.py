@@ -15,7 +15,7 @@ class AccuracyTargets(RunFilePart):
 
 
 class PipelineWish(RunFilePart):
-    """What the experiment asked of a split model."""
+    """The experiment's targets for a split model."""
 
     targets: AccuracyTargets | None = None
 
@@ -28,7 +28,7 @@ class ExperimentRecord(RunFilePart):
 
     @property
     def targets(self) -> dict[str, AccuracyTargets]:
-        """What was asked of each pipeline, by its name, in the order of the file."""
+        """Targets of each pipeline, by its name, in the order of the file."""
         wishes = self.pipelines or {}
         if self.pipeline:
             wishes = {LONE_PIPELINE: self.pipeline}

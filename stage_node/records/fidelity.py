@@ -59,7 +59,7 @@ class LossRecord(RunFilePart):
 
 
 class QdiscCounters(RunFilePart):
-    """What the kernel counted for one direction of a link during the run.
+    """The kernel's counters for one direction of a link during the run.
 
     ``sent_*`` are whole frames that left the line, ``dropped_packets`` frames for which the buffer
     had no room, ``lost_packets`` frames lost at random as the profile says.
@@ -74,7 +74,7 @@ class QdiscCounters(RunFilePart):
 
 
 class ReplayLateness(RunFilePart):
-    """How late the changes of links came that a trace asked for, ms; None without changes."""
+    """Lateness of the changes of links that a trace asked for, ms; None without changes."""
 
     changes: int
     late_ms_p95: float | None

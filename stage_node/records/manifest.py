@@ -34,7 +34,7 @@ class KernelFacts(RunFilePart):
 
 
 class ManifestRecord(RunFile):
-    """Where, when, by what and with which clock and seed a run was made.
+    """The origin of a run: where, when, by what and with which clock and seed it was made.
 
     ``machine`` and ``clock`` are what the emulation says, None until it has ended. ``host`` is the
     kind of host, ``command`` what the user asked for.

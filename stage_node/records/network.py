@@ -12,7 +12,7 @@ class HostRecord(RunFilePart):
 
 
 class LinkEnd(RunFilePart):
-    """Where a link is fastened: a host (with an address) or a switch (without)."""
+    """End of a link: a host (with an address) or a switch (without)."""
 
     node: str
     interface: str
@@ -51,7 +51,7 @@ class LinkRecord(CableRecord):
     source: str
 
     def shape(self, direction: Direction) -> ShapeRecord:
-        """What was configured for one direction."""
+        """Configuration of one direction."""
         return self.a_to_b if direction == "a_to_b" else self.b_to_a
 
 

@@ -25,12 +25,12 @@ class RunDirectory:
 
     @property
     def plan(self) -> Path:
-        """The network and the processes on it, as the emulation is told."""
+        """The network and the processes on it, as the emulation receives them."""
         return self.path / "plan.json"
 
     @property
     def manifest(self) -> Path:
-        """What is needed to repeat the run: versions, kernel, host kind, commit, seed, clock."""
+        """File of what a repetition needs: versions, kernel, host kind, commit, seed, clock."""
         return self.path / "manifest.json"
 
     @property
@@ -40,12 +40,12 @@ class RunDirectory:
 
     @property
     def computing(self) -> Path:
-        """What computing is charged: devices and tables; absent where it takes what it takes."""
+        """File of the charges of computing: devices and tables; absent if none is charged."""
         return self.path / "compute.json"
 
     @property
     def machine(self) -> Path:
-        """What the emulation says of its machine and clocks. The manifest itself names paths and
+        """File of the emulation's machine and clocks. The manifest itself names paths and
         moments that differ from run to run, and is not for the emulation."""
         return self.path / "machine.json"
 
@@ -56,7 +56,7 @@ class RunDirectory:
 
     @property
     def fidelity(self) -> Path:
-        """What the probe measured of every link, and the verdict."""
+        """File of the probe's measurements of every link, and the verdict."""
         return self.path / "fidelity.json"
 
     @property
@@ -149,5 +149,5 @@ class RunDirectory:
 
 
 def _of(pipeline: str) -> str:
-    """What is added to the names of a pipeline's files: nothing where there is but one."""
+    """Suffix of the names of a pipeline's files; empty if it is the only one."""
     return "" if pipeline == LONE_PIPELINE else f"-{pipeline}"

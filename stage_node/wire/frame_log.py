@@ -1,4 +1,4 @@
-"""What one end of a connection saw of every frame: the rows of the ledger's ``frames``."""
+"""Logs every frame as one end of a connection saw it: the rows of the ledger's ``frames``."""
 
 import socket
 from collections.abc import Mapping

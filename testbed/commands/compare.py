@@ -14,8 +14,8 @@ from analysis.compare.report import write_comparison
 from analysis.metrics.measure import measure
 from analysis.run.reader import read_run
 from analysis.wording import counted, number, signed
-from testbed.commands.text_table import TextTable, print_table
 from testbed.errors import BadExperimentError
+from testbed.run.text_table import TextTable, print_table
 
 ONE_RUN = (
     "Frames and images of one run do not say how another run would differ; only repetitions do."

@@ -11,7 +11,7 @@ from analysis.summary.pipeline import Breakdown
 from analysis.trace.packet_table import packet_table, write_packets
 from analysis.trace.trace import slowest_frames, traced_flows
 from analysis.wording import counted, number, percent
-from testbed.commands.text_table import TextTable, print_table
+from testbed.run.text_table import TextTable, print_table
 
 FLOWS_SHOWN = 12
 NO_PIPELINE = "\nNo split model served in this run."

@@ -45,7 +45,7 @@ class HostDevice(HostDeviceRecord):
 
 
 class Computing(ComputingRecord):
-    """What computing is charged in a run, and the table of each of its models."""
+    """Charges of computing in a run, and the table of each of its models."""
 
     devices: dict[str, HostDevice]
     tables: tuple[ComputeTable, ...]

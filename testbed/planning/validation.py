@@ -60,7 +60,7 @@ class CheckedPipeline:
 
 @dataclass(frozen=True, eq=False)
 class CheckedSections:
-    """What was made of the sections while they were checked.
+    """The makings of the sections while they were checked.
 
     ``served`` has the models that UEs download, by their files. Only what has no mistakes is here.
     """
@@ -90,7 +90,7 @@ def checked_sections(sections: Sections) -> Generator[str, None, CheckedSections
 
 
 def checked_splits(sections: Sections) -> Generator[str, None, CheckedSections]:
-    """The same of the network and of the splits alone: what `concertina distill` rests on.
+    """Check the network and the splits alone: what `concertina distill` rests on.
 
     The modules that the targets may ask for are what it is to make.
     """

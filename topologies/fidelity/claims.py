@@ -20,13 +20,13 @@ Way = Literal["down", "up"]
 Verdict = Literal["pass", "fail", "not measurable"]
 
 
-class Record(BaseModel):
+class ReportPart(BaseModel):
     """Part of the report; frozen. Readers pass over what they do not know."""
 
     model_config = ConfigDict(frozen=True)
 
 
-class SaturationClaim(Record):
+class SaturationClaim(ReportPart):
     """Rate or queue of one direction that iperf3 keeps busy.
 
     ``expected`` and ``attempts`` are Mbit/s of payload for the rate, milliseconds for the queue;
@@ -79,7 +79,7 @@ class SaturationClaim(Record):
         return "pass" if self.ok else "fail"
 
 
-class RttClaim(Record):
+class RttClaim(ReportPart):
     """Shortest of ``received`` echoes of ``ping`` on the idle link, ``None`` without one.
 
     ``expected_ms`` is two delays and the serialisation of an echo each way, ``tolerance_ms`` the
@@ -109,7 +109,7 @@ class RttClaim(Record):
         return "pass" if early <= self.error_ms <= self.tolerance_ms else "fail"
 
 
-class LossClaim(Record):
+class LossClaim(ReportPart):
     """Datagrams of iperf3 in one direction, below the line rate, that did not arrive.
 
     On the real clock, where the configured loss was outside the interval, a second batch has been
@@ -143,7 +143,7 @@ class LossClaim(Record):
         return "pass" if self.sent and low <= self.configured_percent <= high else "fail"
 
 
-class ProfileFidelity(Record):
+class ProfileFidelity(ReportPart):
     """One profile: as configured, claim by claim, and why it could not be measured if so."""
 
     profile: LinkProfile
@@ -169,7 +169,7 @@ class ProfileFidelity(Record):
         return "not measurable" if "not measurable" in verdicts else "pass"
 
 
-class FidelityReport(Record):
+class FidelityReport(ReportPart):
     """Everything that ``concertina fidelity`` found; the content of its ``fidelity.json``."""
 
     schema_version: Literal[1] = 1

@@ -28,7 +28,7 @@ RateMbit = Annotated[float, Field(ge=LEAST_MBIT, le=MOST_MBIT, allow_inf_nan=Fal
 """Line rate of one direction, whole Ethernet frames, 10^6 bit/s."""
 
 PlayedRateMbit = Annotated[float, Field(ge=OUTAGE_MBIT, le=MOST_MBIT, allow_inf_nan=False)]
-"""Rate that a direction takes while a run goes on by a trace or a scripted change, Mbit/s."""
+"""Rate that a direction takes during a run by a trace or a scripted change, Mbit/s."""
 
 DelayMs = Annotated[float, Field(ge=0, le=MOST_DELAY_MS, allow_inf_nan=False)]
 """One-way propagation delay, ms."""

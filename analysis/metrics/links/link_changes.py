@@ -57,7 +57,7 @@ def _differs(run: Run, step: LinkDirection, begin_ns: int, end_ns: int) -> bool:
 
 
 def is_restoration(run: Run, change: LinkChanged) -> bool:
-    """Whether a change made its direction again as the experiment configures it."""
+    """Return True if a change made its direction again as the experiment configures it."""
     for link in run.network.links:
         if link.name == change.link:
             configured = link.a_to_b if change.direction == "a_to_b" else link.b_to_a

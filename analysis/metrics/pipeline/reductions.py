@@ -29,7 +29,7 @@ def connection_bytes(cuts: Sequence[CutTraffic]) -> list[float]:
 
 
 def connection_ms(cuts: Sequence[CutTraffic]) -> list[float | None]:
-    """T (or L) of Eq. 2 of each cut, ms; None where no frame was seen at both ends."""
+    """T (or L) of Eq. 2 of each cut, ms; None if no frame was seen at both ends."""
     return [cut.transfer.median_ms if cut.transfer else None for cut in cuts]
 
 

@@ -2,9 +2,9 @@
 
 Every process of a run appends to the same ``events.jsonl``; a line is written by one
 ``write(2)`` on a file opened with ``O_APPEND``, so lines never interleave. Progress bars
-and the analysis read the file; nobody rewrites it. Times are ``CLOCK_MONOTONIC``.
+and the analysis read the file; it is never rewritten. Times are ``CLOCK_MONOTONIC``.
 
-All kinds are imported here, so that whoever reads a log knows every one.
+All kinds are imported here, so that every reader of a log knows them all.
 """
 
 from stage_node.records.events.accordion import (

@@ -1,4 +1,4 @@
-"""Of Accordion: what a server offers and sends, what a UE asks for, receives and runs."""
+"""Events of Accordion: a server's offers and responses, a UE's requests, downloads and models."""
 
 from dataclasses import dataclass
 
@@ -46,7 +46,7 @@ class ModelRequested(Event):
 
 @dataclass(frozen=True, kw_only=True)
 class Admitted(Event):
-    """What the model server sends (steps 2 and 5): ``first_byte`` to ``end_byte`` of the file.
+    """The model server sends (steps 2 and 5): ``first_byte`` to ``end_byte`` of the file.
 
     With admission by look-up decided before the first byte, from an estimate of the link that
     came from its ``profile`` or was ``measured``; with ``stream`` known once the deadline allows
@@ -147,7 +147,7 @@ class SteppedDown(Event):
 
 @dataclass(frozen=True, kw_only=True)
 class LinkLearned(Event):
-    """What the model server believes of a UE's link after one more of its connections.
+    """The model server's estimate of a UE's link after one more of its connections.
 
     The connection would have taken as long at any rate from ``low_mbit`` to ``high_mbit`` (none:
     at any above; neither: it was too short to tell).
@@ -163,7 +163,7 @@ class LinkLearned(Event):
 
 @dataclass(frozen=True, kw_only=True)
 class WindowOpened(Event):
-    """Connections to a UE begin with a window of so many segments, sized to their path."""
+    """Connections to a UE begin with a window of ``segments``, sized to their path."""
 
     kind = "window_opened"
     ue: str

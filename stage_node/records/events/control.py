@@ -1,4 +1,4 @@
-"""Of automatic control and what it is compared with."""
+"""Events of automatic control and of the modes it is compared with."""
 
 from dataclasses import dataclass
 
@@ -26,7 +26,7 @@ class ControlBegins(Event):
 class RungChosen(Event):
     """Automatic control, or what it is compared with, serves under these rungs from now on.
 
-    ``rate_mbit`` is the estimate for each connection (none where nothing is estimated),
+    ``rate_mbit`` is the estimate for each connection (empty if nothing is estimated),
     ``forecast_ms`` the end-to-end latency of a frame that the estimates promise, ``latency_ms``
     that of the latest frame (both ``None``: none yet), ``accuracy`` what the ladders foretell.
     """

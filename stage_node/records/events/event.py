@@ -1,4 +1,4 @@
-"""What every event is: a time, a process, and a kind of its own."""
+"""The base of every event: a time, a process, and a kind of its own."""
 
 import json
 from collections.abc import Callable

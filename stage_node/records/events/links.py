@@ -1,4 +1,4 @@
-"""Of the emulated links."""
+"""Events of the emulated links."""
 
 from dataclasses import dataclass
 

@@ -1,4 +1,4 @@
-"""Of a split model: how it lies, what it serves, what the loop and the measurements found."""
+"""Events of a split model: its partition, its serving, the loop and the measurements."""
 
 from dataclasses import dataclass
 
@@ -10,10 +10,10 @@ LONE_PIPELINE = "pipeline"
 
 @dataclass(frozen=True, kw_only=True)
 class PartitionChosen(Event):
-    """How a pipeline's model lies over the hosts and which of its layers are fringe layers.
+    """A pipeline's model is partitioned over the hosts; names its fringe layers.
 
-    ``reason`` tells why it lies so, where measurements decided and not the experiment. All that the
-    same ``who``, its controller, tells is of this pipeline.
+    ``reason`` says why it lies so, where measurements decided and not the experiment. All that the
+    same ``who``, its controller, emits is of this pipeline.
     """
 
     kind = "partition"
@@ -27,7 +27,7 @@ class PartitionChosen(Event):
 
 @dataclass(frozen=True, kw_only=True)
 class ImagesUsed(Event):
-    """Which images of the data set serve which purpose: ``calibration`` of the cuts, ``decisions``
+    """Uses of the data set's images: ``calibration`` of the cuts, ``decisions``
     of the loop, ``figures`` that are reported. The splits of a data set share no image."""
 
     kind = "images_used"

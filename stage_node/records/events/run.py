@@ -1,4 +1,4 @@
-"""Of any run: its phases, its progress, what is said of it."""
+"""Events of any run: its phases, its progress, its messages."""
 
 from dataclasses import dataclass
 
@@ -50,7 +50,7 @@ class Reached(Event):
 
 @dataclass(frozen=True, kw_only=True)
 class WorkCost(Event):
-    """What a piece of the controller's own work took: building the ``ladder``, the ``loop``.
+    """Cost of a piece of the controller's own work: building the ``ladder``, the ``loop``.
 
     ``cpu_s`` is processor time of the process that did it, ``peak_memory_mib`` its largest
     resident set so far, imports included.

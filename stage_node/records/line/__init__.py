@@ -1,1 +1,1 @@
-"""What every part of the house knows of a line: sizes of packets on it, time to cross it."""
+"""Facts of a line for every package: sizes of packets on it, time to cross it."""

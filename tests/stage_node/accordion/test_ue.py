@@ -7,7 +7,6 @@ import tempfile
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -16,14 +15,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from controller.accordion.accuracy import evaluate
-from stage_node.accordion.prefix import CorruptPartError, PrefixReader
-from stage_node.accordion.prefix_writer import arrange, encode
+from stage_node.accordion.prefix import CorruptPartError
 from stage_node.accordion.ue.download import DeliveryError, DownloadRefusedError
 from stage_node.accordion.ue.fetch import FRUITLESS_ATTEMPTS
 from stage_node.accordion.ue.model_in_use import ModelInUse
-from stage_node.accordion.ue.ue import main
 from stage_node.data import load_dataset
-from stage_node.models import ModelSpec, build_model
 from stage_node.processes.charges import UnknownChargeError
 from stage_node.processes.configuration import BadConfigurationError
 from stage_node.processes.priority import LAST
@@ -36,68 +32,17 @@ from stage_node.records.events import (
     StepRefused,
     read_events,
 )
-
-LADDER = ((1, 0, 0), (1, 1, 0), (1, 1, 1))
-torch.manual_seed(0)
-MODEL = build_model(
-    ModelSpec(depth=8, width=2, classes=10, in_channels=1, image_size=8, downsample="pool")
-).eval()
-CONTENT = encode(arrange(MODEL, LADDER, {}), {"spec": MODEL.spec.model_dump_json()})
-ENDS = list((lambda reader: reader.feed(CONTENT) and reader.header.configurations.values())(
-    PrefixReader()))  # fmt: skip
-
-
-@contextmanager
-def server(*answers):
-    """Answers one connection after the other, in the end always the same; port and requests."""
-    listener = socket.create_server(("127.0.0.1", 0))
-    requests = []
-
-    def work():
-        for answer in itertools.chain(answers, itertools.repeat(answers[-1])):
-            try:
-                connection, _ = listener.accept()
-            except OSError:
-                return
-            with connection:
-                request = b""
-                while b"\r\n\r\n" not in request:
-                    request += connection.recv(4096)
-                requests.append(request.decode())
-                answer(connection)
-
-    thread = threading.Thread(target=work, daemon=True)
-    thread.start()
-    yield listener.getsockname()[1], requests
-    listener.shutdown(socket.SHUT_RDWR)
-    listener.close()
-    thread.join(timeout=5)
-
-
-def head(first, end, status="206 Partial Content"):
-    return (
-        f"HTTP/1.1 {status}\r\nContent-Length: {end - first}\r\nETag: \"v1\"\r\n"
-        f"Content-Range: bytes {first}-{end - 1}/{len(CONTENT)}\r\n\r\n"
-    ).encode()  # fmt: skip
-
-
-def part(first, end, content=CONTENT):
-    return lambda connection: connection.sendall(head(first, end) + content[first:end])
-
-
-def run(tmp_path, port, *steps, **options):
-    path = tmp_path / "events.jsonl"
-    told = {"name": "ue1", "server_ip": "127.0.0.1", "server_port": port, "model": "tiny"}
-    told |= {"steps": steps, "dataset": "digits", "events_path": path, **options}
-    try:
-        main(told)
-    finally:
-        events = list(read_events(path)) if path.exists() else []
-    return events
-
-
-def of(events, kind):
-    return [event for event in events if isinstance(event, kind)]
+from tests.stage_node.accordion.played_server import (
+    CONTENT,
+    ENDS,
+    LADDER,
+    MODEL,
+    head,
+    of,
+    part,
+    run,
+    server,
+)
 
 
 def test_a_prefix_then_what_is_missing_and_every_configuration_is_run_once(tmp_path):

@@ -6,7 +6,7 @@ from io import StringIO
 import pytest
 from rich.console import Console
 
-from testbed.commands.text_table import TextTable, print_table, table_lines
+from testbed.run.text_table import TextTable, print_table, table_lines
 
 TABLE = TextTable(
     "A title",
