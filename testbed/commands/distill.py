@@ -7,7 +7,7 @@ import typer
 
 BUDGET = "Budget: how many bytes an image may take (give one)"
 FORM = "Form: the architecture itself, where no budget chooses it"
-TRAINING = "DistillationTraining"
+TRAINING = "Training"
 FILES = "Files"
 
 Subject = Annotated[
