@@ -11,8 +11,8 @@ from scapy.packet import Packet
 from scapy.utils import PcapReader
 
 from stage_node.records.run_directory import RunDirectory
-from testbed.experiment.file import load_experiment
 from testbed.hosts.choose import HostWish
+from testbed.planning.checked import checked_file
 from testbed.run.runner import run_experiment
 
 pytestmark = [pytest.mark.microvm, pytest.mark.usefixtures("kernel")]
@@ -43,7 +43,7 @@ def test_the_first_flight_fills_the_path_and_does_not_overrun_it(tmp_path: Path)
     file, out = tmp_path / "window.yaml", tmp_path / "out"
     file.write_text(EXPERIMENT)
     wish = HostWish("microvm", "virtual")
-    run_experiment(load_experiment(file), str(file), wish, out, Console(quiet=True))
+    run_experiment(checked_file(file), wish, out, Console(quiet=True))
     connections = connections_at_the_server(out)
     assert len(connections) == DOWNLOADS
     flights = [frames_before_the_first_acknowledgement(packets) for packets in connections]

@@ -11,7 +11,7 @@ from rich.console import Console
 from stage_node.data import load_dataset
 from stage_node.models import load_model
 from stage_node.records.events import ConfigurationEvaluated, Measurement, Reached, read_events
-from testbed.experiment.file import load_experiment
+from testbed.planning.checked import checked_file
 from testbed.experiment.named_models import checkpoint_path
 from testbed.hosts.choose import HostWish
 from stage_node.records.run_directory import RunDirectory
@@ -72,9 +72,7 @@ def test_each_of_several_models_is_right_as_often_as_alone_and_serves_beside_the
     other.write_bytes(checkpoint_path("digits-resnet20-coml").read_bytes())
     file, out = tmp_path / "several.yaml", tmp_path / "out"
     file.write_text(EXPERIMENT.replace("OTHER", str(other)))
-    run_experiment(
-        load_experiment(file), str(file), HostWish("microvm", "virtual"), out, Console(quiet=True)
-    )
+    run_experiment(checked_file(file), HostWish("microvm", "virtual"), out, Console(quiet=True))
 
     summary = json.loads((out / "summary.json").read_text())
     assert summary["problems"] == [] and summary["together"] is True

@@ -10,8 +10,9 @@ from rich.console import Console
 
 from stage_node.records.run_directory import RunDirectory
 from testbed.errors import RunInterruptedError
-from testbed.experiment.file import find_experiment, load_experiment
+from testbed.experiment.file import find_experiment
 from testbed.hosts.choose import ChosenHost, HostWish
+from testbed.planning.checked import checked_file
 from testbed.run import runner
 
 
@@ -34,7 +35,7 @@ def test_an_interruption_while_the_report_is_drawn_says_how_to_have_it(
     )
     monkeypatch.setattr(runner, "build_report", lambda path: os.kill(os.getpid(), number))
     file, out = find_experiment(Path("accordion-star")), tmp_path / "out"
-    experiment = load_experiment(file)
+    checked = checked_file(file)
     with pytest.raises(RunInterruptedError, match=f"concertina report {out}") as interrupted:
-        runner.run_experiment(experiment, str(file), HostWish(), out, Console(quiet=True))
+        runner.run_experiment(checked, HostWish(), out, Console(quiet=True))
     assert interrupted.value.exit_status == 128 + number
