@@ -122,7 +122,7 @@ def test_the_run_that_goes_on_is_found(
     run: RunDirectory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(BadExperimentError, match="no run goes on"):
+    with pytest.raises(BadExperimentError, match="no run is under way"):
         find_run(None)
     (tmp_path / "runs").mkdir()
     runs = [create_run_directory("x", tmp_path / "runs" / name) for name in ("one", "two")]
