@@ -23,6 +23,7 @@ from stage_node.records.machine import FailureRecord, MachineRecord
 from stage_node.records.manifest import ManifestRecord
 from stage_node.records.record import BadRecordError, read_record
 from stage_node.records.run_directory import RunDirectory
+from stage_node.records.vocabulary import ClockKind
 
 EventT = TypeVar("EventT", bound=Event)
 
@@ -96,7 +97,7 @@ def _read(run: RunDirectory) -> Run:
         targets=_targets(run.experiment),
         failure=FailureRecord.read(run.failure).message if run.failure.exists() else None,
         network=network,
-        fidelity=_fidelity(run.fidelity),
+        fidelity=_fidelity(run.fidelity, manifest.clock_kind),
         computing=_computing(run.computing),
         capture_counters=_capture_counters(run.capture_counters, problems),
         events=events,
@@ -128,11 +129,12 @@ def _text(path: Path) -> str:
     return path.read_text(encoding="utf-8") if path.exists() else ""
 
 
-def _fidelity(path: Path) -> FidelityRecord:
+def _fidelity(path: Path, clock: ClockKind) -> FidelityRecord:
+    """The verdict; unknown, on the clock that the run was to have, if it ended before."""
     if path.exists():
         return FidelityRecord.read(path)
     reason = f"no {path.name}: the run ended before its network was judged"
-    return FidelityRecord(verdict="unknown", reasons=(reason,))
+    return FidelityRecord(verdict="unknown", clock=clock, reasons=(reason,))
 
 
 def _computing(path: Path) -> ComputingRecord | None:

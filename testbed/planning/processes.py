@@ -18,7 +18,7 @@ from stage_node.accordion.server.faults import Fault
 from stage_node.accordion.server.served_file import ServedFile
 from stage_node.accordion.ue.ue import UeConfiguration
 from stage_node.fringe.stage import StageConfiguration
-from stage_node.records.events import LONE_PIPELINE
+from stage_node.records.events import LONE_PIPELINE, TOGETHER
 from stage_node.records.line.ethernet import SEGMENT_BYTES
 from stage_node.records.run_directory import RunDirectory
 from stage_node.records.vocabulary import ClockKind
@@ -73,9 +73,7 @@ def plan_run(
             experiment.accordion, spec, addresses, files, checked.served, company, computing
         )
     if experiment.together:
-        phases = [
-            PlannedPhase(name="together", jobs=(*serving, *delivering), controlled=controlled)
-        ]
+        phases = [PlannedPhase(name=TOGETHER, jobs=(*serving, *delivering), controlled=controlled)]
     else:
         phases = [
             PlannedPhase(name="pipeline", jobs=serving, controlled=controlled),

@@ -171,3 +171,15 @@ def test_hosts_on_cables_send_through_the_switch_s_link() -> None:
     assert up.sources == {"10.0.0.1", "10.0.0.2"}
     assert down.sources == {"10.0.0.3"}
     assert shared_access().path("edge", "ue2") == (down,)
+
+
+def test_a_run_that_was_never_judged_has_the_clock_of_its_manifest(
+    copied: Callable[[], Path],
+) -> None:
+    path = copied()
+    (path / "fidelity.json").unlink()
+    manifest = json.loads((path / "manifest.json").read_text())
+    for clock in ("virtual", "real"):
+        (path / "manifest.json").write_text(json.dumps(manifest | {"clock_kind": clock}))
+        fidelity = read_run(path).fidelity
+        assert (fidelity.verdict, fidelity.clock) == ("unknown", clock)

@@ -193,7 +193,11 @@ def test_every_shipped_sweep_is_valid(name: str) -> None:
         ("repetitions: 2", "repetitions: 0", ["repetitions: ", "0"]),
         ("[5, 10]", "[5, 5]", ["parameters: ", "rate_mbit: 5 is given twice"]),
         ("[5, 10]", "[]", ["parameters.network.links.ue2.rate_mbit: "]),
-        ("[5, 10]", "[5, -1]", ["=-1", "network.links.ue2.rate_mbit: ", "greater than or equal to 0.001, got -1"]),
+        (
+            "[5, 10]",
+            "[5, -1]",
+            ["=-1", "network.links.ue2.rate_mbit: ", "greater than or equal to 0.001, got -1"],
+        ),
         ("links.ue2", "links.ue9", ["=5", "network.links.ue9: needs a profile"]),
         ("accordion.admission", "accordion.admision", ["admision: unknown field", "admission?"]),
         ("[lookup, stream]", "[stream, guess]", ["=guess", "accordion.admission: ", "guess"]),
