@@ -9,14 +9,15 @@ from controller.ladder.cache import MEASURED_BY
 
 LOADED = f"""
 import sys, {MEASURED_BY}
-print(*(m.__file__ for n, m in sys.modules.items() if n.startswith(("controller", "stage_node"))))
+for name, module in sys.modules.items():
+    if name.startswith(("controller", "stage_node")): print(module.__file__)
 """
 
 
 def test_the_closure_of_the_ladders_code_is_all_of_ours_that_python_loads_for_it():
     python = [sys.executable, "-c", LOADED]
     told = subprocess.run(python, cwd=REPOSITORY, capture_output=True, text=True, check=True)
-    loaded, closure = set(map(Path, told.stdout.split())), set(import_closure(MEASURED_BY))
+    loaded, closure = set(map(Path, told.stdout.splitlines())), set(import_closure(MEASURED_BY))
     assert len(loaded) > 40
     assert loaded <= closure
 

@@ -13,9 +13,12 @@ from rich.console import Console
 
 from analysis.errors import NotARunError
 from stage_node.records.events import Event, LinkChanged, LinkCommanded
+from stage_node.records.machine import FailureRecord
+from stage_node.records.run_directory import RunDirectory
 from testbed.commands.compare import compare_runs
 from testbed.errors import BadExperimentError
 from tests.analysis.synthetic_run import SyntheticRun
+from tests.testbed.run.manifests import a_manifest
 
 
 @pytest.fixture(scope="module")
@@ -141,6 +144,9 @@ def with_event(path: Path, event: Event) -> Path:
     return path
 
 
+OTHER_MACHINE = {"cpu_model": "Other CPU", "cpus": 7}
+
+
 def link_changed(rate_mbit: float) -> LinkChanged:
     return LinkChanged(
         t_ns=51_000_000_000, who="runner", link="ue1-edge", direction="a_to_b",
@@ -161,7 +167,7 @@ def link_changed(rate_mbit: float) -> LinkChanged:
         ("fidelity.json", {"clock": "virtual"}, "differs: clock: real (first), virtual (changed)"),
         (
             "manifest.json",
-            {"outer_machine": {"cpu_model": "Other CPU", "cpus": 7}},
+            {"outer_machine": a_manifest().outer_machine.model_dump() | OTHER_MACHINE},
             "Other CPU, 7 CPUs (changed)",
         ),
     ],
@@ -205,7 +211,8 @@ def test_the_page_has_the_conditions(
 
 def test_of_a_failed_run_that_and_why_it_failed(run: Path, tmp_path: Path) -> None:
     empty = SyntheticRun(pipeline=False, accordion=False).write(tmp_path / "empty")
-    (empty / "failure.json").write_text(json.dumps({"message": "stage edge ended"}))
+    failure = FailureRecord(type="RunFailedError", message="stage edge ended", status=1)
+    failure.write(RunDirectory(empty).failure)
     shown = StringIO()
     with pytest.raises(BadExperimentError, match="no figure in common; empty failed: stage edge"):
         compare_runs((run, empty), None, Console(file=shown, width=130))

@@ -5,6 +5,7 @@ wherever `concertina test` runs these tests.
 """
 
 import os
+import shlex
 import shutil
 import signal
 import subprocess
@@ -19,13 +20,14 @@ import pytest
 from stage_node.repository import REPOSITORY
 
 PROGRAM = Path(__file__).with_name("programs") / "echo.py"
+PYTHON = shlex.quote(sys.executable)  # a checkout may lie at a path with blanks
 # Makes a virtual environment whose Python takes its time for pip, and else is this one.
 PLAYED_PYTHON = f"""
-if [ "$1 $2" != "-m venv" ]; then exec {sys.executable} "$@"; fi
+if [ "$1 $2" != "-m venv" ]; then exec {PYTHON} "$@"; fi
 mkdir -p "$3/bin"
 cat > "$3/bin/python" <<'END'
 #!/bin/sh
-if [ "$1 $2" != "-m pip" ]; then exec {sys.executable} "$@"; fi
+if [ "$1 $2" != "-m pip" ]; then exec {PYTHON} "$@"; fi
 echo "$*" >> "$(dirname "$0")/../../pip-calls"
 sleep 0.5
 END
