@@ -23,7 +23,7 @@ from testbed.hosts.host import output_file
 # `ip netns add` would otherwise leave names in the machine's own /run/netns.
 PREPARE = (
     "mkdir -p /run/netns && mount -t tmpfs tmpfs /run/netns && ip link set lo up || exit 125; "
-    'exec "$@"'
+    '"$@"; exit $?'
 )
 PREPARE_FAILED = 125
 LAST_WORK_S = 3.0
@@ -76,13 +76,18 @@ class Native:
 def ask_to_end(process: "subprocess.Popen[bytes]") -> None:
     """Ask the command in the namespaces to end, and give it the time to save what it has.
 
-    ``unshare`` passes no signal on: its child is asked.
+    Neither ``unshare`` nor the shell below it, the namespaces' first process, passes a signal on.
     """
-    children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
     with contextlib.suppress(OSError, subprocess.TimeoutExpired):
-        for child in children.read_text().split():
-            os.kill(int(child), signal.SIGTERM)
+        for shell in children(process.pid):
+            for command in children(shell):
+                os.kill(command, signal.SIGTERM)
         process.wait(LAST_WORK_S)
+
+
+def children(pid: int) -> list[int]:
+    """Processes that a process has started; see proc(5)."""
+    return [int(each) for each in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
 
 def in_namespaces(command: Sequence[str]) -> list[str]:

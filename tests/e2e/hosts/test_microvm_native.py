@@ -13,6 +13,7 @@ def test_native_leaves_no_interface_no_namespace_and_no_process(guest):
         "made": True,
         "new_interfaces": [],
         "netns": [],
+        "saved": True,
         "was_alive": 2,
         "is_alive": 0,
     }

@@ -142,12 +142,6 @@ def test_a_run_on_the_real_clock_works_as_well_though_a_busy_machine_may_spoil_i
     assert_everything_worked(out, summary)
     assert json.loads((out / "manifest.json").read_text())["clock_kind"] == "real"
     assert not processes_naming(home)
-    frames = pl.read_parquet(home / "o/ledger/frames.parquet")
-    assert set(frames["node"]) >= {"ue", "server"}
-    assert all(len(list(packets_of(file))) > 100 for file in captures(home / "o"))
-    report = concertina(home, "report", "o")
-    output, _ = report.communicate(timeout=60)
-    assert "in the middle of its phase" in output and (home / "o/report.html").exists()
     if process.returncode == 1:
         assert "fidelity: fail" in output, output
         pytest.skip(f"inconclusive: the links were disturbed: {summary['fidelity']['reasons']}")

@@ -14,6 +14,7 @@ from tests.e2e.programs.facts import report
 from tests.e2e.programs.machine import interfaces, running
 
 MAKE = "ip link add name v0 type veth && ip netns add other && touch made && exit 7"
+SAVE = "trap 'touch saved; exit 0' TERM; touch begun; while :; do sleep 0.05; done"
 LEAVE = "(setsid sleep 600 &); sleep 600 & touch up; wait"
 
 
@@ -33,6 +34,7 @@ def main() -> None:
         made=Path("made").exists(),
         new_interfaces=sorted(interfaces() - before),
         netns=[each.name for each in netns.iterdir()] if netns.is_dir() else [],
+        saved=interrupted(choice),
         was_alive=was_alive,
         is_alive=running("sleep"),
     )
@@ -44,6 +46,22 @@ def no_kernel() -> GuestKernel:
 
 def run_in_place(choice: ChosenHost, script: str, env: dict[str, str] | None = None) -> int:
     return choice.host.run(["sh", "-c", script], writable=Path.cwd(), env=env)
+
+
+def interrupted(choice: ChosenHost) -> bool:
+    """Return True if a command whose runner is interrupted has the time to save what it has."""
+    runner = os.fork()
+    if runner == 0:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        try:
+            run_in_place(choice, SAVE)
+        finally:
+            os._exit(0)
+    while not Path("begun").exists():
+        time.sleep(0.05)
+    os.kill(runner, signal.SIGINT)
+    os.waitpid(runner, 0)
+    return Path("saved").exists()
 
 
 def killed_runner(choice: ChosenHost) -> int:
