@@ -25,7 +25,7 @@ from testbed.errors import BadExperimentError
 from testbed.experiment.assignment import assign
 from testbed.experiment.device_section import Devices
 from testbed.experiment.files import anchored_reference, find_file
-from testbed.experiment.network_section import LinkValues, Network, TraceFile
+from testbed.experiment.network_section import LinkValues, Network, TraceFile, listed_hosts
 from testbed.experiment.typed_yaml import Section, read_mapping, validated
 
 SHIPPED = REPOSITORY / "testbed" / "experiments"
@@ -208,14 +208,18 @@ class Experiment(Section):
     @property
     def sections(self) -> "Sections":
         """The sections whose sense is checked."""
-        return Sections.of(dict(self))
+        return Sections.of(dict(self), self.network.model_dump())
 
 
 @dataclass(frozen=True)
 class Sections:
-    """The sections of a file whose form is sound; None for a network that is not."""
+    """The sections of a file whose form is sound; None for a network that is not.
+
+    ``hosts`` are the network's as far as its section lists them, right or wrong otherwise.
+    """
 
     network: Network | None
+    hosts: tuple[str, ...]
     devices: Devices | None
     split_models: dict[str, PipelineSection]
     accordion: AccordionSection | None
@@ -227,11 +231,15 @@ class Sections:
         return not (self.network or self.devices or self.split_models or self.accordion)
 
     @classmethod
-    def of(cls, fields: Mapping[str, Any]) -> "Sections":
-        """Take the typed fields of an experiment; those that are missing have mistakes."""
+    def of(cls, fields: Mapping[str, Any], network: object) -> "Sections":
+        """Take the typed fields of an experiment; those that are missing have mistakes.
+
+        ``network`` is that section as it is written.
+        """
         lone = fields.get("pipeline")
         return cls(
             network=fields.get("network"),
+            hosts=listed_hosts(network),
             devices=fields.get("devices"),
             split_models={LONE_PIPELINE: lone} if lone else fields.get("pipelines") or {},
             accordion=fields.get("accordion"),
@@ -275,7 +283,7 @@ def validate_experiment(raw: dict[str, Any], origin: str, folder: Path | None = 
         sound = _sound_fields(raw)
         if folder is not None:
             sound |= _anchored(sound, folder)
-        raise BadFormError(str(error), Sections.of(sound)) from error
+        raise BadFormError(str(error), Sections.of(sound, raw.get("network"))) from error
 
 
 def _sound_fields(raw: dict[str, Any]) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """The ``network`` section of an experiment file: shapes, links, and what varies them."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -326,3 +327,17 @@ Network = Annotated[
     ChainNetwork | StarNetwork | EdgeCloudNetwork | TreeNetwork | CustomNetwork,
     Field(discriminator="shape"),
 ]
+
+
+def listed_hosts(section: object) -> tuple[str, ...]:
+    """Names of the hosts that a network section lists, as it is written.
+
+    Empty if it lists none, or not as names; a tree's are known once it is built.
+    """
+    if not isinstance(section, Mapping):
+        return ()
+    in_edge_cloud = section.get("shape") == "edge-cloud"
+    names = section.get("ues", ["ue1"]) if in_edge_cloud else section.get("hosts")
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        return ()
+    return (*names, "edge", "cloud") if in_edge_cloud else tuple(names)

@@ -73,13 +73,12 @@ class CheckedSections:
 
 def checked_sections(sections: Sections) -> Generator[str, None, CheckedSections]:
     """Yield a line for every mistake; returns what was made of the sections."""
-    network = yield from _network_mistakes(sections)
-    hosts = network.hosts if network else ()
-    devices = yield from _device_mistakes(sections, network)
+    network, hosts = yield from _network_mistakes(sections)
+    devices = yield from _device_mistakes(sections, hosts, network)
     pipelines, served = {}, dict[Path, ServedFile]()
     for name, section in sections.split_models.items():
         field = pipeline_field(name)
-        checked = yield from _split_mistakes(field, section, network, devices)
+        checked = yield from _split_mistakes(field, section, hosts, network, devices)
         if checked is not None:
             pipelines[name] = checked
             yield from _target_mistakes(field, checked)
@@ -94,11 +93,12 @@ def checked_splits(sections: Sections) -> Generator[str, None, CheckedSections]:
 
     The modules that the targets may ask for are what it is to make.
     """
-    network = yield from _network_mistakes(sections)
-    devices = yield from _device_mistakes(sections, network)
+    network, hosts = yield from _network_mistakes(sections)
+    devices = yield from _device_mistakes(sections, hosts, network)
     pipelines = {}
     for name, section in sections.split_models.items():
-        checked = yield from _split_mistakes(pipeline_field(name), section, network, devices)
+        field = pipeline_field(name)
+        checked = yield from _split_mistakes(field, section, hosts, network, devices)
         if checked is not None:
             pipelines[name] = checked
     if not sections.split_models:
@@ -106,22 +106,27 @@ def checked_splits(sections: Sections) -> Generator[str, None, CheckedSections]:
     return CheckedSections(network, devices, pipelines, {})
 
 
-def _network_mistakes(sections: Sections) -> Generator[str, None, NetworkSpec | None]:
-    """Returns the network if there can be one."""
+def _network_mistakes(
+    sections: Sections,
+) -> Generator[str, None, tuple[NetworkSpec | None, tuple[str, ...]]]:
+    """Returns the network if there can be one, and its hosts unless just they are wrong."""
     if sections.network is None:
-        return None
+        return None, sections.hosts
     try:
-        return build_network(sections.network)
+        network = build_network(sections.network)
+        return network, network.hosts
     except TopologyError as error:
-        yield from (f"network.{line}" for line in str(error).splitlines())
-        return None
+        lines = str(error).splitlines()
+        yield from (f"network.{line}" for line in lines)
+        of_hosts = any(line.startswith(("hosts", "ues")) for line in lines)
+        return None, () if of_hosts else sections.hosts
 
 
 def _device_mistakes(
-    sections: Sections, network: NetworkSpec | None
+    sections: Sections, hosts: tuple[str, ...], network: NetworkSpec | None
 ) -> Generator[str, None, Mapping[str, HostDevice] | None]:
     """Returns the devices of hosts if they and the network are known."""
-    mistakes = list(device_mistakes(sections, network.hosts if network else ()))
+    mistakes = list(device_mistakes(sections, hosts))
     yield from mistakes
     return None if mistakes or network is None else devices_of(sections, network)
 
@@ -166,11 +171,12 @@ def _target_mistakes(field: str, checked: CheckedPipeline) -> Iterator[str]:
 def _split_mistakes(
     field: str,
     section: PipelineSection,
+    hosts: tuple[str, ...],
     network: NetworkSpec | None,
     devices: Mapping[str, HostDevice] | None,
 ) -> Generator[str, None, CheckedPipeline | None]:
     """Returns the model and its split if they and their fringe layers are there."""
-    mistakes = list(_host_mistakes(field, section, network.hosts if network else ()))
+    mistakes = list(_host_mistakes(field, section, hosts))
     yield from mistakes
     model = yield from _model_mistakes(field, section.model, section.dataset)
     if model is None or (section.split.auto and (devices is None or mistakes)):

@@ -6,6 +6,7 @@ import pytest
 
 from testbed.errors import BadExperimentError
 from testbed.experiment import networks
+from testbed.experiment.network_section import listed_hosts
 from testbed.planning import validation
 from testbed.planning.checked import CheckedExperiment, checked_file
 from testbed.planning.processes import plan_pipelines
@@ -70,6 +71,33 @@ def test_form_of_a_pipeline_and_sense_of_the_network_and_of_the_delivery(tmp_pat
         "accordion.server",
         "accordion.model",
     ]
+
+
+@pytest.mark.parametrize("rate", [RATE, ("links: {rate_mbit: 8, delay_ms: 10}", "links: moon")])
+def test_hosts_are_known_though_their_links_are_wrong(tmp_path, rate):
+    server = ("server: server", "server: somewhere")
+    told = mistakes(tmp_path, rate, HOST, server)
+    assert [line.partition(": ")[0] for line in told][1:] == [
+        "pipeline.hosts.1",
+        "accordion.server",
+    ]
+    assert "no host 'nowhere' in the network (there are: ue, edge, server)" in told[1]
+
+
+@pytest.mark.parametrize(
+    ("section", "hosts"),
+    [
+        ({"shape": "edge-cloud"}, ("ue1", "edge", "cloud")),
+        ({"shape": "edge-cloud", "ues": ["a", "b"]}, ("a", "b", "edge", "cloud")),
+        ({"shape": "star", "hosts": ["a", "b"]}, ("a", "b")),
+        ({"shape": "chain", "hosts": ["a", 2]}, ()),
+        ({"shape": "chain", "hosts": "a"}, ()),
+        ({"shape": "tree", "nodes": {"a": ["b"]}}, ()),
+        (None, ()),
+    ],
+)
+def test_listed_hosts(section, hosts):
+    assert listed_hosts(section) == hosts
 
 
 def test_sense_and_sense(tmp_path):
